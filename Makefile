@@ -1,0 +1,51 @@
+# The developer's only interface; CI calls it too. `make help` lists what there is.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+export CARGO_TARGET_DIR ?= $(CURDIR)/target
+# The cargo profile that the Debian packages are built with.
+DEB_PROFILE ?= release
+
+.PHONY: help setup build test unit machine demo deb bench lint fmt clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-9s %s\n' "$$name" "$$text"; done
+
+setup: ## install the Debian packages that the build and the tests need (as root; else say what is missing)
+	@scripts/setup
+
+build: ## build every program, for debugging
+	cargo build --workspace --locked
+
+test: ## run everything: format, lints, unit, contract, bus, command line; as root also the machine tests
+	@scripts/test
+
+unit: ## run all tests but the machine tests
+	cargo test --workspace --locked --no-fail-fast
+
+machine: deb ## run the machine tests: real systemd, D-Bus, polkit, apt and dpkg (as root)
+	cargo test --locked --package backstep-tests --features machine --test machine --no-fail-fast
+
+demo: ## show Backstep at work in a disposable Debian machine (as root)
+	@scripts/demo
+
+deb: ## build the Debian packages into build/deb
+	@DEB_PROFILE=$(DEB_PROFILE) scripts/build-deb
+
+bench: deb ## measure against apt-get and write docs/benchmarks.md (as root)
+	cargo bench --locked --package backstep-tests --features machine
+
+lint: ## check format and lints
+	cargo fmt --all --check
+	cargo clippy --workspace --locked --all-targets --all-features -- -D warnings
+
+fmt: ## format the sources
+	cargo fmt --all
+
+clean: ## remove what was built, and the demo machine
+	@scripts/demo remove
+	rm -rf build
+	cargo clean

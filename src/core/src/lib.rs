@@ -1,0 +1,36 @@
+//! The pure heart of Backstep: types, rules and decisions.
+//!
+//! Purpose: everything that can be decided without touching the world is decided here, so that it can be
+//! tested without one. Absent on purpose: I/O, async, serialisation, clocks and randomness. Nothing in this
+//! crate imports another crate of the workspace.
+
+#[macro_use]
+mod closed_enum;
+
+pub mod access;
+pub mod actor;
+pub mod error_code;
+pub mod event;
+pub mod id;
+pub mod limits;
+pub mod package;
+pub mod plan;
+pub mod progress;
+pub mod queue;
+pub mod record;
+pub mod recovery;
+pub mod replay;
+pub mod request;
+pub mod state;
+pub mod step;
+pub mod undo;
+
+pub use closed_enum::UnknownName;
+pub use error_code::{ErrorCode, Failure, Severity};
+pub use event::{Event, EventFields};
+pub use id::{AttemptId, BootId, Digest, Stamp, TransactionId};
+pub use package::{Architecture, PackageId, PackageName, Version};
+pub use plan::{Archive, ArchiveSource, Method, Plan, PlanAction, PlanItem, Reason, UndoQuality};
+pub use request::{ItemAction, Kind, LocalArchive, Options, Request, RequestItem};
+pub use state::{Status, TransactionState};
+pub use step::{Direction, StepKind, StepState};

@@ -1,0 +1,16 @@
+//! Bounds on what a caller may send. Beyond them a request is refused before anything is stored.
+
+/// Packages named in one request.
+pub const MAX_ITEMS: usize = 1_000;
+/// Local archives in one request.
+pub const MAX_LOCAL_ARCHIVES: usize = 64;
+/// Bytes of a description or comment.
+pub const MAX_TEXT: usize = 256;
+/// Transactions one user may have waiting for preparation, authorisation or their turn.
+pub const MAX_OPEN_PER_UID: usize = 8;
+/// Transactions all users together may have waiting.
+pub const MAX_OPEN: usize = 64;
+/// Worker attempts after which a person decides.
+pub const MAX_ATTEMPTS: u32 = 3;
+/// Bytes of one local archive.
+pub const MAX_ARCHIVE_BYTES: u64 = 4 << 30;
