@@ -1,1 +1,16 @@
-//! Support for the tests.
+//! Support for tests that cross components.
+//!
+//! Purpose: one place for what the tests share: [`machine`] boots a disposable Debian machine, [`backstep`] one
+//! with our packages, [`package`] and
+//! [`repository`] make tiny packages and serve them, [`private_bus`] runs the daemon on a bus of its own, [`programs`] finds our programs, [`snapshot`] says what differs in a file tree, [`command`] is the
+//! one way to run a child, [`wait`] the one way to wait. Absent on purpose: product code.
+
+pub mod backstep;
+pub mod command;
+pub mod machine;
+pub mod package;
+pub mod private_bus;
+pub mod programs;
+pub mod repository;
+pub mod snapshot;
+pub mod wait;

@@ -1,1 +1,18 @@
-//! Stub.
+//! The D-Bus interface as code: names, rows, options, errors and proxies, shared by daemon, client and tests.
+//!
+//! The contract itself is the XML in `dbus/`; this crate is its Rust side. Invariants: a key of an option or
+//! of a row is spelled here and nowhere else; every error that crosses the bus is a [`backstep_core::Failure`].
+//! Absent on purpose: objects (the daemon has them), decisions, and anything that touches a system.
+
+pub mod errors;
+pub mod names;
+pub mod options;
+pub mod properties;
+pub mod proxies;
+pub mod rows;
+
+pub use errors::{BusError, CallError};
+pub use options::{OptionKey, OptionsBuilder, PackageArgument, ParsedOptions, RevertsTarget, request_from_options};
+pub use properties::TransactionProperties;
+pub use proxies::{ManagerProxy, TransactionProxy};
+pub use rows::{ListFilter, ListRow, PlanRow, StatisticsRow, StepRow};

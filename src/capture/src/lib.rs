@@ -1,1 +1,42 @@
-//! Stub.
+//! Undo material: what files were like before a change, kept so that they can be put back byte for byte.
+//!
+//! [`secure`] keeps everything a [`Selection`] names before anything is changed: replaced files as hard links,
+//! files that are written in place as copies, everything else as a description. [`restore`] puts it all back and
+//! [`compare`] is the receipt. [`record_after`] and [`drifted`] tell what others changed since.
+//!
+//! Invariants:
+//! - A capture is complete when its manifest is there under its name; everything in it was durable before.
+//! - The manifest is the authority for metadata: dpkg disarms set-id inodes that we hold before it unlinks them.
+//! - No symbolic link leads outside the root, and the last component of a path is never followed.
+//! - [`restore`] may be interrupted anywhere and run again from the start.
+//!
+//! Absent on purpose: packages, transactions, policy, and changes outside the selection. Captures during the run
+//! and a walk after it are further nets that add entries to the same manifest format.
+
+mod after;
+mod compare;
+mod content;
+mod dir;
+mod error;
+mod fuse;
+mod manifest;
+mod mounts;
+mod node;
+mod parallel;
+mod prune;
+mod restore;
+mod root;
+mod secure;
+mod selection;
+mod state;
+mod store;
+mod survey;
+
+pub use after::{drifted, record_after};
+pub use compare::{Difference, What, compare};
+pub use dir::CaptureDir;
+pub use error::CaptureError;
+pub use prune::{prune, size};
+pub use restore::{Failed, Kept, RestoreMode, Restored, restore};
+pub use secure::{Estimate, Secured, estimate, secure};
+pub use selection::{Selection, selection_of};

@@ -157,6 +157,7 @@ pub const TRANSITIONS: &[(TransactionState, TransactionState)] = {
         (S::Cancelling, S::Completed),
         (S::Cancelling, S::RollingBack),
         (S::Cancelling, S::Interrupted),
+        (S::Cancelling, S::NeedsAttention),
         (S::RollingBack, S::RolledBack),
         (S::RollingBack, S::PartiallyRolledBack),
         (S::RollingBack, S::Cancelled),
@@ -234,7 +235,7 @@ impl Status {
             Event::UndoFinished { .. } if self.state == S::RollingBack => to(S::PartiallyRolledBack),
             Event::Interrupted { .. } if working => to(S::Interrupted),
             Event::Resumed { direction, .. } if matches!(self.state, S::Interrupted | S::NeedsAttention) => self.resumed(*direction, event),
-            Event::AttentionNeeded { .. } if matches!(self.state, S::Executing | S::RollingBack | S::Interrupted) => {
+            Event::AttentionNeeded { .. } if matches!(self.state, S::Executing | S::Cancelling | S::RollingBack | S::Interrupted) => {
                 to(S::NeedsAttention)
             }
             Event::Accepted if self.state == S::NeedsAttention => to(S::PartiallyRolledBack),

@@ -1,1 +1,38 @@
-//! Stub.
+//! The record: the truth about requests, plans, states, results and audit, in one SQLite file.
+//!
+//! Invariants, each kept by the schema's triggers as well as by this code: nothing is written unless a
+//! generation is open; nothing is deleted; only status and time columns change, along the pairs of the state
+//! machine; events are append-only, without gaps and chained by hashes; a transaction's row, steps, items and
+//! attempts are projections of its events, written in the same commit. One writer. This crate is the only
+//! user of rusqlite. Absent on purpose: the format of requests and plans (bytes come in and go out), the
+//! clock (stamps come in), retention and any in-memory copy of the history.
+
+mod append;
+mod chain;
+mod columns;
+mod create;
+mod error;
+mod event_row;
+mod find;
+mod freeze;
+mod generation;
+mod list;
+mod migrate;
+mod open;
+mod project_attempts;
+mod project_items;
+mod project_steps;
+mod project_transaction;
+mod read;
+mod statistics;
+mod summary_row;
+mod verify;
+
+#[cfg(test)]
+mod tests;
+
+pub use append::Append;
+pub use create::{Created, NewTransaction};
+pub use error::{ChainError, StoreError, VerifyError};
+pub use list::OpenCounts;
+pub use open::{Run, Store};

@@ -1,0 +1,192 @@
+//! How apt-get and dpkg are called for a plan: options, environment and package arguments.
+//!
+//! Invariants: packages are written as `name:arch=version`, `name:arch-` or an absolute path, after `--`, from
+//! values that cannot spell anything else; the plan lists every package, so that apt-get decides nothing.
+//! apt-get marks everything it is told to install as manual: the caller sets the marks afterwards from the plan.
+//!
+//! apt 2.6 takes no lock of dpkg's with `Debug::NoLocking`; dpkg, told by `DPKG_FRONTEND_LOCKED`, takes only the
+//! inner one. The caller holds `lock-frontend` meanwhile. `name:all` is understood for versions and removals.
+
+use backstep_core::request::ConffilePolicy;
+use backstep_core::{Archive, ArchiveSource, Plan, PlanAction, PlanItem};
+
+/// The whole environment of apt-get and dpkg: nothing is inherited.
+pub const ENVIRONMENT: &[(&str, &str)] = &[
+    ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+    ("HOME", "/root"),
+    ("LOGNAME", "root"),
+    ("USER", "root"),
+    ("SHELL", "/bin/sh"),
+    ("TERM", "dumb"),
+    ("LC_ALL", "C.UTF-8"),
+    ("LANG", "C.UTF-8"),
+    ("DEBIAN_FRONTEND", "noninteractive"),
+    ("DEBIAN_PRIORITY", "critical"),
+    ("DEBCONF_NONINTERACTIVE_SEEN", "true"),
+    ("DEBCONF_NOWARNINGS", "yes"),
+    ("APT_LISTCHANGES_FRONTEND", "none"),
+    ("APT_LISTBUGS_FRONTEND", "none"),
+    ("NEEDRESTART_SUSPEND", "1"),
+    ("UCF_FORCE_CONFFOLD", "1"),
+    ("PAGER", "cat"),
+    ("DPKG_FRONTEND_LOCKED", "1"),
+];
+
+/// How a plan is carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commands {
+    /// apt-get's arguments, without the program's name; empty when there is nothing for it.
+    pub apt_get: Vec<String>,
+    /// dpkg's arguments for packages whose configuration goes too, run after apt-get; empty when apt-get's
+    /// `--purge` does that or nothing is purged.
+    pub dpkg: Vec<String>,
+}
+
+/// The commands of a plan. `archive_path` names the absolute path of an archive that no repository offers (local
+/// or kept); `status_fd` is the number of the descriptor that apt-get inherits for its progress.
+#[must_use]
+pub fn commands(plan: &Plan, status_fd: i32, archive_path: impl Fn(&Archive) -> String) -> Commands {
+    let packages = arguments(plan, archive_path);
+    if packages.is_empty() {
+        return Commands { apt_get: Vec::new(), dpkg: Vec::new() };
+    }
+    let mut apt_get = options(plan, status_fd);
+    apt_get.extend(["install".to_owned(), "--".to_owned()]);
+    apt_get.extend(packages);
+    Commands { apt_get, dpkg: dpkg_purge(plan) }
+}
+
+/// The package arguments of the one `apt-get install` that realises the plan, in the plan's order.
+#[must_use]
+pub fn arguments(plan: &Plan, archive_path: impl Fn(&Archive) -> String) -> Vec<String> {
+    plan.items.iter().filter_map(|item| argument(item, &archive_path)).collect()
+}
+
+fn argument(item: &PlanItem, archive_path: impl Fn(&Archive) -> String) -> Option<String> {
+    match item.action {
+        PlanAction::Hold | PlanAction::Unhold => None,
+        PlanAction::Remove | PlanAction::Purge => Some(format!("{}-", item.package)),
+        PlanAction::Install | PlanAction::Upgrade | PlanAction::Downgrade | PlanAction::Reinstall => {
+            let from_file = |archive: &&Archive| matches!(archive.source, ArchiveSource::Local | ArchiveSource::Kept);
+            let named = || item.to.as_ref().map(|version| format!("{}={version}", item.package));
+            item.archive.as_ref().filter(from_file).map(archive_path).or_else(named)
+        }
+    }
+}
+
+fn options(plan: &Plan, status_fd: i32) -> Vec<String> {
+    let mut settings = vec![
+        format!("APT::Status-Fd={status_fd}"),
+        "Dpkg::Use-Pty=0".to_owned(),
+        "Debug::NoLocking=1".to_owned(),
+        "APT::Install-Recommends=false".to_owned(),
+        "APT::Install-Suggests=false".to_owned(),
+        "APT::Get::AutomaticRemove=false".to_owned(),
+        "APT::Get::HideAutoRemove=true".to_owned(),
+        "APT::Color=0".to_owned(),
+    ];
+    settings.extend(dpkg_options(plan.options.conffiles).iter().map(|option| format!("Dpkg::Options::={option}")));
+    let mut options = vec!["-y".to_owned(), "-q".to_owned()];
+    options.extend(settings.into_iter().flat_map(|setting| ["-o".to_owned(), setting]));
+    options.extend(permissions(plan).into_iter().map(str::to_owned));
+    options
+}
+
+/// Only what the plan has: apt-get refuses whatever goes beyond.
+fn permissions(plan: &Plan) -> Vec<&'static str> {
+    let has = |action| plan.count(action) > 0;
+    let wanted = [
+        (has(PlanAction::Downgrade), "--allow-downgrades"),
+        (plan.removes_essential(), "--allow-remove-essential"),
+        (plan.options.override_hold, "--allow-change-held-packages"),
+        (has(PlanAction::Reinstall), "--reinstall"),
+        (purges_all(plan), "--purge"),
+    ];
+    wanted.into_iter().filter_map(|(wanted, option)| wanted.then_some(option)).collect()
+}
+
+fn purges_all(plan: &Plan) -> bool {
+    plan.count(PlanAction::Purge) > 0 && plan.count(PlanAction::Remove) == 0
+}
+
+/// dpkg's options for configuration files. `--force-confdef` takes the default where there is one, the second
+/// decides where there is none.
+#[must_use]
+pub const fn dpkg_options(policy: ConffilePolicy) -> &'static [&'static str] {
+    match policy {
+        ConffilePolicy::Keep => &["--force-confdef", "--force-confold"],
+        ConffilePolicy::Replace => &["--force-confnew"],
+    }
+}
+
+fn dpkg_purge(plan: &Plan) -> Vec<String> {
+    if purges_all(plan) || plan.count(PlanAction::Purge) == 0 {
+        return Vec::new();
+    }
+    let purged = plan.items.iter().filter(|item| item.action == PlanAction::Purge).map(|item| item.package.to_string());
+    ["--purge".to_owned(), "--".to_owned()].into_iter().chain(purged).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::{archive, item, plan};
+
+    fn path(archive: &Archive) -> String {
+        format!("/kept/{}.deb", archive.sha256)
+    }
+
+    #[test]
+    fn packages_are_named_exactly_and_files_by_path() {
+        let mut local = item(PlanAction::Install, "mine:amd64", None, Some("1"));
+        local.archive = Some(archive(ArchiveSource::Local));
+        let plan = plan(vec![
+            item(PlanAction::Remove, "gone:all", Some("1"), None),
+            item(PlanAction::Upgrade, "hello:amd64", Some("1"), Some("1:2-3")),
+            local,
+            item(PlanAction::Hold, "held:amd64", Some("1"), Some("1")),
+        ]);
+        let names = arguments(&plan, path);
+        assert_eq!(names[..2], ["gone:all-", "hello:amd64=1:2-3"]);
+        assert!(names[2].starts_with("/kept/0707") && names.len() == 3);
+    }
+
+    #[test]
+    fn permissions_are_given_only_where_the_plan_has_a_use() {
+        let quiet = commands(&plan(vec![item(PlanAction::Install, "a1:amd64", None, Some("1"))]), 7, path);
+        let text = quiet.apt_get.join(" ");
+        assert!(text.ends_with("install -- a1:amd64=1") && text.contains("APT::Status-Fd=7"), "{text}");
+        for option in ["--allow", "--purge", "--reinstall"] {
+            assert!(!text.contains(option), "{option} in {text}");
+        }
+        let mut loud = plan(vec![
+            item(PlanAction::Downgrade, "a1:amd64", Some("2"), Some("1")),
+            item(PlanAction::Reinstall, "b1:amd64", Some("2"), Some("2")),
+            item(PlanAction::Purge, "c1:amd64", Some("2"), None),
+        ]);
+        loud.items[2].essential = true;
+        loud.options.override_hold = true;
+        let commands = commands(&loud, 3, path);
+        for option in ["--allow-downgrades", "--allow-remove-essential", "--allow-change-held-packages", "--purge", "--reinstall"] {
+            assert!(commands.apt_get.iter().any(|word| word == option), "{option}");
+        }
+        assert!(commands.dpkg.is_empty());
+    }
+
+    #[test]
+    fn a_purge_beside_a_removal_is_dpkgs() {
+        let plan = plan(vec![
+            item(PlanAction::Purge, "c1:amd64", Some("2"), None),
+            item(PlanAction::Remove, "d1:amd64", Some("2"), None),
+        ]);
+        let commands = commands(&plan, 3, path);
+        assert!(!commands.apt_get.iter().any(|word| word == "--purge"));
+        assert_eq!(commands.dpkg, ["--purge", "--", "c1:amd64"]);
+    }
+
+    #[test]
+    fn nothing_to_do_starts_nothing() {
+        let nothing = commands(&plan(vec![item(PlanAction::Hold, "a1:amd64", Some("1"), Some("1"))]), 3, path);
+        assert!(nothing.apt_get.is_empty() && nothing.dpkg.is_empty());
+    }
+}

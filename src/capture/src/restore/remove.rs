@@ -1,0 +1,105 @@
+//! Removing what was not there before, deepest first, never through a link and never across a mount.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, openat2, unlinkat};
+use rustix::io::Errno;
+
+use super::{Kept, Restored, Restorer, is_listed};
+use crate::compare::intruders;
+use crate::dir::ELSEWHERE;
+use crate::error::{Context, Result};
+use crate::node::{Kind, Node, names};
+use crate::root::{Parents, absolute};
+use crate::state::is_as_recorded;
+
+impl Restorer<'_> {
+    /// Removes paths that were absent and names that appeared in listed directories.
+    pub(super) fn remove_created(&self, restored: &mut Restored) -> Result<()> {
+        let mut parents = Parents::new(self.root);
+        for entry in self.manifest.entries.iter().rev() {
+            let result = match (&entry.present, parents.of(&entry.path)) {
+                (_, Err(error)) => Err(error),
+                (_, Ok(None)) => Ok(()),
+                (None, Ok(Some(dir))) => self.remove_absent(dir, &entry.path, restored),
+                (Some(present), Ok(Some(dir))) if is_listed(present) => self.remove_intruders(dir, &entry.path, restored),
+                (Some(_), Ok(Some(_))) => Ok(()),
+            };
+            restored.note(&entry.path, result)?;
+        }
+        Ok(())
+    }
+
+    fn remove_absent(&self, dir: BorrowedFd<'_>, path: &Path, restored: &mut Restored) -> Result<()> {
+        let Some(name) = path.file_name() else { return Ok(()) };
+        if Node::open(dir, name, path)?.is_some() {
+            self.remove_name(dir, name, path, restored)?;
+        }
+        Ok(())
+    }
+
+    fn remove_intruders(&self, dir: BorrowedFd<'_>, path: &Path, restored: &mut Restored) -> Result<()> {
+        let Some(name) = path.file_name() else { return Ok(()) };
+        let Some(node) = Node::open(dir, name, path)?.filter(|node| node.facts.kind == Kind::Directory) else { return Ok(()) };
+        for name in intruders(self.manifest, path, &node)? {
+            let below = path.join(&name);
+            let result = self.remove_name(node.as_fd(), &name, &below, restored).map(|_| ());
+            restored.note(&below, result)?;
+        }
+        Ok(())
+    }
+
+    /// Removes a name and everything below it; says whether it is gone. What someone else changed, or what is
+    /// left alone, stays, and so do the directories it is in.
+    pub(super) fn remove_name(&self, dir: BorrowedFd<'_>, name: &OsStr, path: &Path, restored: &mut Restored) -> Result<bool> {
+        if name == ELSEWHERE || self.manifest.excludes(path) {
+            return Ok(false);
+        }
+        let Some(node) = Node::open(dir, name, path)? else { return Ok(true) };
+        if node.facts.kind == Kind::Directory {
+            let below = enter(dir, name, path)?;
+            if !self.empty(&below, path, restored)? {
+                return Ok(false);
+            }
+        } else if !self.may_remove(&node, path)? {
+            restored.kept.push(Kept { path: absolute(path), ours: None });
+            return Ok(false);
+        }
+        self.touched.note(dir, path)?;
+        let flags = if node.facts.kind == Kind::Directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
+        unlinkat(dir, name, flags).cannot("remove", path)?;
+        restored.removed += 1;
+        self.fuse.burn()?;
+        Ok(true)
+    }
+
+    fn empty(&self, dir: &OwnedFd, path: &Path, restored: &mut Restored) -> Result<bool> {
+        let mut empty = true;
+        for name in names(dir.as_fd(), ".", path)? {
+            empty &= self.remove_name(dir.as_fd(), &name, &path.join(&name), restored)?;
+        }
+        Ok(empty)
+    }
+
+    /// Without a post-image everything that was not there before goes.
+    fn may_remove(&self, node: &Node, path: &Path) -> Result<bool> {
+        let Some(after) = self.after else { return Ok(true) };
+        match after.find(path).and_then(|entry| entry.present.as_ref()) {
+            Some(left) => is_as_recorded(Some(node), Some(left), path),
+            None => Ok(false),
+        }
+    }
+}
+
+/// Opens a directory to empty it; one that is another file system is refused.
+fn enter(dir: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let how = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;
+    match openat2(dir, name, flags, Mode::empty(), how) {
+        Ok(fd) => Ok(fd),
+        Err(Errno::XDEV) => Err(Errno::BUSY).cannot("remove the mount point", path),
+        Err(error) => Err(error).cannot("open", path),
+    }
+}

@@ -1,0 +1,184 @@
+//! Eager capture: everything selected is kept and described, durably, before anything is changed.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use crate::content::Sum;
+use crate::dir::CaptureDir;
+use crate::error::Result;
+use crate::manifest::{Entry, How, Manifest, Object, Picture, Present, save};
+use crate::mounts::Touched;
+use crate::node::{Kind, Node};
+use crate::parallel::{OnProgress, each};
+use crate::root::Root;
+use crate::selection::Selection;
+use crate::store::{Shelf, Stores};
+use crate::survey::{Survey, Want, survey};
+
+/// What a capture holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Secured {
+    /// Paths described, absent ones and directories included.
+    pub paths: u64,
+    /// Bytes of content copied.
+    pub bytes_copied: u64,
+    /// Files kept as one more hard link.
+    pub links: u64,
+}
+
+/// Names of one directory that one thread takes at once.
+const CHUNK: usize = 512;
+
+/// Captures a selection below `root` into a directory that [`CaptureDir::create`] made.
+///
+/// When it returns, objects and manifest are durable on every file system involved, and the capture is complete.
+/// On an error the capture stays incomplete; nothing outside it and the undo directories was changed. Progress
+/// is in paths.
+pub fn secure(root: &Path, dir: &CaptureDir, selection: &Selection, on_progress: &mut dyn FnMut(u64, u64)) -> Result<Secured> {
+    let root = Root::open(root)?;
+    let survey = survey(&root, Some(dir), selection)?;
+    let touched = Touched::default();
+    let stores = Stores::create(dir, &touched)?;
+    let entries = Keeper { root: &root, stores: &stores, families: Mutex::default() }.keep(&survey, on_progress)?;
+    let secured = summary(&entries);
+    // The barrier comes first: a manifest that is there speaks of objects that are there.
+    touched.sync()?;
+    let excluded = survey.excluded.into_iter().collect();
+    save(dir.path(), Picture::Before, &Manifest { stores: stores.points(), excluded, entries })?;
+    Ok(secured)
+}
+
+fn summary(entries: &[Entry]) -> Secured {
+    let mut secured = Secured { paths: entries.len() as u64, ..Secured::default() };
+    let mut seen = std::collections::HashSet::new();
+    for (object, size) in entries.iter().filter_map(|entry| entry.present.as_ref()).filter_map(|p| p.object.map(|o| (o, p.meta.size))) {
+        match object.how {
+            How::Linked => secured.links += 1,
+            How::Copied if seen.insert(object) => secured.bytes_copied += size,
+            How::Copied => {}
+        }
+    }
+    secured
+}
+
+/// A few names of one directory.
+struct Job<'a> {
+    parent: &'a Path,
+    names: Vec<(&'a OsString, Want)>,
+}
+
+/// The first of some hard links: where its content is kept.
+type Family = (Object, Option<Sum>);
+
+struct Keeper<'a> {
+    root: &'a Root,
+    stores: &'a Stores<'a>,
+    /// By device and inode.
+    families: Mutex<HashMap<((u32, u32), u64), Family>>,
+}
+
+impl Keeper<'_> {
+    fn keep(&self, survey: &Survey, on_progress: OnProgress<'_>) -> Result<Vec<Entry>> {
+        let total = survey.count();
+        let mut entries = Vec::new();
+        // Copies first: of two hard links, one in each set, the copy is the surer one and serves both.
+        for how in [How::Copied, How::Linked] {
+            let jobs = jobs(survey, how);
+            let done = (entries.len() as u64, total);
+            let weigh = |job: &Job<'_>| job.names.len() as u64;
+            let kept = each(&jobs, weigh, || Shelf::new(self.stores), |shelf, job| self.take(shelf, job), on_progress, done)?;
+            entries.extend(kept.into_iter().flatten());
+        }
+        entries.sort_unstable_by(|one, other| one.path.cmp(&other.path));
+        Ok(entries)
+    }
+
+    fn take(&self, shelf: &mut Shelf<'_>, job: &Job<'_>) -> Result<Vec<Entry>> {
+        let parent = self.root.exact(job.parent)?;
+        let mut entries = Vec::with_capacity(job.names.len());
+        for (name, want) in &job.names {
+            let path = job.parent.join(name);
+            let node = parent.as_ref().map(|parent| Node::open(parent.as_fd(), name, &path)).transpose()?.flatten();
+            let present = node.map(|node| self.describe(shelf, &node, *want, &path)).transpose()?;
+            entries.push(Entry { path, present });
+        }
+        Ok(entries)
+    }
+
+    fn describe(&self, shelf: &mut Shelf<'_>, node: &Node, want: Want, path: &Path) -> Result<Present> {
+        let meta = node.meta(path)?;
+        let listing = if meta.kind == Kind::Directory { want.listing } else { crate::manifest::Listing::Open };
+        let kept = if meta.kind == Kind::File { Some(self.family(shelf, node, want.how, path)?) } else { None };
+        let (object, digest) = kept.map_or((None, None), |(object, digest)| (Some(object), digest));
+        Ok(Present { meta, listing, digest, object })
+    }
+
+    /// Keeps a file's content once, however many of its names are selected.
+    fn family(&self, shelf: &mut Shelf<'_>, node: &Node, how: How, path: &Path) -> Result<Family> {
+        if node.facts.nlink < 2 {
+            return content(shelf, node, how, path);
+        }
+        let mut families = self.families.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (node.facts.dev, node.facts.ino);
+        if let Some(known) = families.get(&key) {
+            return Ok(*known);
+        }
+        let made = content(shelf, node, how, path)?;
+        families.insert(key, made);
+        Ok(made)
+    }
+}
+
+fn content(shelf: &mut Shelf<'_>, node: &Node, how: How, path: &Path) -> Result<Family> {
+    let linked = match how {
+        How::Linked => shelf.link(node, path)?,
+        How::Copied => None,
+    };
+    match linked {
+        Some(object) => Ok((object, None)),
+        None => shelf.copy(node, path).map(|(object, sum)| (object, Some(sum))),
+    }
+}
+
+fn jobs(survey: &Survey, how: How) -> Vec<Job<'_>> {
+    let mut jobs = Vec::new();
+    for (parent, names) in &survey.wanted {
+        let names: Vec<_> = names.iter().filter(|(_, want)| want.how == how).map(|(name, want)| (name, *want)).collect();
+        jobs.extend(names.chunks(CHUNK).map(|names| Job { parent: parent.as_path(), names: names.to_vec() }));
+    }
+    jobs
+}
+
+/// What a capture of a selection would take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Estimate {
+    /// Bytes that the capture itself writes: copies, names, manifest. By reference it may be less.
+    pub now: u64,
+    /// Bytes that stay taken when linked files are replaced or removed, because the capture holds them.
+    pub held: u64,
+}
+
+/// A name, its line in the manifest and its share of a directory.
+const PER_PATH: u64 = 400;
+
+/// Says what a capture would take, without making it.
+pub fn estimate(root: &Path, selection: &Selection) -> Result<Estimate> {
+    let root = Root::open(root)?;
+    let survey = survey(&root, None, selection)?;
+    let mut estimate = Estimate { now: survey.count() * PER_PATH, held: 0 };
+    for (parent, names) in &survey.wanted {
+        let Some(fd) = root.exact(parent)? else { continue };
+        for (name, want) in names {
+            let path: PathBuf = parent.join(name);
+            let Some(node) = Node::open(fd.as_fd(), name, &path)?.filter(|node| node.facts.kind == Kind::File) else { continue };
+            match want.how {
+                How::Linked => estimate.held += node.facts.blocks * 512,
+                How::Copied => estimate.now += node.facts.blocks * 512,
+            }
+        }
+    }
+    Ok(estimate)
+}

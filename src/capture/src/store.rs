@@ -1,0 +1,206 @@
+//! Where kept content lies: one store on every file system that links are kept on, the first in the capture's
+//! own directory.
+//!
+//! Objects have numbers for names, 1,000 to a directory, because file systems limit directories and links.
+//! Copies are always in the first store; a link can only be on its own file system.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, mkdirat, openat};
+use rustix::io::Errno;
+
+use crate::content::{self, Sum};
+use crate::dir::{CaptureDir, ELSEWHERE, make_private};
+use crate::error::{Context, Result};
+use crate::manifest::{How, Object};
+use crate::mounts::{Touched, mount_points};
+use crate::node::{Node, facts};
+
+pub(crate) const OBJECTS: &str = "objects";
+pub(crate) const WAITING: &str = "waiting";
+pub(crate) const SHARD: u64 = 1000;
+
+/// The stores of a capture that is being made.
+pub(crate) struct Stores<'a> {
+    dir: &'a CaptureDir,
+    mounts: std::collections::BTreeMap<u64, PathBuf>,
+    known: Mutex<Known>,
+    next_shard: AtomicU64,
+    touched: &'a Touched,
+}
+
+#[derive(Default)]
+struct Known {
+    paths: Vec<PathBuf>,
+    points: Vec<PathBuf>,
+    by_mount: HashMap<u64, Option<usize>>,
+}
+
+impl<'a> Stores<'a> {
+    /// Makes the first store.
+    pub(crate) fn create(dir: &'a CaptureDir, touched: &'a Touched) -> Result<Self> {
+        let mounts = mount_points()?;
+        let stores = Self { dir, mounts, known: Mutex::default(), next_shard: AtomicU64::new(0), touched };
+        let mount = make_store(dir.path(), touched)?;
+        stores.enter(mount, dir.path().to_path_buf(), PathBuf::new());
+        Ok(stores)
+    }
+
+    /// The mount points of the stores, in the order of their numbers.
+    pub(crate) fn points(&self) -> Vec<PathBuf> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).points.clone()
+    }
+
+    fn enter(&self, mount: u64, path: PathBuf, point: PathBuf) -> usize {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.paths.push(path);
+        known.points.push(point);
+        let number = known.paths.len() - 1;
+        known.by_mount.insert(mount, Some(number));
+        number
+    }
+
+    /// The store on a mounted file system, made when it is first asked for; none when there can be none.
+    fn on(&self, mount: u64) -> Option<usize> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = known.by_mount.get(&mount) {
+            return *found;
+        }
+        let made = self.mounts.get(&mount).and_then(|point| self.make_elsewhere(point, mount));
+        let number = made.map(|(path, point)| {
+            known.paths.push(path);
+            known.points.push(point);
+            known.paths.len() - 1
+        });
+        known.by_mount.insert(mount, number);
+        number
+    }
+
+    /// A file system on which no private directory can be made (read-only, without owners, or not ours) has no
+    /// store: its files are copied into the first one.
+    fn make_elsewhere(&self, point: &Path, mount: u64) -> Option<(PathBuf, PathBuf)> {
+        let ours = point.join(ELSEWHERE);
+        let path = ours.join(self.dir.name());
+        let made = make_private(&ours).and_then(|()| make_private(&path)).and_then(|()| make_store(&path, self.touched));
+        (made.ok()? == mount).then(|| (path, point.to_path_buf()))
+    }
+
+    fn path(&self, store: usize) -> PathBuf {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).paths[store].clone()
+    }
+}
+
+/// Makes the directories of a store and says on which mount they are.
+fn make_store(path: &Path, touched: &Touched) -> Result<u64> {
+    make_private(&path.join(OBJECTS))?;
+    make_private(&path.join(WAITING))?;
+    let dir = File::open(path).cannot("open", path)?;
+    touched.note(std::os::fd::AsFd::as_fd(&dir), path)?;
+    Ok(facts(&dir, path)?.mount)
+}
+
+/// One thread's way into the stores: it fills directories of its own.
+pub(crate) struct Shelf<'a> {
+    stores: &'a Stores<'a>,
+    open: HashMap<usize, Slot>,
+}
+
+struct Slot {
+    fd: OwnedFd,
+    next: u64,
+    end: u64,
+}
+
+impl<'a> Shelf<'a> {
+    pub(crate) fn new(stores: &'a Stores<'a>) -> Self {
+        Self { stores, open: HashMap::new() }
+    }
+
+    /// Keeps a file by one more name; none when its file system cannot.
+    pub(crate) fn link(&mut self, node: &Node, path: &Path) -> Result<Option<Object>> {
+        let Some(store) = self.stores.on(node.facts.mount) else { return Ok(None) };
+        let slot = self.slot(store)?;
+        let number = slot.next;
+        match linkat(CWD, node.proc_path(), &slot.fd, name(number), AtFlags::SYMLINK_FOLLOW) {
+            Ok(()) => {
+                slot.next += 1;
+                Ok(Some(Object { how: How::Linked, store, number }))
+            }
+            Err(Errno::XDEV | Errno::MLINK | Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(None),
+            Err(error) => Err(error).cannot("link", path),
+        }
+    }
+
+    /// Keeps a copy of a file's content.
+    pub(crate) fn copy(&mut self, node: &Node, path: &Path) -> Result<(Object, Sum)> {
+        let from = node.read(path)?;
+        let slot = self.slot(0)?;
+        let number = slot.next;
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let to = File::from(openat(&slot.fd, name(number), flags, Mode::from_raw_mode(0o600)).cannot("create the copy of", path)?);
+        slot.next += 1;
+        let sum = content::copy(&from, &to).cannot("copy", path)?;
+        Ok((Object { how: How::Copied, store: 0, number }, sum))
+    }
+
+    fn slot(&mut self, store: usize) -> Result<&mut Slot> {
+        let stores = self.stores;
+        let full = self.open.get(&store).is_none_or(|slot| slot.next == slot.end);
+        if full {
+            self.open.insert(store, new_slot(stores, store)?);
+        }
+        Ok(self.open.get_mut(&store).expect("a slot was put there"))
+    }
+}
+
+fn name(number: u64) -> String {
+    (number % SHARD).to_string()
+}
+
+fn new_slot(stores: &Stores<'_>, store: usize) -> Result<Slot> {
+    let shard = stores.next_shard.fetch_add(1, Ordering::Relaxed);
+    let path = stores.path(store).join(OBJECTS).join(shard.to_string());
+    mkdirat(CWD, &path, Mode::from_raw_mode(0o700)).cannot("create", &path)?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = openat(CWD, &path, flags, Mode::empty()).cannot("open", &path)?;
+    Ok(Slot { fd, next: shard * SHARD, end: (shard + 1) * SHARD })
+}
+
+/// The stores of a finished capture.
+pub(crate) struct Vault {
+    stores: Vec<(PathBuf, OwnedFd)>,
+}
+
+impl Vault {
+    pub(crate) fn open(dir: &CaptureDir, points: &[PathBuf]) -> Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let open = |point: &PathBuf| {
+            let path = store_path(dir, point);
+            let fd = openat(CWD, &path, flags, Mode::empty()).cannot("open the store", &path)?;
+            Ok((path, fd))
+        };
+        Ok(Self { stores: points.iter().map(open).collect::<Result<_>>()? })
+    }
+
+    /// Takes hold of an object.
+    pub(crate) fn object(&self, object: Object, path: &Path) -> Result<Node> {
+        let store = self.stores.get(object.store).ok_or(Errno::NOENT).cannot("find the object of", path)?;
+        let name = format!("{OBJECTS}/{}/{}", object.number / SHARD, object.number % SHARD);
+        Node::open(std::os::fd::AsFd::as_fd(&store.1), name, path)?.ok_or(Errno::NOENT).cannot("find the object of", path)
+    }
+
+    /// The directory in which a link of this store waits to be renamed into place.
+    pub(crate) fn waiting(&self, store: usize) -> Option<PathBuf> {
+        self.stores.get(store).map(|(path, _)| path.join(WAITING))
+    }
+}
+
+/// Where a store lies: on another file system below its mount point.
+pub(crate) fn store_path(dir: &CaptureDir, point: &Path) -> PathBuf {
+    if point.as_os_str().is_empty() { dir.path().to_path_buf() } else { point.join(ELSEWHERE).join(dir.name()) }
+}

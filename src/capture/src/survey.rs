@@ -1,0 +1,208 @@
+//! From a selection to canonical paths: which names in which directories are to be kept, and how.
+//!
+//! Parents are resolved through their links; a path whose parent is missing is represented by the first missing
+//! name on its way, and every directory on the way to a path is kept by itself, so that it can be made again.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ffi::OsString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use rustix::io::Errno;
+
+use crate::dir::{CaptureDir, ELSEWHERE};
+use crate::error::{CaptureError, Context, Result};
+use crate::manifest::{How, Listing};
+use crate::node::{Kind, Node, names};
+use crate::root::{Root, relative};
+use crate::selection::Selection;
+
+/// How one name is to be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Want {
+    pub(crate) how: How,
+    pub(crate) listing: Listing,
+}
+
+impl Want {
+    /// Of two wishes for one path the surer.
+    fn and(self, other: Self) -> Self {
+        let listing = match (self.listing, other.listing) {
+            (Listing::Copied, _) | (_, Listing::Copied) => Listing::Copied,
+            (Listing::Linked, _) | (_, Listing::Linked) => Listing::Linked,
+            (Listing::Open, Listing::Open) => Listing::Open,
+        };
+        Self { how: self.how.max(other.how), listing }
+    }
+}
+
+/// Canonical names by canonical directory.
+pub(crate) struct Survey {
+    pub(crate) wanted: BTreeMap<PathBuf, BTreeMap<OsString, Want>>,
+    pub(crate) excluded: BTreeSet<PathBuf>,
+}
+
+impl Survey {
+    /// How many paths.
+    pub(crate) fn count(&self) -> u64 {
+        self.wanted.values().map(|names| names.len() as u64).sum()
+    }
+}
+
+/// Surveys a selection. The capture's own directory is always excluded.
+pub(crate) fn survey(root: &Root, dir: Option<&CaptureDir>, selection: &Selection) -> Result<Survey> {
+    let mut surveyor = Surveyor { root, places: HashMap::new(), wanted: BTreeMap::new(), excluded: BTreeSet::new() };
+    surveyor.exclude(dir, selection)?;
+    for path in &selection.copy {
+        surveyor.tree(path, How::Copied)?;
+    }
+    for path in &selection.tree {
+        surveyor.tree(path, How::Linked)?;
+    }
+    for path in selection.link.iter().chain(&selection.absent) {
+        surveyor.single(path)?;
+    }
+    surveyor.add_ancestors();
+    Ok(Survey { wanted: surveyor.wanted, excluded: surveyor.excluded })
+}
+
+/// Where a parent leads.
+#[derive(Clone)]
+enum Place {
+    /// To this canonical directory.
+    There(PathBuf),
+    /// Nowhere: this canonical path is the first on the way that is missing or no directory.
+    Blocked(PathBuf),
+}
+
+struct Surveyor<'a> {
+    root: &'a Root,
+    places: HashMap<PathBuf, Place>,
+    wanted: BTreeMap<PathBuf, BTreeMap<OsString, Want>>,
+    excluded: BTreeSet<PathBuf>,
+}
+
+impl Surveyor<'_> {
+    fn exclude(&mut self, dir: Option<&CaptureDir>, selection: &Selection) -> Result<()> {
+        for path in &selection.exclude {
+            let (Ok(path) | Err(path)) = self.canonical(path)?;
+            self.excluded.insert(path);
+        }
+        if let Some(dir) = dir {
+            let real = dir.path().canonicalize().cannot("find the real path of", dir.path())?;
+            self.excluded.extend(self.root.inside(&real));
+        }
+        Ok(())
+    }
+
+    fn excludes(&self, path: &Path) -> bool {
+        path.ancestors().any(|ancestor| self.excluded.contains(ancestor)) || path.file_name().is_some_and(|name| name == ELSEWHERE)
+    }
+
+    /// The canonical form of a path, or of what blocks the way to it.
+    fn canonical(&mut self, path: &Path) -> Result<Result<PathBuf, PathBuf>> {
+        let path = relative(path)?;
+        let name = path.file_name().ok_or_else(|| CaptureError::BadPath { path: path.clone() })?;
+        Ok(match self.place(path.parent().unwrap_or(Path::new("")))? {
+            Place::There(parent) => Ok(parent.join(name)),
+            Place::Blocked(at) => Err(at),
+        })
+    }
+
+    fn place(&mut self, parent: &Path) -> Result<Place> {
+        if let Some(known) = self.places.get(parent) {
+            return Ok(known.clone());
+        }
+        let place = match self.root.follow(parent)? {
+            Some((_, canonical)) => Place::There(canonical),
+            None => self.blocked(parent)?,
+        };
+        self.places.insert(parent.to_path_buf(), place.clone());
+        Ok(place)
+    }
+
+    fn blocked(&mut self, path: &Path) -> Result<Place> {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(Errno::NOENT).cannot("open", path);
+        };
+        Ok(match self.place(parent)? {
+            Place::There(parent) => Place::Blocked(parent.join(name)),
+            blocked @ Place::Blocked(_) => blocked,
+        })
+    }
+
+    fn single(&mut self, path: &Path) -> Result<()> {
+        let (Ok(path) | Err(path)) = self.canonical(path)?;
+        self.want(&path, Want { how: How::Linked, listing: Listing::Open });
+        Ok(())
+    }
+
+    fn want(&mut self, path: &Path, want: Want) {
+        if self.excludes(path) {
+            return;
+        }
+        if let (Some(parent), Some(name)) = (path.parent(), path.file_name()) {
+            let names = self.wanted.entry(parent.to_path_buf()).or_default();
+            names.entry(name.to_os_string()).and_modify(|known| *known = known.and(want)).or_insert(want);
+        }
+    }
+
+    fn tree(&mut self, path: &Path, how: How) -> Result<()> {
+        let path = match self.canonical(path)? {
+            Ok(path) => path,
+            Err(blocked) => {
+                self.want(&blocked, Want { how, listing: Listing::Open });
+                return Ok(());
+            }
+        };
+        let parent = self.root.exact(path.parent().unwrap_or(Path::new("")))?;
+        let node = match (&parent, path.file_name()) {
+            (Some(parent), Some(name)) => Node::open(parent.as_fd(), name, &path)?,
+            (None, _) | (_, None) => None,
+        };
+        match node {
+            Some(node) if node.facts.kind == Kind::Directory && !self.excludes(&path) => self.descend(node.as_fd(), &path, how),
+            _ => {
+                self.want(&path, Want { how, listing: Listing::Open });
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes every name below an open directory, on its file system only.
+    fn descend(&mut self, dir: BorrowedFd<'_>, path: &Path, how: How) -> Result<()> {
+        let listing = if how == How::Copied { Listing::Copied } else { Listing::Linked };
+        self.want(path, Want { how, listing });
+        for name in names(dir, ".", path)? {
+            let below = path.join(&name);
+            if self.excludes(&below) {
+                continue;
+            }
+            match directory_here(dir, &name, &below)? {
+                Some(fd) => self.descend(fd.as_fd(), &below, how)?,
+                None => self.want(&below, Want { how, listing: Listing::Open }),
+            }
+        }
+        Ok(())
+    }
+
+    fn add_ancestors(&mut self) {
+        let parents: Vec<PathBuf> = self.wanted.keys().cloned().collect();
+        for parent in parents {
+            for ancestor in parent.ancestors() {
+                self.want(ancestor, Want { how: How::Linked, listing: Listing::Open });
+            }
+        }
+    }
+}
+
+/// Opens a name that is a directory of the same mount; none for everything else.
+pub(crate) fn directory_here(dir: BorrowedFd<'_>, name: &OsString, path: &Path) -> Result<Option<OwnedFd>> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match openat2(dir, name, flags, Mode::empty(), ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS) {
+        Ok(fd) => Ok(Some(fd)),
+        Err(Errno::NOTDIR | Errno::LOOP | Errno::XDEV | Errno::NOENT) => Ok(None),
+        Err(error) => Err(error).cannot("open", path),
+    }
+}

@@ -1,0 +1,129 @@
+//! Other file systems: an undo directory on each, copies where there can be none. Needs root.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use backstep_capture::{CaptureDir, RestoreMode, Selection, compare, prune, restore, secure};
+use common::{ATTEMPT, Place, assert_same, is_root, paths};
+use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, unmount};
+
+/// A mount that is gone when the test is over, however it ends.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    fn tmpfs(at: PathBuf) -> Self {
+        mount("none", &at, "tmpfs", MountFlags::empty(), Some(c"mode=0755")).unwrap();
+        Self(at)
+    }
+
+    fn bind(from: &Path, at: PathBuf) -> Self {
+        mount_bind(from, &at).unwrap();
+        Self(at)
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        if let Err(error) = unmount(&self.0, UnmountFlags::DETACH) {
+            eprintln!("cannot unmount {}: {error}", self.0.display());
+        }
+    }
+}
+
+fn cycle(place: &Place, selection: &Selection, change: impl FnOnce()) -> (u64, u64) {
+    let before = scan(place);
+    let dir = CaptureDir::create(&place.capture()).unwrap();
+    let secured = secure(&place.root(), &dir, selection, &mut |_, _| {}).unwrap();
+    change();
+    let restored = restore(&place.root(), &dir, RestoreMode::Everything, &mut |_, _| {}).unwrap();
+    assert!(restored.failed.is_empty(), "{:?}", restored.failed);
+    assert_eq!(compare(&place.root(), &dir).unwrap(), []);
+    assert_same(&before, &scan(place));
+    (secured.links, secured.bytes_copied)
+}
+
+/// Without undo directories, and without the time of the mount point that holds one.
+fn scan(place: &Place) -> std::collections::BTreeMap<PathBuf, String> {
+    let mut found = place.scan();
+    found.retain(|path, _| path != Path::new("boot") && !path.components().any(|part| part.as_os_str() == ".backstep"));
+    found
+}
+
+#[test]
+fn links_are_kept_on_their_own_file_system() {
+    if !is_root("another file system") {
+        return;
+    }
+    let place = Place::new();
+    let _mounted = Mounted::tmpfs(place.dir("boot"));
+    place.file("boot/kernel", "old kernel");
+    place.file("boot/grub/config", "old");
+    place.file("usr/x", "x");
+    let selection = Selection { link: paths(&["/boot/kernel", "/usr/x"]), copy: paths(&["/boot/grub"]), ..Selection::default() };
+    let (links, copied) = cycle(&place, &selection, || {
+        place.replace("boot/kernel", "new");
+        place.replace("boot/grub/config", "new");
+        fs::remove_file(place.at("usr/x")).unwrap();
+    });
+    assert_eq!((links, copied), (2, 3));
+    let elsewhere = place.at("boot/.backstep").join(ATTEMPT);
+    assert!(elsewhere.join("objects").is_dir());
+    assert_eq!(fs::metadata(place.at("boot/.backstep")).map(|found| std::os::unix::fs::MetadataExt::mode(&found) & 0o7777).unwrap(), 0o700);
+    prune(&CaptureDir::at(&place.capture())).unwrap();
+    assert!(!place.at("boot/.backstep").exists());
+}
+
+#[test]
+fn a_file_system_without_an_undo_directory_is_copied() {
+    if !is_root("another file system") {
+        return;
+    }
+    let place = Place::new();
+    let _mounted = Mounted::tmpfs(place.dir("boot"));
+    place.file("boot/kernel", "old kernel");
+    // Someone else's directory in the place of ours.
+    place.dir("boot/.backstep");
+    let (links, copied) = cycle(&place, &Selection { link: paths(&["/boot/kernel"]), ..Selection::default() }, || {
+        place.replace("boot/kernel", "new");
+    });
+    assert_eq!((links, copied), (0, 10));
+}
+
+#[test]
+fn a_bind_mount_of_the_same_file_system_is_another_one() {
+    if !is_root("a bind mount") {
+        return;
+    }
+    let place = Place::new();
+    place.file("real/x", "x");
+    let _mounted = Mounted::bind(&place.at("real"), place.dir("boot"));
+    let (links, _) = cycle(&place, &Selection { link: paths(&["/boot/x"]), ..Selection::default() }, || place.replace("boot/x", "y"));
+    assert_eq!(links, 1);
+}
+
+#[test]
+fn trees_end_at_mount_points() {
+    if !is_root("a mount point in a tree") {
+        return;
+    }
+    let place = Place::new();
+    place.file("etc/a", "a");
+    let _mounted = Mounted::tmpfs(place.dir("etc/mnt"));
+    place.file("etc/mnt/b", "b");
+    let dir = CaptureDir::create(&place.capture()).unwrap();
+    let selection = Selection { copy: paths(&["/etc"]), absent: paths(&["/srv/new"]), ..Selection::default() };
+    secure(&place.root(), &dir, &selection, &mut |_, _| {}).unwrap();
+    place.file("etc/mnt/c", "c");
+    let inside = Mounted::tmpfs(place.dir("srv/new/mnt"));
+    place.file("srv/new/mnt/data", "precious");
+    let restored = restore(&place.root(), &dir, RestoreMode::Everything, &mut |_, _| {}).unwrap();
+    assert_eq!(restored.failed.len(), 1, "a mount in the way is reported, not emptied");
+    assert!(place.at("srv/new/mnt/data").exists() && place.at("etc/mnt/c").exists());
+    drop(inside);
+    let restored = restore(&place.root(), &dir, RestoreMode::Everything, &mut |_, _| {}).unwrap();
+    assert!(restored.failed.is_empty());
+    assert_eq!(compare(&place.root(), &dir).unwrap(), []);
+}

@@ -1,0 +1,387 @@
+//! The command line's grammar. Man pages and completions are made from it.
+
+use std::path::PathBuf;
+
+use backstep_core::request::{ConffilePolicy, OnFailure, ServicePolicy};
+use backstep_core::{Kind, TransactionState};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const AFTER: &str = "\
+Exit status:
+  0 success, nothing to do   2 usage                  3 not found
+  4 impossible               5 not allowed            6 busy
+  7 download or trust        8 space                  9 failed and undone
+  10 a person is needed      11 cancelled             12 the system moved
+  13 no daemon               14 cannot be undone      70 a defect
+  130 left with Ctrl-C while the transaction goes on";
+
+const PACKAGES_HELP: &str = "\
+Packages are written NAME, NAME:ARCH, NAME=VERSION or NAME:ARCH=VERSION. A sign at the end asks for another
+action than the command's: NAME- removes, NAME_ purges, NAME+ installs. A + is a sign only where installing is
+not what the command does anyway, and never in a name that ends in ++ (g++ is a name); write NAME:ARCH for a
+name that ends in one +, such as memtest86+. A path with a slash (./hello.deb) is a local archive.";
+
+/// Undo for apt: package changes as transactions that complete or are undone.
+#[derive(Debug, Parser)]
+#[command(name = "backstep", version, after_help = AFTER, arg_required_else_help = true, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Global {
+    /// Print JSON for programs: one object or array, or one object a line for watch
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Print results and errors only
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Show no progress
+    #[arg(long, global = true)]
+    pub(crate) no_progress: bool,
+    /// The bus: system, session or an address
+    #[arg(long, global = true, hide = true, value_name = "ADDRESS", default_value = "system")]
+    pub(crate) bus: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    #[command(flatten)]
+    Change(ChangeVerb),
+    /// Show what a command would do, and change nothing
+    Plan {
+        #[command(subcommand)]
+        verb: ChangeVerb,
+    },
+    /// Stop a transaction; what it changed is undone
+    Cancel(IdArgs),
+    /// Ask for the same as an ended transaction again
+    Retry(RetryArgs),
+    /// Show what the daemon does, what waits and what needs a person
+    Status,
+    /// List transactions that have not ended
+    List(ListArgs),
+    /// Show one transaction with its packages, steps and differences
+    Show(ShowArgs),
+    /// Show what apt, dpkg and maintainer scripts said
+    Log(LogArgs),
+    /// List all transactions, newest first
+    History(ListArgs),
+    /// Follow a running transaction
+    Watch(WatchArgs),
+    /// Show how each kind of transaction fared
+    Stats(StatsArgs),
+    /// Show what is half done, and decide how a transaction goes on
+    Repair(RepairArgs),
+    /// The same commands, by noun and verb
+    Transaction {
+        #[command(subcommand)]
+        verb: TransactionVerb,
+    },
+    /// Write man pages or completions
+    #[command(hide = true)]
+    Generate {
+        /// What to write
+        what: Generated,
+        /// Where to; made when absent
+        dir: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ChangeVerb {
+    /// Install packages
+    #[command(after_help = PACKAGES_HELP)]
+    Install(PackagesArgs),
+    /// Remove packages; their configuration stays
+    #[command(after_help = PACKAGES_HELP)]
+    Remove(PackagesArgs),
+    /// Remove packages with their configuration
+    #[command(after_help = PACKAGES_HELP)]
+    Purge(PackagesArgs),
+    /// Bring installed packages to their newest version
+    #[command(after_help = PACKAGES_HELP)]
+    Update(PackagesArgs),
+    /// Bring all packages to their newest version without removing any
+    Upgrade(ChangeOptions),
+    /// Bring all packages to their newest version, removals allowed
+    FullUpgrade(ChangeOptions),
+    /// Remove packages that nothing needs any more
+    Autoremove(ChangeOptions),
+    /// Bring packages to an earlier version: NAME=VERSION
+    Downgrade(PackagesArgs),
+    /// Unpack and configure installed packages again
+    Reinstall(PackagesArgs),
+    /// Keep packages at their version
+    Hold(PackagesArgs),
+    /// Let held packages move again
+    Unhold(PackagesArgs),
+    /// Undo a finished transaction by a new one
+    Rollback(RollbackArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TransactionVerb {
+    /// List transactions that have not ended
+    List(ListArgs),
+    /// Show one transaction
+    Show(ShowArgs),
+    /// Undo a finished transaction by a new one
+    Rollback(RollbackArgs),
+    /// Stop a transaction
+    Cancel(IdArgs),
+    /// Show its log
+    Log(LogArgs),
+    /// Follow it
+    Watch(WatchArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PackagesArgs {
+    /// Packages
+    #[arg(required = true, value_name = "PACKAGE")]
+    pub(crate) packages: Vec<String>,
+    #[command(flatten)]
+    pub(crate) options: ChangeOptions,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RollbackArgs {
+    #[command(flatten)]
+    pub(crate) target: RollbackTarget,
+    #[command(flatten)]
+    pub(crate) options: ChangeOptions,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct RollbackTarget {
+    /// The transaction: its id or the last digits of it
+    pub(crate) id: Option<String>,
+    /// The last one that completed
+    #[arg(long)]
+    pub(crate) last: bool,
+    /// The last one that failed and left differences
+    #[arg(long)]
+    pub(crate) last_failed: bool,
+}
+
+/// How a change is made.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct ChangeOptions {
+    #[command(flatten)]
+    pub(crate) run: RunOptions,
+    /// Why, for the record
+    #[arg(short = 'm', long, value_name = "TEXT")]
+    pub(crate) comment: Option<String>,
+    /// Install recommended packages too
+    #[arg(long, overrides_with = "no_install_recommends")]
+    pub(crate) install_recommends: bool,
+    /// Do not install recommended packages
+    #[arg(long)]
+    pub(crate) no_install_recommends: bool,
+    /// Also remove what is no longer needed
+    #[arg(long)]
+    pub(crate) autoremove: bool,
+    /// Accept earlier versions
+    #[arg(long)]
+    pub(crate) allow_downgrade: bool,
+    /// Accept the removal of essential packages
+    #[arg(long)]
+    pub(crate) allow_remove_essential: bool,
+    /// Change packages on hold
+    #[arg(long)]
+    pub(crate) override_hold: bool,
+    /// Accept a plan of which a part cannot be undone
+    #[arg(long)]
+    pub(crate) allow_irreversible: bool,
+    /// When a step fails: rollback or leave
+    #[arg(long, value_name = "POLICY", value_parser = clap::value_parser!(OnFailure))]
+    pub(crate) on_failure: Option<OnFailure>,
+    /// When a service fails afterwards: off, warn or undo
+    #[arg(long, value_name = "POLICY", value_parser = clap::value_parser!(ServicePolicy))]
+    pub(crate) services: Option<ServicePolicy>,
+    /// Of changed configuration files: keep or replace
+    #[arg(long, value_name = "POLICY", value_parser = clap::value_parser!(ConffilePolicy))]
+    pub(crate) conffiles: Option<ConffilePolicy>,
+    /// Wait so long for another program's lock
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) lock_timeout: Option<u32>,
+    /// Its place in the queue; higher runs first
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
+    pub(crate) priority: Option<i32>,
+    /// The timer's claim of its origin
+    #[arg(long, hide = true)]
+    pub(crate) timer: bool,
+}
+
+/// How a transaction is led to its end.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub(crate) struct RunOptions {
+    /// Answer yes to the plan
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// Show the plan and stop
+    #[arg(long, alias = "simulate")]
+    pub(crate) dry_run: bool,
+    /// Leave as soon as the transaction is queued
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct IdArgs {
+    /// The transaction: its id or the last digits of it
+    pub(crate) id: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RetryArgs {
+    /// The transaction: its id or the last digits of it
+    pub(crate) id: String,
+    #[command(flatten)]
+    pub(crate) run: RunOptions,
+    /// Why, for the record
+    #[arg(short = 'm', long, value_name = "TEXT")]
+    pub(crate) comment: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// Only of this kind
+    #[arg(long, value_parser = clap::value_parser!(Kind))]
+    pub(crate) kind: Option<Kind>,
+    /// Only in this state
+    #[arg(long, value_parser = clap::value_parser!(TransactionState))]
+    pub(crate) state: Option<TransactionState>,
+    /// Only those that touch this package
+    #[arg(long, value_name = "NAME")]
+    pub(crate) package: Option<String>,
+    /// Only those of this user: a name or a number
+    #[arg(long)]
+    pub(crate) user: Option<String>,
+    /// At most so many
+    #[arg(long, short = 'n', value_name = "NUMBER")]
+    pub(crate) limit: Option<u32>,
+    /// Only those older than this transaction
+    #[arg(long, value_name = "ID")]
+    pub(crate) before: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    /// The transaction: its id or the last digits of it
+    pub(crate) id: String,
+    /// Print the whole record as the daemon keeps it, in JSON
+    #[arg(long)]
+    pub(crate) document: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogArgs {
+    /// The transaction: its id or the last digits of it
+    pub(crate) id: String,
+    /// Go on until the transaction has ended
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WatchArgs {
+    /// The transaction: its id or the last digits of it; the running one when absent
+    pub(crate) id: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatsArgs {
+    /// Only of the last so many days
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) days: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RepairArgs {
+    /// A transaction that needs a decision: its id or the last digits of it
+    #[arg(required_if_eq_any([("resume", "true"), ("undo", "true"), ("accept", "true")]))]
+    pub(crate) id: Option<String>,
+    #[command(flatten)]
+    pub(crate) decision: Decision,
+}
+
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub(crate) struct Decision {
+    /// Go on where it stopped
+    #[arg(long)]
+    pub(crate) resume: bool,
+    /// Undo what it changed
+    #[arg(long)]
+    pub(crate) undo: bool,
+    /// Leave things as they are
+    #[arg(long)]
+    pub(crate) accept: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Generated {
+    /// One man page a command
+    Man,
+    /// For bash, zsh and fish
+    Completions,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_grammar_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_kind_has_a_verb_of_its_name() {
+        let command = Cli::command();
+        for kind in Kind::ALL {
+            assert!(command.find_subcommand(kind.as_str()).is_some(), "{kind}");
+            let plan = command.find_subcommand("plan").expect("plan");
+            assert!(plan.find_subcommand(kind.as_str()).is_some(), "plan {kind}");
+        }
+    }
+
+    #[test]
+    fn lines_people_type_are_taken_and_others_are_not() {
+        let parses = |line: &str| Cli::try_parse_from(line.split(' ')).is_ok();
+        for line in [
+            "backstep install hello nano- g++ c=1.2",
+            "backstep install -y -m why hello --json",
+            "backstep plan full-upgrade --services off",
+            "backstep rollback --last -y",
+            "backstep transaction rollback 0123456789ab",
+            "backstep history --kind install --state rolled-back -n 3",
+            "backstep -q --bus unix:path=/x status",
+            "backstep repair 0123456789ab --undo",
+            "backstep upgrade --priority -5",
+        ] {
+            assert!(parses(line), "{line}");
+        }
+        for line in [
+            "backstep",
+            "backstep install",
+            "backstep rollback",
+            "backstep rollback 01 --last",
+            "backstep history --kind explode",
+            "backstep upgrade hello",
+            "backstep repair --undo",
+            "backstep repair 01 --undo --accept",
+            "backstep install hello --on-failure maybe",
+        ] {
+            assert!(!parses(line), "{line}");
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The verbs that change packages, and their dry run: from arguments to a transaction.
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use backstep_bus::{OptionsBuilder, RevertsTarget};
+use backstep_core::actor::Origin;
+use backstep_core::{Kind, Options, TransactionId};
+use uuid::Uuid;
+
+use crate::args::{ChangeOptions, ChangeVerb, PackagesArgs, RollbackArgs};
+use crate::commands::drive::drive;
+use crate::error::ClientError;
+use crate::package_argument::{PackageArgument, parse};
+use crate::session::Session;
+use crate::ui::Ui;
+
+/// What the client says of itself.
+pub(crate) const CLIENT: &str = concat!("backstep ", env!("CARGO_PKG_VERSION"));
+
+/// Makes a transaction and leads it to its end; with `dry_run` only shows its plan.
+pub(crate) async fn change(bus: &str, ui: &Ui, verb: ChangeVerb, dry_run: bool) -> Result<u8, ClientError> {
+    match verb {
+        ChangeVerb::Install(args) => packages(bus, ui, Kind::Install, args, dry_run).await,
+        ChangeVerb::Remove(args) => packages(bus, ui, Kind::Remove, args, dry_run).await,
+        ChangeVerb::Purge(args) => packages(bus, ui, Kind::Purge, args, dry_run).await,
+        ChangeVerb::Update(args) => packages(bus, ui, Kind::Update, args, dry_run).await,
+        ChangeVerb::Downgrade(args) => packages(bus, ui, Kind::Downgrade, args, dry_run).await,
+        ChangeVerb::Reinstall(args) => packages(bus, ui, Kind::Reinstall, args, dry_run).await,
+        ChangeVerb::Hold(args) => packages(bus, ui, Kind::Hold, args, dry_run).await,
+        ChangeVerb::Unhold(args) => packages(bus, ui, Kind::Unhold, args, dry_run).await,
+        ChangeVerb::Upgrade(options) => whole(bus, ui, Kind::Upgrade, options, dry_run).await,
+        ChangeVerb::FullUpgrade(options) => whole(bus, ui, Kind::FullUpgrade, options, dry_run).await,
+        ChangeVerb::Autoremove(options) => whole(bus, ui, Kind::Autoremove, options, dry_run).await,
+        ChangeVerb::Rollback(args) => rollback(bus, ui, args, dry_run).await,
+    }
+}
+
+async fn packages(bus: &str, ui: &Ui, kind: Kind, args: PackagesArgs, dry_run: bool) -> Result<u8, ClientError> {
+    let mut packages = Vec::new();
+    let mut archives = Vec::new();
+    for argument in &args.packages {
+        match parse(kind, argument)? {
+            PackageArgument::Named { action, package, version } => {
+                packages.push((action.map(|action| action.to_string()).unwrap_or_default(), package, version.unwrap_or_default()));
+            }
+            PackageArgument::File(path) => archives.push(open(&path)?),
+        }
+    }
+    let options = OptionsBuilder::new().packages(packages).archives(archives);
+    let mut session = Session::connect(bus).await?;
+    submit(&mut session, ui, kind, args.options, options, dry_run).await
+}
+
+async fn whole(bus: &str, ui: &Ui, kind: Kind, options: ChangeOptions, dry_run: bool) -> Result<u8, ClientError> {
+    let mut session = Session::connect(bus).await?;
+    submit(&mut session, ui, kind, options, OptionsBuilder::new(), dry_run).await
+}
+
+async fn rollback(bus: &str, ui: &Ui, args: RollbackArgs, dry_run: bool) -> Result<u8, ClientError> {
+    let mut session = Session::connect(bus).await?;
+    let target = match &args.target.id {
+        Some(id) => RevertsTarget::Id(session.find(id).await?.0),
+        None if args.target.last_failed => RevertsTarget::LastFailed,
+        None => RevertsTarget::Last,
+    };
+    submit(&mut session, ui, Kind::Rollback, args.options, OptionsBuilder::new().reverts(target), dry_run).await
+}
+
+/// Opens a local archive with the caller's own rights: the daemon never opens a path that a caller names.
+fn open(path: &Path) -> Result<OwnedFd, ClientError> {
+    let failed = |source| ClientError::Archive { path: path.to_owned(), source };
+    let file = File::open(path).map_err(failed)?;
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Err(failed(std::io::Error::other("it is no regular file")));
+    }
+    Ok(file.into())
+}
+
+async fn submit(
+    session: &mut Session,
+    ui: &Ui,
+    kind: Kind,
+    options: ChangeOptions,
+    builder: OptionsBuilder,
+    dry_run: bool,
+) -> Result<u8, ClientError> {
+    let origin = if options.timer { Origin::Timer } else { Origin::Cli };
+    let id = TransactionId::new(Uuid::now_v7()).expect("a UUID of version 7 was just made");
+    let built = builder.id(id).options(&choices(&options)).client(CLIENT).origin(origin).build();
+    let description = options.comment.as_deref().unwrap_or_default();
+    let (_, path) = session.manager.create_transaction(kind.as_str(), description, built).await?;
+    let mut run = options.run;
+    run.dry_run |= dry_run;
+    drive(session, ui, &path, run).await
+}
+
+fn choices(given: &ChangeOptions) -> Options {
+    let default = Options::default();
+    Options {
+        recommends: if given.install_recommends {
+            Some(true)
+        } else if given.no_install_recommends {
+            Some(false)
+        } else {
+            None
+        },
+        autoremove: given.autoremove,
+        allow_downgrade: given.allow_downgrade,
+        allow_remove_essential: given.allow_remove_essential,
+        override_hold: given.override_hold,
+        allow_irreversible: given.allow_irreversible,
+        on_failure: given.on_failure.unwrap_or(default.on_failure),
+        services: given.services.unwrap_or(default.services),
+        conffiles: given.conffiles.unwrap_or(default.conffiles),
+        lock_timeout_s: given.lock_timeout.unwrap_or(default.lock_timeout_s),
+        priority: given.priority.unwrap_or(default.priority),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_chosen_is_the_default() {
+        assert_eq!(choices(&ChangeOptions::default()), Options::default());
+    }
+
+    #[test]
+    fn archives_are_regular_files_the_caller_can_read() {
+        assert!(matches!(open(Path::new("/")), Err(ClientError::Archive { .. })));
+        assert!(matches!(open(Path::new("/no/such.deb")), Err(ClientError::Archive { .. })));
+    }
+}

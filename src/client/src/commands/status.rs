@@ -1,0 +1,51 @@
+//! `backstep status`.
+
+use backstep_bus::{ListFilter, ListRow};
+use backstep_core::TransactionState;
+use serde_json::{Value, json};
+
+use crate::error::ClientError;
+use crate::render::escape::escaped;
+use crate::render::{json as shapes, show, time};
+use crate::session::Session;
+use crate::ui::{Ink, Ui};
+
+/// Prints the daemon's version, what runs, waits and needs a person, and the last transaction.
+pub(crate) async fn status(session: &Session, ui: &Ui) -> Result<u8, ClientError> {
+    let version = session.manager.version().await?;
+    let unfinished = ListFilter { unfinished: Some(true), limit: Some(200), ..ListFilter::default() };
+    let open = session.manager.list_transactions(unfinished).await?;
+    let last = session.manager.list_transactions(ListFilter { limit: Some(1), ..ListFilter::default() }).await?;
+    let of = |wanted: fn(TransactionState) -> bool| -> Vec<ListRow> {
+        open.iter().filter(|row| row.state.parse().is_ok_and(wanted)).cloned().collect()
+    };
+    let groups = [
+        ("active", "Running", of(TransactionState::is_active)),
+        ("queue", "Waiting", of(|state| state == TransactionState::Queued)),
+        ("attention", "Needs a decision", of(|state| state == TransactionState::NeedsAttention)),
+        ("last", "Last", last),
+    ];
+    if ui.json { ui.line(&document(&version, &groups).to_string()) } else { ui.write(&text(ui, &version, &groups)) }?;
+    Ok(0)
+}
+
+type Group = (&'static str, &'static str, Vec<ListRow>);
+
+fn document(version: &str, groups: &[Group]) -> Value {
+    let mut document = json!({ "version": version });
+    for (key, _, rows) in groups {
+        document[*key] = rows.iter().map(shapes::list_row).collect();
+    }
+    document
+}
+
+fn text(ui: &Ui, version: &str, groups: &[Group]) -> String {
+    let mut text = format!("backstepd {} is ready.\n", escaped(version));
+    for (_, title, rows) in groups.iter().filter(|(_, _, rows)| !rows.is_empty()) {
+        text.push_str(&format!("\n{}\n{}", ui.paint(Ink::Strong, &format!("{title}:")), show::list(ui, rows, time::now_us())));
+    }
+    if groups.iter().any(|(key, _, rows)| *key == "attention" && !rows.is_empty()) {
+        text.push_str("\nSee 'backstep repair' for how to decide.\n");
+    }
+    text
+}

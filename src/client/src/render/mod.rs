@@ -1,0 +1,11 @@
+//! What people and programs see. Every function takes facts and answers text; none of them writes.
+
+pub(crate) mod escape;
+pub(crate) mod json;
+pub(crate) mod plan;
+pub(crate) mod progress;
+pub(crate) mod result;
+pub(crate) mod show;
+pub(crate) mod size;
+pub(crate) mod table;
+pub(crate) mod time;

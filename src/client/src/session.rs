@@ -1,0 +1,50 @@
+//! The connection to the daemon and what is looked up through it.
+
+use backstep_bus::names::transaction_of_path;
+use backstep_bus::{CallError, ManagerProxy, TransactionProxy};
+use backstep_core::{ErrorCode, Failure, TransactionId};
+use zbus::{Connection, OwnedObjectPath, connection};
+
+use crate::error::ClientError;
+
+/// A connection to a bus. The daemon is started by the bus when it is first called.
+#[derive(Debug)]
+pub(crate) struct Session {
+    bus: String,
+    pub(crate) connection: Connection,
+    pub(crate) manager: ManagerProxy<'static>,
+}
+
+impl Session {
+    /// Connects to `system`, `session` or an address.
+    pub(crate) async fn connect(bus: &str) -> Result<Self, ClientError> {
+        let builder = match bus {
+            "system" => connection::Builder::system(),
+            "session" => connection::Builder::session(),
+            address => connection::Builder::address(address),
+        };
+        let connection = builder.build().await.map_err(CallError::Away)?;
+        let manager = ManagerProxy::without_cache(&connection).await?;
+        Ok(Self { bus: bus.to_owned(), connection, manager })
+    }
+
+    /// Connects anew when the bus closed the connection.
+    pub(crate) async fn ensure_connected(&mut self) -> Result<(), ClientError> {
+        if self.connection.is_closed() {
+            *self = Self::connect(&self.bus.clone()).await?;
+        }
+        Ok(())
+    }
+
+    /// A transaction by its id or the last digits of it.
+    pub(crate) async fn find(&self, id: &str) -> Result<(TransactionId, TransactionProxy<'static>), ClientError> {
+        let path = self.manager.get_transaction(&id.to_ascii_lowercase()).await?;
+        self.at(&path).await
+    }
+
+    /// A transaction by its object.
+    pub(crate) async fn at(&self, path: &OwnedObjectPath) -> Result<(TransactionId, TransactionProxy<'static>), ClientError> {
+        let id = transaction_of_path(path.as_str()).map_err(|e| CallError::Failure(Failure::new(ErrorCode::Internal, e.to_string())))?;
+        Ok((id, TransactionProxy::at(&self.connection, path).await?))
+    }
+}

@@ -1,0 +1,180 @@
+//! Attempt folders: where the daemon tells a worker what to do and reads what it did.
+//!
+//! Invariants: the plan and the order are complete and durable before a worker starts; the journal is only
+//! read here; nothing is ever deleted here.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use backstep_core::{AttemptId, ErrorCode, Failure};
+use backstep_engine::manager::{Found, Launch};
+use backstep_wire::{journal, order};
+use nix::fcntl::{Flock, FlockArg};
+
+/// The folder of all attempts.
+#[derive(Debug, Clone)]
+pub struct Attempts {
+    dir: PathBuf,
+}
+
+impl Attempts {
+    /// The attempts below a state directory; makes the folder.
+    pub fn open(state_dir: &Path) -> io::Result<Self> {
+        let dir = state_dir.join("attempts");
+        make_dir(&dir)?;
+        Ok(Self { dir })
+    }
+
+    /// One attempt's folder.
+    #[must_use]
+    pub fn folder(&self, attempt: AttemptId) -> PathBuf {
+        self.dir.join(attempt.to_string())
+    }
+
+    /// Writes what a worker needs, durably. Doing it again with the same launch is harmless.
+    pub fn prepare(&self, launch: &Launch) -> Result<(), Failure> {
+        let folder = self.folder(launch.order.attempt);
+        let write = || {
+            make_dir(&folder)?;
+            write_durably(&folder, "plan.json", &launch.plan_bytes)?;
+            write_durably(&folder, "order.json", &order::to_bytes(&launch.order))?;
+            File::open(&self.dir)?.sync_all()
+        };
+        write().map_err(|error: io::Error| failure(&folder, &error))
+    }
+
+    /// Asks the worker to stop at its next safe point.
+    pub fn request_cancel(&self, attempt: AttemptId) -> Result<(), Failure> {
+        let folder = self.folder(attempt);
+        write_durably(&folder, "cancel", b"").map_err(|error| failure(&folder, &error))
+    }
+
+    /// What is left of an attempt.
+    pub fn find(&self, attempt: AttemptId) -> Result<Found, Failure> {
+        let (lines, _) = self.read_journal(attempt, 0)?;
+        Ok(Found { alive: self.is_locked(attempt)?, lines })
+    }
+
+    /// The whole journal lines from a byte offset on, and the offset after them.
+    pub fn read_journal(&self, attempt: AttemptId, from: u64) -> Result<(Vec<journal::Line>, u64), Failure> {
+        let path = self.folder(attempt).join("attempt.jsonl");
+        let bytes = match read_from(&path, from, u64::MAX) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), from)),
+            Err(error) => return Err(failure(&path, &error)),
+        };
+        let (lines, taken) = journal::whole_lines(&bytes).map_err(|error| Failure::new(ErrorCode::Internal, format!("{}: {error}", path.display())))?;
+        Ok((lines, from + taken as u64))
+    }
+
+    /// A piece of the output log, at most `limit` bytes, and the offset after it.
+    pub fn read_log(&self, attempt: AttemptId, from: u64, limit: u64) -> Result<(Vec<u8>, u64), Failure> {
+        let path = self.folder(attempt).join("output.log");
+        match read_from(&path, from, limit) {
+            Ok(bytes) => {
+                let next = from + bytes.len() as u64;
+                Ok((bytes, next))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok((Vec::new(), from)),
+            Err(error) => Err(failure(&path, &error)),
+        }
+    }
+
+    /// Whether a worker holds the attempt's lock: it does for its whole life.
+    pub fn is_locked(&self, attempt: AttemptId) -> Result<bool, Failure> {
+        let path = self.folder(attempt).join("lock");
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(failure(&path, &error)),
+        };
+        match Flock::lock(file, FlockArg::LockSharedNonblock) {
+            Ok(_) => Ok(false),
+            Err((_, nix::errno::Errno::EAGAIN)) => Ok(true),
+            Err((_, errno)) => Err(failure(&path, &errno.into())),
+        }
+    }
+}
+
+/// Makes a folder that only root enters.
+pub fn make_dir(dir: &Path) -> io::Result<()> {
+    match fs::DirBuilder::new().mode(0o700).create(dir) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other,
+    }
+}
+
+/// Writes a file so that after a crash it is there as a whole or not at all.
+pub fn write_durably(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let tmp = dir.join(format!(".{name}.tmp"));
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&tmp)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&tmp, dir.join(name))?;
+    File::open(dir)?.sync_all()
+}
+
+fn read_from(path: &Path, from: u64, limit: u64) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(from))?;
+    let mut bytes = Vec::new();
+    file.take(limit).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn failure(path: &Path, error: &io::Error) -> Failure {
+    let code = match error.raw_os_error() {
+        Some(nix::libc::ENOSPC | nix::libc::EDQUOT) => ErrorCode::DiskFull,
+        Some(nix::libc::EROFS) => ErrorCode::DiskReadOnly,
+        _ => ErrorCode::StoreFailed,
+    };
+    Failure::new(code, format!("cannot use {}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attempt() -> AttemptId {
+        "01936b2e-7c1a-7d3e-9f10-0123456789ab-1".parse().expect("id")
+    }
+
+    #[test]
+    fn an_attempt_that_never_was_is_empty_and_not_alive() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let attempts = Attempts::open(dir.path()).expect("open");
+        let found = attempts.find(attempt()).expect("find");
+        assert!(!found.alive && found.lines.is_empty());
+        assert_eq!(attempts.read_log(attempt(), 0, 10).expect("log"), (Vec::new(), 0));
+    }
+
+    #[test]
+    fn a_held_lock_is_a_living_worker() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let attempts = Attempts::open(dir.path()).expect("open");
+        make_dir(&attempts.folder(attempt())).expect("mkdir");
+        let file = File::create(attempts.folder(attempt()).join("lock")).expect("create");
+        assert!(!attempts.is_locked(attempt()).expect("probe"));
+        let held = Flock::lock(file, FlockArg::LockExclusiveNonblock).expect("lock");
+        assert!(attempts.is_locked(attempt()).expect("probe"));
+        drop(held);
+        assert!(!attempts.is_locked(attempt()).expect("probe"));
+    }
+
+    #[test]
+    fn a_torn_journal_line_is_read_when_it_is_whole() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let attempts = Attempts::open(dir.path()).expect("open");
+        make_dir(&attempts.folder(attempt())).expect("mkdir");
+        let path = attempts.folder(attempt()).join("attempt.jsonl");
+        let line = journal::Line { seq: 1, utc_us: 0, record: journal::Record::Captured { paths: 1, bytes: 2 } };
+        let bytes = journal::to_line(&line);
+        fs::write(&path, &bytes[..bytes.len() - 3]).expect("write");
+        assert_eq!(attempts.read_journal(attempt(), 0).expect("read"), (Vec::new(), 0));
+        fs::write(&path, &bytes).expect("write");
+        assert_eq!(attempts.read_journal(attempt(), 0).expect("read"), (vec![line], bytes.len() as u64));
+        assert_eq!(attempts.read_journal(attempt(), bytes.len() as u64).expect("read").0, Vec::new());
+    }
+}

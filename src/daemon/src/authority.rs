@@ -1,0 +1,91 @@
+//! Whether a caller may: polkit, asked about the message's unique bus name and nothing the caller said.
+//!
+//! Only an explicit yes is yes. root needs no polkit, so that machines without it can be repaired.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use backstep_core::access::Permission;
+use backstep_core::{ErrorCode, Failure};
+use zbus_polkit::policykit1::{AuthorityProxy, CheckAuthorizationFlags, Subject};
+
+use crate::callers::Caller;
+
+/// How long people have to answer.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Whether people may be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interaction {
+    /// The caller's message allows a dialogue.
+    Allowed,
+    /// Only what is known already counts.
+    Refused,
+}
+
+/// polkit on one connection.
+#[derive(Debug, Clone)]
+pub struct Authority {
+    connection: zbus::Connection,
+}
+
+impl Authority {
+    /// polkit on this connection.
+    #[must_use]
+    pub fn new(connection: zbus::Connection) -> Self {
+        Self { connection }
+    }
+
+    /// Asks. `details` are shown to the person who is asked.
+    pub async fn check(
+        &self,
+        caller: &Caller,
+        subject: &Subject,
+        permission: Permission,
+        details: &[(&str, &str)],
+        interaction: Interaction,
+    ) -> Result<(), Failure> {
+        if caller.uid == 0 {
+            return Ok(());
+        }
+        let answer = tokio::time::timeout(PATIENCE, self.ask(subject, permission, details, interaction)).await;
+        match answer {
+            Ok(answer) => answer,
+            Err(_) => Err(Failure::new(ErrorCode::AuthDenied, format!("nobody answered for {permission} in time"))),
+        }
+    }
+
+    async fn ask(
+        &self,
+        subject: &Subject,
+        permission: Permission,
+        details: &[(&str, &str)],
+        interaction: Interaction,
+    ) -> Result<(), Failure> {
+        let unavailable = |error: zbus::Error| Failure::new(ErrorCode::AuthUnavailable, format!("cannot ask polkit: {error}"));
+        let authority = AuthorityProxy::new(&self.connection).await.map_err(unavailable)?;
+        let details: HashMap<&str, &str> = details.iter().copied().collect();
+        let flags = match interaction {
+            Interaction::Allowed => CheckAuthorizationFlags::ALLOW_USER_INTERACTION,
+            Interaction::Refused => CheckAuthorizationFlags::empty(),
+        };
+        let answer =
+            authority.check_authorization(subject, permission.as_str(), &details, flags, "").await.map_err(unavailable)?;
+        if answer.is_authorized {
+            return Ok(());
+        }
+        let why = if answer.details.contains_key("polkit.dismissed") {
+            "the dialogue was dismissed"
+        } else if answer.is_challenge {
+            "authentication is needed and nobody could be asked"
+        } else {
+            "not authorised"
+        };
+        Err(Failure::new(ErrorCode::AuthDenied, format!("{permission}: {why}")))
+    }
+}
+
+/// The subject of a message's sender: its unique bus name, which cannot be reused or forged.
+pub fn subject(header: &zbus::message::Header<'_>) -> Result<Subject, Failure> {
+    Subject::new_for_message_header(header).map_err(|error| Failure::new(ErrorCode::AuthDenied, format!("no subject for polkit: {error}")))
+}

@@ -1,0 +1,117 @@
+//! Who calls: asked of the bus and the kernel, never of the caller.
+//!
+//! Unique names are never used twice while a bus lives, so what is learnt of one stays true; the memory of it is
+//! bounded.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+
+use backstep_core::actor::{Actor, Origin};
+use backstep_core::{ErrorCode, Failure};
+use nix::unistd::{Uid, User};
+use zbus::fdo::DBusProxy;
+use zbus::message::Header;
+use zbus::names::BusName;
+
+/// Callers remembered at a time.
+const REMEMBERED: usize = 256;
+
+/// What is known of a caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// Its unique bus name.
+    pub sender: String,
+    /// Its user, as the bus says.
+    pub uid: u32,
+    /// Its process, as the bus says.
+    pub pid: Option<u32>,
+}
+
+/// Learns and remembers callers.
+#[derive(Debug)]
+pub struct Callers {
+    bus: DBusProxy<'static>,
+    known: Mutex<VecDeque<Caller>>,
+}
+
+impl Callers {
+    /// Callers of one connection.
+    pub async fn new(connection: &zbus::Connection) -> zbus::Result<Self> {
+        Ok(Self { bus: DBusProxy::new(connection).await?, known: Mutex::new(VecDeque::new()) })
+    }
+
+    /// The caller of a message. Without an answer of the bus there is no caller, and so no right.
+    pub async fn of(&self, header: &Header<'_>) -> Result<Caller, Failure> {
+        let denied = |text: &str| Failure::new(ErrorCode::AuthDenied, text);
+        let sender = header.sender().ok_or_else(|| denied("the message has no sender"))?;
+        if let Some(caller) = self.remembered(sender.as_str()) {
+            return Ok(caller);
+        }
+        let name = BusName::Unique(sender.to_owned());
+        let credentials = self.bus.get_connection_credentials(name).await.map_err(|_| denied("the bus does not know the caller"))?;
+        let uid = credentials.unix_user_id().ok_or_else(|| denied("the bus does not know the caller's user"))?;
+        let caller = Caller { sender: sender.to_string(), uid, pid: credentials.process_id() };
+        self.remember(caller.clone());
+        Ok(caller)
+    }
+
+    fn remembered(&self, sender: &str) -> Option<Caller> {
+        lock(&self.known).iter().find(|caller| caller.sender == sender).cloned()
+    }
+
+    fn remember(&self, caller: Caller) {
+        let mut known = lock(&self.known);
+        if known.len() >= REMEMBERED {
+            known.pop_front();
+        }
+        known.push_back(caller);
+    }
+}
+
+/// A poisoned lock means that a holder panicked; what it guards here is still whole.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// The actor that enters the record: the caller, completed from the kernel's and the system's own tables.
+#[must_use]
+pub fn actor(caller: &Caller, origin: Origin, client: &str) -> Actor {
+    let proc = |file: &str| caller.pid.and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/{file}")).ok());
+    Actor {
+        uid: caller.uid,
+        user: User::from_uid(Uid::from_raw(caller.uid)).ok().flatten().map(|user| user.name).unwrap_or_default(),
+        loginuid: proc("loginuid").and_then(|text| text.trim().parse().ok()).filter(|uid| *uid != u32::MAX),
+        pid: caller.pid,
+        sender: caller.sender.clone(),
+        unit: proc("cgroup").map(|text| unit_of(&text)).unwrap_or_default(),
+        origin,
+        client: client.chars().filter(|c| !c.is_control()).take(64).collect(),
+    }
+}
+
+/// The innermost systemd unit of a `/proc/PID/cgroup`.
+fn unit_of(cgroup: &str) -> String {
+    let is_unit = |part: &&str| [".service", ".scope"].iter().any(|suffix| part.ends_with(suffix));
+    cgroup.lines().flat_map(|line| line.rsplit('/')).find(is_unit).unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_unit_is_the_innermost_of_the_cgroup() {
+        assert_eq!(unit_of("0::/user.slice/user-1000.slice/session-3.scope\n"), "session-3.scope");
+        assert_eq!(unit_of("0::/system.slice/backstep-upgrade.service\n"), "backstep-upgrade.service");
+        assert_eq!(unit_of("0::/\n"), "");
+    }
+
+    #[test]
+    fn a_client_cannot_put_control_characters_into_the_record() {
+        let caller = Caller { sender: ":1.5".into(), uid: 0, pid: None };
+        let actor = actor(&caller, Origin::Dbus, &format!("evil\n\u{1b}[31m{}", "x".repeat(200)));
+        assert!(actor.client.chars().all(|c| !c.is_control()));
+        assert_eq!(actor.client.chars().count(), 64);
+        assert_eq!(actor.user, "root");
+    }
+}

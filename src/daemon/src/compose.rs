@@ -1,0 +1,117 @@
+//! The composition root: puts the parts together, recovers, serves, and ends when there is nothing to do.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use backstep_core::{AttemptId, Failure, TransactionState};
+use backstep_engine::Manager;
+use backstep_engine::manager::Found;
+use backstep_engine::ports::Clock;
+use nix::fcntl::{Flock, FlockArg};
+
+use crate::adapters::{NewIds, SpoolMirror, StoreLedger, SystemClock};
+use crate::archives::Archives;
+use crate::attempts::{Attempts, make_dir};
+use crate::callers::Callers;
+use crate::inhibit::Inhibitor;
+use crate::launcher::Launcher;
+use crate::objects::{Registry, emit};
+use crate::options::Options;
+use crate::planner::Planner;
+use crate::service::{Parts, Service};
+use crate::status_file::StatusFile;
+use crate::{config, idle, log, simulate, work};
+
+/// Runs the daemon until it is told to end or has nothing to do.
+///
+/// Order: lock the state, open the record, connect, recover, serve the objects, take the name, say ready.
+pub async fn run(options: Options) -> anyhow::Result<()> {
+    let config = config::load(&options.config)?;
+    make_dir(&options.state_dir).with_context(|| format!("cannot make {}", options.state_dir.display()))?;
+    let _lock = lock_state(&options.state_dir)?;
+    let clock = SystemClock::new()?;
+    let attempts = Attempts::open(&options.state_dir)?;
+    let host_id = crate::adapters::host_id();
+    let connection = connect(&options.bus).await?;
+    let launcher = launcher(&options, &connection, &attempts);
+    let ledger = StoreLedger::open(&options.state_dir.join("store.db"), clock.now())?;
+    let mirror = SpoolMirror::open(&options.state_dir.join("spool"), &host_id)?;
+    let mut manager = Manager::new(Box::new(ledger), Box::new(mirror), Box::new(clock), Box::new(NewIds));
+    recover(&mut manager, &attempts, &launcher).await?;
+    let parts = Parts {
+        callers: Callers::new(&connection).await?,
+        planner: planner(&options),
+        launcher,
+        attempts,
+        archives: Archives::open(&options.state_dir)?,
+        defaults: config.defaults,
+        host_id,
+        manager,
+        connection,
+    };
+    let (service, notices) = Service::new(parts);
+    let registry = Arc::new(Registry::default());
+    registry.serve(&service).await.map_err(anyhow::Error::new)?;
+    tokio::spawn(emit(Arc::clone(&service), registry, notices, StatusFile::new(&options.runtime_dir), Inhibitor::default()));
+    service.connection.request_name(backstep_bus::names::BUS_NAME).await.context("cannot take the bus name")?;
+    log::started(env!("CARGO_PKG_VERSION"));
+    idle::ready();
+    tokio::spawn(work::run(Arc::clone(&service)));
+    let patience = (!options.no_idle_exit).then_some(config.idle_exit_s);
+    idle::wait(&service, patience).await
+}
+
+/// One daemon a state directory. The lock ends with the process.
+fn lock_state(dir: &Path) -> anyhow::Result<Flock<File>> {
+    let file = File::options().create(true).truncate(false).write(true).open(dir.join("lock"))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock)
+        .map_err(|(_, errno)| anyhow::anyhow!("another backstepd uses {} ({errno})", dir.display()))
+}
+
+async fn connect(bus: &str) -> anyhow::Result<zbus::Connection> {
+    let builder = match bus {
+        "system" => zbus::connection::Builder::system(),
+        "session" => zbus::connection::Builder::session(),
+        address => zbus::connection::Builder::address(address),
+    };
+    builder.build().await.with_context(|| format!("cannot connect to the {bus} bus"))
+}
+
+fn launcher(options: &Options, connection: &zbus::Connection, attempts: &Attempts) -> Launcher {
+    if options.simulate {
+        Launcher::simulated(attempts.clone())
+    } else if options.no_systemd {
+        Launcher::detached(options.worker.clone(), options.state_dir.clone())
+    } else {
+        Launcher::systemd(connection.clone())
+    }
+}
+
+fn planner(options: &Options) -> Planner {
+    if options.simulate {
+        Planner::Simulated(simulate::Universe::default())
+    } else if options.no_systemd {
+        Planner::Child(options.planner.clone())
+    } else {
+        Planner::Socket(options.planner_socket.clone())
+    }
+}
+
+/// Looks at what is alive first: nothing is decided beside a living worker.
+async fn recover(manager: &mut Manager, attempts: &Attempts, launcher: &Launcher) -> Result<(), Failure> {
+    let mut alive = BTreeMap::new();
+    for summary in manager.ledger().unfinished()? {
+        let state = summary.status.state;
+        if state.is_active() && state != TransactionState::NeedsAttention {
+            let attempt = AttemptId { transaction: summary.id, number: summary.status.attempts };
+            alive.insert(attempt, launcher.is_alive(attempt).await);
+        }
+    }
+    manager.recover(&mut |attempt| {
+        let found = attempts.find(attempt)?;
+        Ok(Found { alive: found.alive || alive.get(&attempt).copied().unwrap_or(false), ..found })
+    })
+}

@@ -1,0 +1,83 @@
+//! When the daemon is ready, watched, and no longer needed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use backstep_bus::names::BUS_NAME;
+use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::service::Service;
+
+/// How often a working daemon tells systemd that it lives.
+const PULSE: Duration = Duration::from_secs(20);
+/// How long systemd waits for a pulse before it restarts the daemon.
+const PATIENCE_US: u64 = 90_000_000;
+
+/// Tells systemd that everything is served.
+pub fn ready() {
+    tell(&[NotifyState::Ready, NotifyState::Status("serving")]);
+}
+
+/// Waits for a signal to end, or until nothing was needed for `patience` seconds.
+pub async fn wait(service: &Arc<Service>, patience: Option<u64>) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("told to end; workers go on"),
+        _ = interrupt.recv() => tracing::info!("told to end; workers go on"),
+        () = unneeded(service, patience) => tracing::info!("nothing to do: ending until called again"),
+    }
+    tell(&[NotifyState::Stopping]);
+    // Whoever calls from now on starts a new daemon; calls that are here already are answered first.
+    service.connection.release_name(BUS_NAME).await?;
+    while patience.is_some() && !service.is_idle() && service.read(backstep_engine::Manager::running).is_none() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}
+
+async fn unneeded(service: &Arc<Service>, patience: Option<u64>) {
+    let Some(seconds) = patience else { return std::future::pending().await };
+    loop {
+        let before = service.activity();
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        if service.is_idle() && service.activity() == before {
+            return;
+        }
+    }
+}
+
+fn tell(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!("cannot tell systemd: {error}");
+    }
+}
+
+/// The pulse of a working daemon; stops when dropped.
+pub struct Watchdog {
+    pulse: tokio::task::JoinHandle<()>,
+}
+
+impl Watchdog {
+    /// Asks systemd to watch, and tells it from now on that we live.
+    #[must_use]
+    pub fn start() -> Self {
+        tell(&[NotifyState::Custom(&format!("WATCHDOG_USEC={PATIENCE_US}")), NotifyState::Status("a worker runs")]);
+        let pulse = tokio::spawn(async {
+            loop {
+                tell(&[NotifyState::Watchdog]);
+                tokio::time::sleep(PULSE).await;
+            }
+        });
+        Self { pulse }
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        self.pulse.abort();
+        // All ones is systemd's "never".
+        tell(&[NotifyState::Custom("WATCHDOG_USEC=18446744073709551615"), NotifyState::Status("serving")]);
+    }
+}

@@ -1,0 +1,65 @@
+//! Workers as systemd units of their own: they outlive the daemon.
+
+use backstep_core::{AttemptId, ErrorCode, Failure};
+use zbus::OwnedObjectPath;
+
+/// The part of systemd's manager that is needed.
+#[zbus::proxy(
+    interface = "org.freedesktop.systemd1.Manager",
+    default_service = "org.freedesktop.systemd1",
+    default_path = "/org/freedesktop/systemd1"
+)]
+trait ServiceManager {
+    fn start_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
+    fn get_unit(&self, name: &str) -> zbus::Result<OwnedObjectPath>;
+}
+
+/// The part of a systemd unit that is needed.
+#[zbus::proxy(interface = "org.freedesktop.systemd1.Unit", default_service = "org.freedesktop.systemd1")]
+trait Unit {
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn active_state(&self) -> zbus::Result<String>;
+}
+
+/// systemd on one bus.
+#[derive(Debug)]
+pub struct Systemd {
+    connection: zbus::Connection,
+}
+
+impl Systemd {
+    pub(super) fn new(connection: zbus::Connection) -> Self {
+        Self { connection }
+    }
+
+    pub(super) async fn start(&self, attempt: AttemptId) -> Result<(), Failure> {
+        let unit = unit_name(attempt);
+        let failed = |error: zbus::Error| Failure::new(ErrorCode::WorkerFailed, format!("cannot start {unit}: {error}"));
+        let manager = ServiceManagerProxy::new(&self.connection).await.map_err(failed)?;
+        manager.start_unit(&unit, "fail").await.map_err(failed)?;
+        Ok(())
+    }
+
+    /// A unit that systemd does not know has ended; one that cannot be asked about is taken for alive, because
+    /// nothing may be decided beside a living worker.
+    pub(super) async fn is_alive(&self, attempt: AttemptId) -> bool {
+        match self.active_state(attempt).await {
+            Ok(state) => matches!(state.as_str(), "active" | "activating" | "deactivating" | "reloading"),
+            Err(zbus::Error::MethodError(name, _, _)) => name.as_str() != "org.freedesktop.systemd1.NoSuchUnit",
+            Err(error) => {
+                tracing::warn!("cannot ask systemd about {}: {error}", unit_name(attempt));
+                true
+            }
+        }
+    }
+
+    async fn active_state(&self, attempt: AttemptId) -> zbus::Result<String> {
+        let manager = ServiceManagerProxy::new(&self.connection).await?;
+        let path = manager.get_unit(&unit_name(attempt)).await?;
+        UnitProxy::builder(&self.connection).path(path).cache_properties(zbus::proxy::CacheProperties::No).build().await?.active_state().await
+    }
+}
+
+fn unit_name(attempt: AttemptId) -> String {
+    format!("backstep-worker@{attempt}.service")
+}

@@ -1,0 +1,25 @@
+//! The daemon: composition root, D-Bus objects, polkit, launcher.
+//!
+//! It records, authorises, queues, supervises and tells. Absent on purpose: it runs no apt, no dpkg and no
+//! script, links no libapt, and opens no path that a caller named.
+
+pub mod adapters;
+pub mod archives;
+pub mod attempts;
+pub mod authority;
+pub mod callers;
+pub mod compose;
+pub mod config;
+pub mod follow;
+pub mod idle;
+pub mod inhibit;
+pub mod launcher;
+pub mod log;
+pub mod objects;
+pub mod options;
+pub mod planner;
+pub mod requests;
+pub mod service;
+pub mod simulate;
+pub mod status_file;
+pub mod work;

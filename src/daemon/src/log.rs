@@ -1,0 +1,65 @@
+//! The daemon's log: structured fields and stable message ids in the journal, plain lines elsewhere.
+//!
+//! `journalctl MESSAGE_ID=…` finds every event of a sort, `journalctl TRANSACTION=…` everything of a transaction.
+
+use backstep_core::access::Permission;
+use backstep_core::{ErrorCode, Failure, TransactionId, TransactionState};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::callers::Caller;
+
+/// A transaction's state changed.
+pub const STATE: &str = "5d0d1c2f7a6b4e3c9f1b6f0a2c7d8e01";
+/// A transaction ended.
+pub const FINISHED: &str = "5d0d1c2f7a6b4e3c9f1b6f0a2c7d8e02";
+/// A request was denied.
+pub const DENIED: &str = "5d0d1c2f7a6b4e3c9f1b6f0a2c7d8e03";
+/// A transaction needs a person.
+pub const ATTENTION: &str = "5d0d1c2f7a6b4e3c9f1b6f0a2c7d8e04";
+/// The daemon started.
+pub const STARTED: &str = "5d0d1c2f7a6b4e3c9f1b6f0a2c7d8e05";
+
+/// Sends the log to the journal when the standard error stream goes there, else to that stream.
+pub fn init() -> anyhow::Result<()> {
+    let registry = tracing_subscriber::registry().with(tracing_subscriber::filter::LevelFilter::INFO);
+    if to_journal() {
+        registry.with(tracing_journald::layer()?.with_field_prefix(None).with_syslog_identifier("backstepd".into())).try_init()?;
+    } else {
+        registry.with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false)).try_init()?;
+    }
+    Ok(())
+}
+
+/// systemd names the device and inode of the stream it connected to the journal.
+#[allow(clippy::disallowed_methods)] // JOURNAL_STREAM is systemd's interface, and only chooses where log lines go.
+fn to_journal() -> bool {
+    let Ok(named) = std::env::var("JOURNAL_STREAM") else { return false };
+    let ours = nix::sys::stat::fstat(std::io::stderr()).map(|stat| format!("{}:{}", stat.st_dev, stat.st_ino));
+    ours.is_ok_and(|ours| ours == named)
+}
+
+/// A transaction's state changed.
+pub fn state(id: TransactionId, state: TransactionState) {
+    tracing::info!(MESSAGE_ID = STATE, TRANSACTION = %id, STATE = %state, "transaction {id} is {state}");
+}
+
+/// A transaction ended or needs a person.
+pub fn finished(id: TransactionId, state: TransactionState, code: Option<ErrorCode>) {
+    let code = code.map_or("", ErrorCode::as_str);
+    if state == TransactionState::NeedsAttention {
+        tracing::error!(MESSAGE_ID = ATTENTION, TRANSACTION = %id, CODE = code, "transaction {id} needs a decision: backstep show {id}, then backstep transaction undo or accept");
+    } else {
+        tracing::info!(MESSAGE_ID = FINISHED, TRANSACTION = %id, STATE = %state, CODE = code, "transaction {id} ended as {state} {code}");
+    }
+}
+
+/// A request was denied.
+pub fn denied(caller: &Caller, id: TransactionId, permission: Permission, failure: &Failure) {
+    tracing::warn!(MESSAGE_ID = DENIED, TRANSACTION = %id, CALLER_UID = caller.uid, ACTION = %permission, "denied {permission} to uid {}: {failure}", caller.uid);
+}
+
+/// The daemon serves.
+pub fn started(version: &str) {
+    tracing::info!(MESSAGE_ID = STARTED, "backstepd {version} serves");
+}

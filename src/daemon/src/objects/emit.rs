@@ -1,0 +1,197 @@
+//! Emit: hints become signals, the log and the public status file.
+//!
+//! At most five progress messages a second for a transaction, and always the last value: a value that comes too
+//! soon is kept and sent when its time has come or the state changes.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use backstep_bus::names::{MANAGER_INTERFACE, MANAGER_PATH, TRANSACTION_INTERFACE, transaction_path};
+use backstep_core::{ErrorCode, TransactionId, TransactionState};
+use backstep_engine::Notice;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::Instant;
+use zbus::object_server::SignalEmitter;
+use zbus::{OwnedObjectPath, Variant};
+
+use super::Registry;
+use crate::service::{Service, subject};
+use crate::{inhibit::Inhibitor, log, status_file::StatusFile};
+
+const PAUSE: Duration = Duration::from_millis(200);
+/// Properties whose change is told without a value.
+const PRIVATE: &[&str] = &[
+    "Plan", "PlanDigest", "PlanSummary", "PlanWarnings", "Method", "DownloadBytes", "InstalledDelta", "Irreversible", "Steps", "Phase",
+    "CurrentPackage", "ErrorCode", "ErrorText", "Differences", "WaitsFor", "RevertedBy",
+];
+
+/// Tells the bus what the manager has to tell, until the manager is gone.
+pub async fn emit(
+    service: Arc<Service>,
+    registry: Arc<Registry>,
+    mut notices: UnboundedReceiver<Vec<Notice>>,
+    status: StatusFile,
+    inhibitor: Inhibitor,
+) {
+    let mut emitter = Emitter { service, registry, status, inhibitor, sequence: 0, last: BTreeMap::new(), held: BTreeMap::new() };
+    loop {
+        let due = emitter.due();
+        tokio::select! {
+            batch = notices.recv() => match batch {
+                Some(batch) => emitter.take(batch).await,
+                None => return,
+            },
+            () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => emitter.release().await,
+        }
+    }
+}
+
+struct Emitter {
+    service: Arc<Service>,
+    registry: Arc<Registry>,
+    status: StatusFile,
+    inhibitor: Inhibitor,
+    sequence: u64,
+    last: BTreeMap<TransactionId, Instant>,
+    held: BTreeMap<TransactionId, u16>,
+}
+
+impl Emitter {
+    async fn take(&mut self, batch: Vec<Notice>) {
+        let mut turned = false;
+        for notice in batch {
+            let id = subject(&notice);
+            turned |= matches!(notice, Notice::Added(_) | Notice::State { .. });
+            if let Notice::Progress { permille, .. } = notice {
+                self.held.insert(id, permille);
+                continue;
+            }
+            if let Err(error) = self.tell(&notice).await {
+                tracing::warn!("cannot tell {notice:?}: {error}");
+            }
+        }
+        if turned {
+            self.tell_manager().await;
+        }
+        self.release().await;
+    }
+
+    /// Sends held progress whose time has come.
+    async fn release(&mut self) {
+        let now = Instant::now();
+        let ready: Vec<TransactionId> = self.held.keys().copied().filter(|id| self.last.get(id).is_none_or(|last| *last + PAUSE <= now)).collect();
+        for id in ready {
+            let Some(permille) = self.held.remove(&id) else { continue };
+            self.last.insert(id, now);
+            if let Err(error) = self.progress(id, permille).await {
+                tracing::warn!("cannot tell the progress of {id}: {error}");
+            }
+        }
+    }
+
+    fn due(&self) -> Option<Instant> {
+        self.held.keys().filter_map(|id| self.last.get(id)).min().map(|last| *last + PAUSE)
+    }
+
+    async fn tell(&mut self, notice: &Notice) -> zbus::Result<()> {
+        match notice {
+            Notice::Added(id) => self.registry.export(&self.service, *id).await.map_err(|error| zbus::Error::Failure(error.text)),
+            Notice::State { id, state } => self.state(*id, *state).await,
+            Notice::Step { id, step, direction, state } => {
+                self.inhibitor.follow(&self.service.connection, *step, *direction).await;
+                self.signal(*id, "StepChanged", &(id.to_string(), step.as_str(), direction.as_str(), state.as_str())).await?;
+                self.changed(*id).await
+            }
+            Notice::Progress { .. } => Ok(()),
+            Notice::Error { id, code, text } => self.error(*id, *code, text).await,
+            Notice::Finished { id, state, code } => self.finished(*id, *state, *code).await,
+        }
+    }
+
+    async fn state(&mut self, id: TransactionId, state: TransactionState) -> zbus::Result<()> {
+        log::state(id, state);
+        self.sequence += 1;
+        self.changed(id).await?;
+        self.signal(id, "StateChanged", &(id.to_string(), self.sequence, state.as_str())).await
+    }
+
+    async fn progress(&self, id: TransactionId, permille: u16) -> zbus::Result<()> {
+        self.changed(id).await?;
+        self.signal(id, "Progress", &(id.to_string(), u32::from(permille))).await
+    }
+
+    /// Texts name packages, so they go to the owner's connection only.
+    async fn error(&self, id: TransactionId, code: ErrorCode, text: &str) -> zbus::Result<()> {
+        let owner = self.service.read(|manager| manager.ledger().summary(id)).ok().flatten().map(|summary| summary.actor.sender);
+        let Some(owner) = owner.filter(|owner| !owner.is_empty()) else { return Ok(()) };
+        let destination = zbus::names::BusName::try_from(owner)?;
+        let path = transaction_path(id);
+        let connection = &self.service.connection;
+        connection.emit_signal(Some(destination), &path, TRANSACTION_INTERFACE, "ErrorOccurred", &(code.as_str(), text)).await
+    }
+
+    async fn finished(&mut self, id: TransactionId, state: TransactionState, code: Option<ErrorCode>) -> zbus::Result<()> {
+        log::finished(id, state, code);
+        self.inhibitor.release();
+        self.held.remove(&id);
+        self.last.remove(&id);
+        self.signal(id, "Finished", &(id.to_string(), state.as_str(), code.map_or("", ErrorCode::as_str))).await
+    }
+
+    async fn signal<B: serde::Serialize + zbus::DynamicType>(&self, id: TransactionId, name: &str, body: &B) -> zbus::Result<()> {
+        let path = transaction_path(id);
+        self.service.connection.emit_signal(None::<zbus::names::BusName<'_>>, &path, TRANSACTION_INTERFACE, name, body).await
+    }
+
+    /// `PropertiesChanged` of one transaction: what everybody may see with its value, the rest by name.
+    async fn changed(&self, id: TransactionId) -> zbus::Result<()> {
+        let Some(now) = self.service.properties(id).map_err(|failure| zbus::Error::Failure(failure.text))? else { return Ok(()) };
+        let changed: HashMap<&str, Variant<'_>> = HashMap::from([
+            ("State", Variant::from(now.state.as_str())),
+            ("Status", Variant::from(now.status.as_str())),
+            ("Attempts", Variant::from(now.attempts)),
+            ("QueuePosition", Variant::from(now.queue_position)),
+            ("Permille", Variant::from(now.permille)),
+            ("RemainingSeconds", Variant::from(now.remaining_seconds)),
+            ("QueuedAt", Variant::from(now.queued_at)),
+            ("StartedAt", Variant::from(now.started_at)),
+            ("FinishedAt", Variant::from(now.finished_at)),
+            ("Duration", Variant::from(now.duration)),
+            ("Cancellable", Variant::from(now.cancellable)),
+            ("PointOfNoReturn", Variant::from(now.point_of_no_return)),
+            ("Actions", Variant::from(now.actions.clone())),
+        ]);
+        let path = transaction_path(id);
+        properties_changed(&self.service.connection, &path, TRANSACTION_INTERFACE, &changed, PRIVATE).await
+    }
+
+    async fn tell_manager(&mut self) {
+        let paths = |wanted: fn(TransactionState) -> bool| -> Vec<OwnedObjectPath> {
+            let unfinished = self.service.read(|manager| manager.ledger().unfinished()).unwrap_or_default();
+            unfinished.iter().filter(|summary| wanted(summary.status.state)).map(|summary| transaction_path(summary.id)).collect()
+        };
+        let active = paths(TransactionState::is_active);
+        let attention = paths(|state| state == TransactionState::NeedsAttention);
+        let queue = self.service.read(backstep_engine::Manager::queue).unwrap_or_default();
+        let queue: Vec<OwnedObjectPath> = queue.into_iter().map(transaction_path).collect();
+        if let Err(error) = self.status.write(&active, &queue, &attention) {
+            tracing::warn!("cannot write the public status file: {error}");
+        }
+        let changed = HashMap::from([("Active", Variant::from(active)), ("Queue", Variant::from(queue)), ("Attention", Variant::from(attention))]);
+        if let Err(error) = properties_changed(&self.service.connection, MANAGER_PATH, MANAGER_INTERFACE, &changed, &[]).await {
+            tracing::warn!("cannot tell the manager's properties: {error}");
+        }
+    }
+}
+
+async fn properties_changed(
+    connection: &zbus::Connection,
+    path: &str,
+    interface: &str,
+    changed: &HashMap<&str, Variant<'_>>,
+    invalidated: &[&str],
+) -> zbus::Result<()> {
+    let emitter = SignalEmitter::new(connection, path)?;
+    emitter.emit("org.freedesktop.DBus.Properties", "PropertiesChanged", &(interface, changed, invalidated)).await
+}

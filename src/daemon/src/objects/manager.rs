@@ -1,0 +1,175 @@
+//! `org.backstep1.Manager`: takes requests, finds and lists transactions.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use backstep_bus::names::transaction_path;
+use backstep_bus::{BusError, ListFilter, ListRow, StatisticsRow};
+use backstep_core::access::Permission;
+use backstep_core::actor::Origin;
+use backstep_core::record::Filter;
+use backstep_core::{ErrorCode, Failure, TransactionId, TransactionState};
+use zbus::message::Header;
+use zbus::{OwnedObjectPath, OwnedVariant, interface};
+
+use super::{Registry, find, interaction};
+use crate::authority::{self, Interaction};
+use crate::callers::Caller;
+use crate::requests;
+use crate::service::Service;
+
+/// Rows of one list at most.
+const MAX_ROWS: u32 = 500;
+
+/// The object at `/org/backstep1`.
+pub struct ManagerObject {
+    pub(super) service: Arc<Service>,
+    pub(super) registry: Arc<Registry>,
+}
+
+#[interface(name = "org.backstep1.Manager")]
+impl ManagerObject {
+    #[zbus(out_args("id", "path"))]
+    async fn create_transaction(
+        &self,
+        kind: String,
+        description: String,
+        options: HashMap<String, OwnedVariant>,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<(String, OwnedObjectPath), BusError> {
+        let caller = self.service.callers.of(&header).await?;
+        let created = requests::create(&self.service, &caller, &kind, &description, options)?;
+        self.answer(created.id).await
+    }
+
+    #[zbus(out_args("id", "path"))]
+    async fn submit(
+        &self,
+        kind: String,
+        description: String,
+        options: HashMap<String, OwnedVariant>,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<(String, OwnedObjectPath), BusError> {
+        let caller = self.service.callers.of(&header).await?;
+        let created = requests::create(&self.service, &caller, &kind, &description, options)?;
+        let answer = self.answer(created.id).await?;
+        if !created.existed {
+            let subject = authority::subject(&header)?;
+            requests::submit(&self.service, &caller, &subject, created.id, interaction(&header)).await?;
+        }
+        Ok(answer)
+    }
+
+    #[zbus(out_args("path"))]
+    async fn get_transaction(&self, id: String) -> Result<OwnedObjectPath, BusError> {
+        Ok(self.answer(find(&self.service, &id)?).await?.1)
+    }
+
+    #[zbus(out_args("id", "path"))]
+    async fn retry(
+        &self,
+        id: String,
+        options: HashMap<String, OwnedVariant>,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<(String, OwnedObjectPath), BusError> {
+        let id = find(&self.service, &id)?;
+        let caller = self.owner_of(id, &header).await?;
+        let (origin, client) = retry_options(options)?;
+        let created = requests::retry(&self.service, &caller, id, origin, &client)?;
+        self.answer(created.id).await
+    }
+
+    #[zbus(out_args("transactions"))]
+    async fn list_transactions(&self, filter: ListFilter, #[zbus(header)] header: Header<'_>) -> Result<Vec<ListRow>, BusError> {
+        let mut filter = Filter::try_from(filter)?;
+        filter.limit = if filter.limit == 0 { 50 } else { filter.limit.min(MAX_ROWS) };
+        let caller = self.service.callers.of(&header).await?;
+        let all = self.sees_all(&caller, &header).await?;
+        if !all && (filter.package.is_some() || filter.uid.is_some_and(|uid| uid != caller.uid)) {
+            // Narrowing by what is hidden would reveal it.
+            filter.uid = Some(caller.uid);
+        }
+        let rows = self.service.read(|manager| manager.ledger().list(&filter))?;
+        let row = |summary: &backstep_core::record::Summary| {
+            let row = ListRow::from(summary);
+            if all || summary.actor.uid == caller.uid { row } else { row.redacted() }
+        };
+        Ok(rows.iter().map(row).collect())
+    }
+
+    #[zbus(out_args("statistics"))]
+    async fn get_statistics(&self, since_us: i64) -> Result<Vec<StatisticsRow>, BusError> {
+        let rows = self.service.read(|manager| manager.ledger().statistics(since_us))?;
+        Ok(rows.iter().map(StatisticsRow::from).collect())
+    }
+
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn version(&self) -> String {
+        env!("CARGO_PKG_VERSION").to_owned()
+    }
+
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn host_id(&self) -> String {
+        self.service.host_id.clone()
+    }
+
+    #[zbus(property)]
+    fn active(&self) -> zbus::fdo::Result<Vec<OwnedObjectPath>> {
+        self.paths(TransactionState::is_active)
+    }
+
+    #[zbus(property)]
+    fn queue(&self) -> zbus::fdo::Result<Vec<OwnedObjectPath>> {
+        let queue = self.service.read(backstep_engine::Manager::queue).map_err(failed)?;
+        Ok(queue.into_iter().map(transaction_path).collect())
+    }
+
+    #[zbus(property)]
+    fn attention(&self) -> zbus::fdo::Result<Vec<OwnedObjectPath>> {
+        self.paths(|state| state == TransactionState::NeedsAttention)
+    }
+}
+
+impl ManagerObject {
+    async fn answer(&self, id: TransactionId) -> Result<(String, OwnedObjectPath), BusError> {
+        self.registry.export(&self.service, id).await?;
+        Ok((id.to_string(), transaction_path(id)))
+    }
+
+    fn paths(&self, wanted: impl Fn(TransactionState) -> bool) -> zbus::fdo::Result<Vec<OwnedObjectPath>> {
+        let unfinished = self.service.read(|manager| manager.ledger().unfinished()).map_err(failed)?;
+        Ok(unfinished.into_iter().filter(|summary| wanted(summary.status.state)).map(|summary| transaction_path(summary.id)).collect())
+    }
+
+    async fn sees_all(&self, caller: &Caller, header: &Header<'_>) -> Result<bool, Failure> {
+        let subject = authority::subject(header)?;
+        Ok(self.service.authority.check(caller, &subject, Permission::ViewAll, &[], Interaction::Refused).await.is_ok())
+    }
+
+    async fn owner_of(&self, id: TransactionId, header: &Header<'_>) -> Result<Caller, Failure> {
+        let summary = self.service.read(|manager| manager.ledger().summary(id))?;
+        let owner = summary.map_or(0, |summary| summary.actor.uid);
+        super::owner_or(&self.service, header, owner, Some(Permission::ViewAll)).await
+    }
+}
+
+fn failed(failure: Failure) -> zbus::fdo::Error {
+    zbus::fdo::Error::Failed(failure.text)
+}
+
+/// `Retry` takes the claims of who asks and nothing that would change the request.
+fn retry_options(options: HashMap<String, OwnedVariant>) -> Result<(Origin, String), BusError> {
+    let (mut origin, mut client) = (Origin::Dbus, String::new());
+    for (key, value) in options {
+        let malformed = |text: String| BusError::new(ErrorCode::RequestMalformed, text);
+        let text = String::try_from(value).map_err(|_| malformed(format!("option {key:?} has the wrong type")))?;
+        match key.as_str() {
+            "client" => client = text,
+            "origin" if text == "cli" => origin = Origin::Cli,
+            "origin" if text == "timer" => origin = Origin::Timer,
+            "origin" => return Err(malformed(format!("a client cannot claim the origin {text:?}"))),
+            _ => return Err(BusError::new(ErrorCode::RequestUnknownOption, format!("unknown option {key:?}"))),
+        }
+    }
+    Ok((origin, client))
+}

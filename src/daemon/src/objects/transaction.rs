@@ -1,0 +1,319 @@
+//! `org.backstep1.Transaction`: one transaction.
+//!
+//! Properties with packages, texts and users read empty for callers who are neither the owner nor root nor may see
+//! all; they are told as invalidated, never with their value, because signals reach everybody.
+
+use std::sync::Arc;
+
+use backstep_bus::{BusError, PlanRow, StepRow, TransactionProperties};
+use backstep_core::access::Permission;
+use backstep_core::{AttemptId, Digest, ErrorCode, Failure, TransactionId};
+use backstep_engine::manager::{CancelOutcome, Verdict};
+use zbus::interface;
+use zbus::message::Header;
+
+use super::{interaction, owner_or, redacted};
+use crate::authority::{self, Interaction};
+use crate::requests;
+use crate::service::Service;
+
+/// Bytes of log in one answer.
+const MAX_LOG: u64 = 64 << 10;
+
+/// The object of one transaction.
+pub struct TransactionObject {
+    pub(super) service: Arc<Service>,
+    pub(super) id: TransactionId,
+    pub(super) owner: u32,
+}
+
+#[interface(name = "org.backstep1.Transaction")]
+impl TransactionObject {
+    async fn prepare(&self, #[zbus(header)] header: Header<'_>) -> Result<(), BusError> {
+        owner_or(&self.service, &header, self.owner, None).await?;
+        Ok(requests::prepare(&self.service, self.id)?)
+    }
+
+    async fn execute(&self, digest: String, #[zbus(header)] header: Header<'_>) -> Result<(), BusError> {
+        let caller = owner_or(&self.service, &header, self.owner, None).await?;
+        let digest: Digest = digest.parse().map_err(|error: backstep_core::id::IdError| BusError::new(ErrorCode::RequestMalformed, error.to_string()))?;
+        let subject = authority::subject(&header)?;
+        Ok(requests::execute(&self.service, &caller, &subject, self.id, digest, interaction(&header)).await?)
+    }
+
+    #[zbus(out_args("outcome"))]
+    async fn cancel(&self, #[zbus(header)] header: Header<'_>) -> Result<String, BusError> {
+        let caller = owner_or(&self.service, &header, self.owner, Some(Permission::CancelAny)).await?;
+        let outcome = self.service.decide(|manager| manager.cancel(self.id, caller.uid))?;
+        if let CancelOutcome::WillRollBack(attempt) = outcome {
+            self.service.attempts.request_cancel(attempt)?;
+        }
+        Ok(outcome.as_str().to_owned())
+    }
+
+    async fn resume(&self, #[zbus(header)] header: Header<'_>) -> Result<(), BusError> {
+        self.verdict(&header, Verdict::Resume).await
+    }
+
+    async fn undo(&self, #[zbus(header)] header: Header<'_>) -> Result<(), BusError> {
+        self.verdict(&header, Verdict::Undo).await
+    }
+
+    async fn accept(&self, #[zbus(header)] header: Header<'_>) -> Result<(), BusError> {
+        self.verdict(&header, Verdict::Accept).await
+    }
+
+    #[zbus(out_args("data", "next", "end"))]
+    async fn read_log(&self, offset: u64, limit: u32, #[zbus(header)] header: Header<'_>) -> Result<(Vec<u8>, u64, bool), BusError> {
+        owner_or(&self.service, &header, self.owner, Some(Permission::ViewAll)).await?;
+        let summary = self.service.read(|manager| manager.ledger().summary(self.id))?.ok_or_else(|| self.gone())?;
+        let limit = if limit == 0 { MAX_LOG } else { u64::from(limit).min(MAX_LOG) };
+        let attempt = AttemptId { transaction: self.id, number: summary.status.attempts.max(1) };
+        let (data, next) = self.service.attempts.read_log(attempt, offset, limit)?;
+        let end = summary.status.state.is_final() && (data.len() as u64) < limit;
+        Ok((data, next, end))
+    }
+
+    #[zbus(out_args("document"))]
+    async fn get_document(&self, #[zbus(header)] header: Header<'_>) -> Result<String, BusError> {
+        owner_or(&self.service, &header, self.owner, Some(Permission::ViewAll)).await?;
+        let record = self.service.read(|manager| manager.ledger().record(self.id))?.ok_or_else(|| self.gone())?;
+        Ok(backstep_spool::document(&record, &self.service.host_id))
+    }
+
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn id(&self) -> String {
+        self.whole().id.clone()
+    }
+
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn kind(&self) -> String {
+        self.whole().kind.clone()
+    }
+
+    #[zbus(property)]
+    fn state(&self) -> String {
+        self.whole().state.clone()
+    }
+
+    #[zbus(property)]
+    fn status(&self) -> String {
+        self.whole().status.clone()
+    }
+
+    #[zbus(property)]
+    fn attempts(&self) -> u32 {
+        self.whole().attempts
+    }
+
+    #[zbus(property)]
+    fn queue_position(&self) -> u32 {
+        self.whole().queue_position
+    }
+
+    #[zbus(property)]
+    fn permille(&self) -> u32 {
+        self.whole().permille
+    }
+
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn created_at(&self) -> i64 {
+        self.whole().created_at
+    }
+
+    #[zbus(property)]
+    fn queued_at(&self) -> i64 {
+        self.whole().queued_at
+    }
+
+    #[zbus(property)]
+    fn started_at(&self) -> i64 {
+        self.whole().started_at
+    }
+
+    #[zbus(property)]
+    fn finished_at(&self) -> i64 {
+        self.whole().finished_at
+    }
+
+    #[zbus(property)]
+    fn duration(&self) -> i64 {
+        self.whole().duration
+    }
+
+    #[zbus(property)]
+    fn remaining_seconds(&self) -> i32 {
+        self.whole().remaining_seconds
+    }
+
+    #[zbus(property)]
+    fn cancellable(&self) -> bool {
+        self.whole().cancellable
+    }
+
+    #[zbus(property)]
+    fn point_of_no_return(&self) -> bool {
+        self.whole().point_of_no_return
+    }
+
+    #[zbus(property)]
+    fn actions(&self) -> Vec<String> {
+        self.whole().actions.clone()
+    }
+
+    #[zbus(property(emits_changed_signal = "invalidates"))]
+    async fn description(&self, #[zbus(header)] header: Option<Header<'_>>) -> String {
+        self.seen(header).await.description.clone()
+    }
+
+    #[zbus(property(emits_changed_signal = "invalidates"))]
+    async fn user(&self, #[zbus(header)] header: Option<Header<'_>>) -> String {
+        self.seen(header).await.user.clone()
+    }
+
+    #[zbus(property(emits_changed_signal = "invalidates"))]
+    async fn uid(&self, #[zbus(header)] header: Option<Header<'_>>) -> u32 {
+        self.seen(header).await.uid
+    }
+
+    #[zbus(property(emits_changed_signal = "invalidates"))]
+    async fn origin(&self, #[zbus(header)] header: Option<Header<'_>>) -> String {
+        self.seen(header).await.origin.clone()
+    }
+
+    #[zbus(property(emits_changed_signal = "invalidates"))]
+    async fn client(&self, #[zbus(header)] header: Option<Header<'_>>) -> String {
+        self.seen(header).await.client.clone()
+    }
+
+    #[zbus(property(emits_changed_signal = "invalidates"))]
+    async fn reverts(&self, #[zbus(header)] header: Option<Header<'_>>) -> String {
+        self.seen(header).await.reverts.clone()
+    }
+
+    #[zbus(property(emits_changed_signal = "invalidates"))]
+    async fn retries(&self, #[zbus(header)] header: Option<Header<'_>>) -> String {
+        self.seen(header).await.retries.clone()
+    }
+
+    #[zbus(property(emits_changed_signal = "invalidates"))]
+    async fn reverted_by(&self, #[zbus(header)] header: Option<Header<'_>>) -> String {
+        self.seen(header).await.reverted_by.clone()
+    }
+
+    #[zbus(property(emits_changed_signal = "invalidates"))]
+    async fn plan(&self, #[zbus(header)] header: Option<Header<'_>>) -> Vec<PlanRow> {
+        self.seen(header).await.plan.clone()
+    }
+
+    #[zbus(property(emits_changed_signal = "invalidates"))]
+    async fn plan_digest(&self, #[zbus(header)] header: Option<Header<'_>>) -> String {
+        self.seen(header).await.plan_digest.clone()
+    }
+
+    #[zbus(property(emits_changed_signal = "invalidates"))]
+    async fn plan_summary(&self, #[zbus(header)] header: Option<Header<'_>>) -> String {
+        self.seen(header).await.plan_summary.clone()
+    }
+
+    #[zbus(property(emits_changed_signal = "invalidates"))]
+    async fn plan_warnings(&self, #[zbus(header)] header: Option<Header<'_>>) -> Vec<String> {
+        self.seen(header).await.plan_warnings.clone()
+    }
+
+    #[zbus(property(emits_changed_signal = "invalidates"))]
+    async fn method(&self, #[zbus(header)] header: Option<Header<'_>>) -> String {
+        self.seen(header).await.method.clone()
+    }
+
+    #[zbus(property(emits_changed_signal = "invalidates"))]
+    async fn download_bytes(&self, #[zbus(header)] header: Option<Header<'_>>) -> u64 {
+        self.seen(header).await.download_bytes
+    }
+
+    #[zbus(property(emits_changed_signal = "invalidates"))]
+    async fn installed_delta(&self, #[zbus(header)] header: Option<Header<'_>>) -> i64 {
+        self.seen(header).await.installed_delta
+    }
+
+    #[zbus(property(emits_changed_signal = "invalidates"))]
+    async fn irreversible(&self, #[zbus(header)] header: Option<Header<'_>>) -> bool {
+        self.seen(header).await.irreversible
+    }
+
+    #[zbus(property(emits_changed_signal = "invalidates"))]
+    async fn steps(&self, #[zbus(header)] header: Option<Header<'_>>) -> Vec<StepRow> {
+        self.seen(header).await.steps.clone()
+    }
+
+    #[zbus(property(emits_changed_signal = "invalidates"))]
+    async fn phase(&self, #[zbus(header)] header: Option<Header<'_>>) -> String {
+        self.seen(header).await.phase.clone()
+    }
+
+    #[zbus(property(emits_changed_signal = "invalidates"))]
+    async fn current_package(&self, #[zbus(header)] header: Option<Header<'_>>) -> String {
+        self.seen(header).await.current_package.clone()
+    }
+
+    #[zbus(property(emits_changed_signal = "invalidates"))]
+    async fn error_code(&self, #[zbus(header)] header: Option<Header<'_>>) -> String {
+        self.seen(header).await.error_code.clone()
+    }
+
+    #[zbus(property(emits_changed_signal = "invalidates"))]
+    async fn error_text(&self, #[zbus(header)] header: Option<Header<'_>>) -> String {
+        self.seen(header).await.error_text.clone()
+    }
+
+    #[zbus(property(emits_changed_signal = "invalidates"))]
+    async fn differences(&self, #[zbus(header)] header: Option<Header<'_>>) -> Vec<String> {
+        self.seen(header).await.differences.clone()
+    }
+
+    #[zbus(property(emits_changed_signal = "invalidates"))]
+    async fn waits_for(&self, #[zbus(header)] header: Option<Header<'_>>) -> String {
+        self.seen(header).await.waits_for.clone()
+    }
+}
+
+impl TransactionObject {
+    async fn verdict(&self, header: &Header<'_>, verdict: Verdict) -> Result<(), BusError> {
+        let caller = self.service.callers.of(header).await?;
+        let subject = authority::subject(header)?;
+        self.service.authority.check(&caller, &subject, Permission::ResolveAttention, &[], interaction(header)).await?;
+        Ok(self.service.decide(|manager| manager.decide(self.id, verdict))?)
+    }
+
+    fn gone(&self) -> Failure {
+        Failure::new(ErrorCode::TransactionUnknown, format!("no transaction has the id {}", self.id))
+    }
+
+    /// Everything there is to see; empty when the record cannot be read, which is logged.
+    fn whole(&self) -> Arc<TransactionProperties> {
+        match self.service.properties(self.id) {
+            Ok(Some(properties)) => properties,
+            Ok(None) => Arc::default(),
+            Err(failure) => {
+                tracing::error!("cannot read transaction {}: {failure}", self.id);
+                Arc::default()
+            }
+        }
+    }
+
+    /// What this caller may see. Without a message there is no caller, and nothing private.
+    async fn seen(&self, header: Option<Header<'_>>) -> Arc<TransactionProperties> {
+        let whole = self.whole();
+        let Some(header) = header else { return Arc::new(redacted(&whole)) };
+        if self.may_see(&header).await { whole } else { Arc::new(redacted(&whole)) }
+    }
+
+    async fn may_see(&self, header: &Header<'_>) -> bool {
+        let Ok(caller) = self.service.callers.of(header).await else { return false };
+        if caller.uid == 0 || caller.uid == self.owner {
+            return true;
+        }
+        let Ok(subject) = authority::subject(header) else { return false };
+        self.service.authority.check(&caller, &subject, Permission::ViewAll, &[], Interaction::Refused).await.is_ok()
+    }
+}

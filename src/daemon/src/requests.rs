@@ -1,0 +1,145 @@
+//! The verbs that take their time: create, prepare, execute. Used by the objects and, later, by other fronts.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::sync::Arc;
+
+use backstep_bus::{ParsedOptions, RevertsTarget, request_from_options};
+use backstep_core::actor::{Actor, Origin};
+use backstep_core::{ArchiveSource, Digest, ErrorCode, Failure, Request, TransactionId, TransactionState};
+use backstep_engine::manager::{Created, Question};
+use backstep_wire::planner::Answer;
+use zbus::OwnedVariant;
+use zbus_polkit::policykit1::Subject;
+
+use crate::authority::Interaction;
+use crate::callers::{self, Caller};
+use crate::service::Service;
+
+/// Takes a request from the bus into the record.
+pub fn create(
+    service: &Service,
+    caller: &Caller,
+    kind: &str,
+    description: &str,
+    options: HashMap<String, OwnedVariant>,
+) -> Result<Created, Failure> {
+    let parsed = request_from_options(kind, description, options, &service.defaults)?;
+    let actor = callers::actor(caller, parsed.origin.unwrap_or(Origin::Dbus), &parsed.client);
+    let id = parsed.id;
+    let request = complete(service, parsed)?;
+    enter(service, &request, actor, id)
+}
+
+/// Takes the request of an ended transaction again.
+pub fn retry(service: &Service, caller: &Caller, id: TransactionId, origin: Origin, client: &str) -> Result<Created, Failure> {
+    let request = service.read(|manager| manager.request_for_retry(id))?;
+    enter(service, &request, callers::actor(caller, origin, client), None)
+}
+
+fn enter(service: &Service, request: &Request, actor: Actor, id: Option<TransactionId>) -> Result<Created, Failure> {
+    service.decide(|manager| {
+        manager.expire()?;
+        manager.create(request, actor, id)
+    })
+}
+
+/// Fills in what only the daemon knows: the target that `last` stands for, and copies of archives. Checks the
+/// rest first, so that a bad request copies nothing.
+fn complete(service: &Service, parsed: ParsedOptions) -> Result<Request, Failure> {
+    let mut request = parsed.request;
+    match parsed.reverts {
+        RevertsTarget::None | RevertsTarget::Id(_) => {}
+        RevertsTarget::Last => request.reverts = Some(service.read(backstep_engine::Manager::last_undoable)?),
+        RevertsTarget::LastFailed => request.reverts = Some(service.read(backstep_engine::Manager::last_failed)?),
+    }
+    if parsed.fds.is_empty() {
+        request.validate()?;
+    }
+    request.archives = parsed.fds.into_iter().map(|fd| service.archives.take(fd)).collect::<Result<_, _>>()?;
+    Ok(request)
+}
+
+/// Has the plan made in the background; the state says when it is there.
+pub fn prepare(service: &Arc<Service>, id: TransactionId) -> Result<(), Failure> {
+    let question = service.read(|manager| manager.question(id))?;
+    let service = Arc::clone(service);
+    tokio::spawn(async move { plan(&service, question).await });
+    Ok(())
+}
+
+async fn plan(service: &Arc<Service>, question: Question) {
+    let call = service.call();
+    let id = question.id;
+    let answer = ask(service, question).await;
+    if let Err(failure) = service.decide(|manager| manager.planned(id, answer)) {
+        tracing::error!("cannot record the plan of {id}: {failure}");
+    }
+    drop(call);
+}
+
+async fn ask(service: &Arc<Service>, question: Question) -> Answer {
+    let mut archives = service.archives.open_local(&question.request.archives)?;
+    archives.extend(service.archives.open_kept(&question.wanted));
+    let (described, files): (Vec<(ArchiveSource, Digest, u64)>, Vec<File>) =
+        archives.into_iter().map(|(source, sha256, size, file)| ((source, sha256, size), file)).unzip();
+    let question = backstep_wire::planner::Question {
+        transaction: question.id,
+        request: question.request,
+        request_digest: question.request_digest,
+        archives: described,
+        revert: question.revert,
+    };
+    let planner = service.planner.clone();
+    let asked = tokio::task::spawn_blocking(move || planner.ask(&question, &files)).await;
+    asked.unwrap_or_else(|error| Err(Failure::new(ErrorCode::Internal, format!("asking the planner failed: {error}"))))
+}
+
+/// Authorises the plan with this digest for this caller and queues it.
+pub async fn execute(
+    service: &Arc<Service>,
+    caller: &Caller,
+    subject: &Subject,
+    id: TransactionId,
+    digest: Digest,
+    interaction: Interaction,
+) -> Result<(), Failure> {
+    let call = service.call();
+    let ask = service.read(|manager| manager.ask(id, digest))?;
+    let digest = digest.to_string();
+    let short = id.to_string();
+    let details = [("transaction", short.as_str()), ("digest", digest.as_str()), ("summary", ask.summary.as_str())];
+    let answer = service.authority.check(caller, subject, ask.permission, &details, interaction).await;
+    let result = match answer {
+        Ok(()) => service.decide(|manager| manager.authorised(&ask)),
+        Err(failure) => {
+            service.decide(|manager| manager.denied(&ask, &failure.text))?;
+            crate::log::denied(caller, id, ask.permission, &failure);
+            Err(failure)
+        }
+    };
+    drop(call);
+    result
+}
+
+/// Prepares and executes in one go, for scripts: answers when the transaction is queued, or why it is not.
+pub async fn submit(
+    service: &Arc<Service>,
+    caller: &Caller,
+    subject: &Subject,
+    id: TransactionId,
+    interaction: Interaction,
+) -> Result<(), Failure> {
+    let call = service.call();
+    let question = service.read(|manager| manager.question(id))?;
+    plan(service, question).await;
+    let summary = service.read(|manager| manager.ledger().record(id))?;
+    let record = summary.ok_or_else(|| Failure::new(ErrorCode::Internal, "the transaction is gone"))?;
+    let result = match (record.summary.status.state, record.plan_digest, record.summary.error) {
+        (TransactionState::Prepared, Some(digest), _) => execute(service, caller, subject, id, digest, interaction).await,
+        (_, _, Some(error)) => Err(error),
+        (state, _, None) => Err(Failure::new(ErrorCode::TransactionState, format!("the transaction is {state}"))),
+    };
+    drop(call);
+    result
+}

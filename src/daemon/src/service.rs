@@ -1,0 +1,202 @@
+//! What every object and task of the daemon shares.
+//!
+//! Invariant: the manager is behind one lock that is never held across an await; whatever it tells is passed on
+//! in order by the one who released it.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use backstep_bus::TransactionProperties;
+use backstep_core::{Failure, Options, TransactionId};
+use backstep_engine::{Manager, Notice};
+use tokio::sync::{Notify, mpsc};
+
+use crate::archives::Archives;
+use crate::attempts::Attempts;
+use crate::authority::Authority;
+use crate::callers::Callers;
+use crate::launcher::Launcher;
+use crate::planner::Planner;
+
+/// Transactions whose properties are kept ready.
+const READY: usize = 64;
+
+/// The parts, put together by the composition root.
+pub struct Service {
+    /// The bus.
+    pub connection: zbus::Connection,
+    /// Who calls.
+    pub callers: Callers,
+    /// Whether they may.
+    pub authority: Authority,
+    /// Makes plans.
+    pub planner: Planner,
+    /// Starts workers.
+    pub launcher: Launcher,
+    /// Attempt folders.
+    pub attempts: Attempts,
+    /// Archives in our keeping.
+    pub archives: Archives,
+    /// What a request gets when it does not say otherwise.
+    pub defaults: Options,
+    /// The machine's id, hashed for this program.
+    pub host_id: String,
+    manager: Mutex<Manager>,
+    shown: Mutex<BTreeMap<TransactionId, Arc<TransactionProperties>>>,
+    notices: mpsc::UnboundedSender<Vec<Notice>>,
+    work: Notify,
+    calls: AtomicUsize,
+    activity: AtomicUsize,
+}
+
+/// Parts of a [`Service`] that others make.
+pub struct Parts {
+    /// The bus.
+    pub connection: zbus::Connection,
+    /// Who calls.
+    pub callers: Callers,
+    /// Makes plans.
+    pub planner: Planner,
+    /// Starts workers.
+    pub launcher: Launcher,
+    /// Attempt folders.
+    pub attempts: Attempts,
+    /// Archives in our keeping.
+    pub archives: Archives,
+    /// What a request gets when it does not say otherwise.
+    pub defaults: Options,
+    /// The machine's id, hashed for this program.
+    pub host_id: String,
+    /// The manager.
+    pub manager: Manager,
+}
+
+impl Service {
+    /// A service over its parts, and the stream of what it tells.
+    #[must_use]
+    pub fn new(parts: Parts) -> (Arc<Self>, mpsc::UnboundedReceiver<Vec<Notice>>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let service = Self {
+            authority: Authority::new(parts.connection.clone()),
+            connection: parts.connection,
+            callers: parts.callers,
+            planner: parts.planner,
+            launcher: parts.launcher,
+            attempts: parts.attempts,
+            archives: parts.archives,
+            defaults: parts.defaults,
+            host_id: parts.host_id,
+            manager: Mutex::new(parts.manager),
+            shown: Mutex::new(BTreeMap::new()),
+            notices: sender,
+            work: Notify::new(),
+            calls: AtomicUsize::new(0),
+            activity: AtomicUsize::new(0),
+        };
+        (Arc::new(service), receiver)
+    }
+
+    /// Reads through the manager.
+    pub fn read<R>(&self, look: impl FnOnce(&Manager) -> R) -> R {
+        look(&self.lock())
+    }
+
+    /// Lets the manager decide something, then passes on what it tells.
+    pub fn decide<R>(&self, act: impl FnOnce(&mut Manager) -> R) -> R {
+        let mut manager = self.lock();
+        let result = act(&mut manager);
+        let notices = manager.take_notices();
+        // Still under the lock: two deciders must not overtake each other.
+        if !notices.is_empty() {
+            self.forget(&notices);
+            if self.notices.send(notices).is_err() {
+                tracing::debug!("nobody listens to notices any more: shutting down");
+            }
+            self.work.notify_one();
+        }
+        result
+    }
+
+    /// Grows with every use, so that a time without use can be seen.
+    pub fn activity(&self) -> usize {
+        self.activity.load(Ordering::Relaxed)
+    }
+
+    /// Waits until something was decided.
+    pub async fn work(&self) {
+        self.work.notified().await;
+    }
+
+    /// Marks a call that takes its time, so that the daemon does not end under it.
+    #[must_use]
+    pub fn call(self: &Arc<Self>) -> Call {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        Call(Arc::clone(self))
+    }
+
+    /// Whether the daemon could end without anybody noticing.
+    pub fn is_idle(&self) -> bool {
+        self.calls.load(Ordering::Relaxed) == 0 && self.read(Manager::is_idle).unwrap_or(false)
+    }
+
+    /// A transaction's properties as its owner sees them.
+    pub fn properties(&self, id: TransactionId) -> Result<Option<Arc<TransactionProperties>>, Failure> {
+        if let Some(ready) = self.shown().get(&id) {
+            return Ok(Some(Arc::clone(ready)));
+        }
+        let Some(view) = self.read(|manager| manager.view(id))? else { return Ok(None) };
+        let made = Arc::new(crate::objects::shown(&view));
+        let mut shown = self.shown();
+        if shown.len() >= READY {
+            shown.pop_first();
+        }
+        shown.insert(id, Arc::clone(&made));
+        Ok(Some(made))
+    }
+
+    /// A change of one transaction may change what others wait for, so all are made anew when asked for.
+    fn forget(&self, notices: &[Notice]) {
+        let only_progress = notices.iter().all(|notice| matches!(notice, Notice::Progress { .. } | Notice::Step { .. }));
+        let mut shown = self.shown();
+        if only_progress {
+            for notice in notices {
+                shown.remove(&subject(notice));
+            }
+        } else {
+            shown.clear();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Manager> {
+        self.activity.fetch_add(1, Ordering::Relaxed);
+        // A panic under the lock is a defect; the record is transactional, so what it holds is still whole.
+        self.manager.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn shown(&self) -> MutexGuard<'_, BTreeMap<TransactionId, Arc<TransactionProperties>>> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The transaction a notice is about.
+#[must_use]
+pub fn subject(notice: &Notice) -> TransactionId {
+    match notice {
+        Notice::Added(id)
+        | Notice::State { id, .. }
+        | Notice::Step { id, .. }
+        | Notice::Progress { id, .. }
+        | Notice::Error { id, .. }
+        | Notice::Finished { id, .. } => *id,
+    }
+}
+
+/// A call that takes its time.
+pub struct Call(Arc<Service>);
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.0.calls.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,109 @@
+//! Create: take a request into the record.
+
+use backstep_core::actor::Actor;
+use backstep_core::{ErrorCode, Failure, Kind, Request, TransactionId, TransactionState, limits};
+
+use super::{Manager, unknown};
+use crate::notice::Notice;
+use crate::ports::{Entered, NewTransaction};
+
+/// What became of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Created {
+    /// Its identity.
+    pub id: TransactionId,
+    /// The same request was there already.
+    pub existed: bool,
+}
+
+impl Manager {
+    /// Takes a request. `id` is the caller's idempotency key; without one a new id is made.
+    pub fn create(&mut self, request: &Request, actor: Actor, id: Option<TransactionId>) -> Result<Created, Failure> {
+        request.validate()?;
+        self.check_target(request)?;
+        let id = id.unwrap_or_else(|| self.ids.next());
+        let request_bytes = backstep_wire::request::to_bytes(request);
+        let new = NewTransaction {
+            id,
+            kind: request.kind,
+            request_digest: backstep_wire::digest(&request_bytes),
+            request_bytes,
+            description: request.description.clone(),
+            actor,
+            at: self.now(),
+            priority: request.options.priority,
+            reverts: request.reverts,
+            retries: request.retries,
+        };
+        if self.ledger.summary(id)?.is_none() {
+            self.check_room(new.actor.uid)?;
+        }
+        let existed = self.ledger.enter(&new)? == Entered::AlreadyThere;
+        if !existed {
+            self.notices.push(Notice::Added(id));
+            self.notices.push(Notice::State { id, state: TransactionState::Created });
+        }
+        Ok(Created { id, existed })
+    }
+
+    /// The request of an ended transaction, to be created again.
+    pub fn request_for_retry(&self, id: TransactionId) -> Result<Request, Failure> {
+        let summary = self.ledger.summary(id)?.ok_or_else(|| unknown(id))?;
+        if !summary.status.state.actions().contains(&backstep_core::state::Action::Retry) {
+            return Err(super::wrong_state(id, summary.status.state, "retry"));
+        }
+        let bytes = self.ledger.request_bytes(id)?.ok_or_else(|| unknown(id))?;
+        let request =
+            backstep_wire::request::from_bytes(&bytes).map_err(|error| Failure::new(ErrorCode::StoreFailed, error.to_string()))?;
+        Ok(Request { retries: Some(id), ..request })
+    }
+
+    /// What `last` means: the newest transaction that can be undone.
+    pub fn last_undoable(&self) -> Result<TransactionId, Failure> {
+        self.ledger.last_undoable()?.ok_or_else(|| Failure::new(ErrorCode::UndoNothing, "no transaction can be undone"))
+    }
+
+    /// What `last-failed` means: the newest transaction that failed and left something to undo.
+    pub fn last_failed(&self) -> Result<TransactionId, Failure> {
+        let nothing = || Failure::new(ErrorCode::UndoNothing, "no failed transaction left anything to undo");
+        self.ledger.last_failed()?.ok_or_else(nothing)
+    }
+
+    fn check_target(&self, request: &Request) -> Result<(), Failure> {
+        let Some(target) = request.reverts.filter(|_| request.kind == Kind::Rollback) else { return Ok(()) };
+        let summary = self.ledger.summary(target)?.ok_or_else(|| unknown(target))?;
+        if let Some(by) = summary.reverted_by {
+            return Err(Failure::new(ErrorCode::UndoNothing, format!("transaction {target} was undone already by {by}")));
+        }
+        match summary.status.state {
+            TransactionState::Completed | TransactionState::PartiallyRolledBack => Ok(()),
+            TransactionState::Created
+            | TransactionState::Prepared
+            | TransactionState::Queued
+            | TransactionState::Cancelled
+            | TransactionState::RolledBack
+            | TransactionState::Failed
+            | TransactionState::Expired => {
+                let text = format!("transaction {target} changed nothing that is left: it is {}", summary.status.state);
+                Err(Failure::new(ErrorCode::UndoNothing, text))
+            }
+            TransactionState::Executing
+            | TransactionState::Cancelling
+            | TransactionState::RollingBack
+            | TransactionState::Interrupted
+            | TransactionState::NeedsAttention => Err(super::wrong_state(target, summary.status.state, "roll back")),
+        }
+    }
+
+    fn check_room(&self, uid: u32) -> Result<(), Failure> {
+        let open = self.ledger.unfinished()?;
+        let own = open.iter().filter(|summary| summary.actor.uid == uid).count();
+        if own >= limits::MAX_OPEN_PER_UID {
+            return Err(Failure::new(ErrorCode::QueueFull, format!("{own} transactions of this user wait, {} at most", limits::MAX_OPEN_PER_UID)));
+        }
+        if open.len() >= limits::MAX_OPEN {
+            return Err(Failure::new(ErrorCode::QueueFull, format!("{} transactions wait, {} at most", open.len(), limits::MAX_OPEN)));
+        }
+        Ok(())
+    }
+}

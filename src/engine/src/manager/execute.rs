@@ -1,0 +1,77 @@
+//! Execute: authorise a plan by its digest and give it its place in the queue.
+
+use backstep_core::access::{self, Permission};
+use backstep_core::{Digest, ErrorCode, Event, Failure, Plan, TransactionId, TransactionState};
+
+use super::{Manager, plan_of, wrong_state};
+
+/// What the authority is to be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ask {
+    /// For which transaction.
+    pub id: TransactionId,
+    /// The polkit action.
+    pub permission: Permission,
+    /// The plan's digest: what is authorised is what is executed.
+    pub digest: Digest,
+    /// The plan in one line.
+    pub summary: String,
+}
+
+impl Manager {
+    /// Checks that the plan with this digest may be asked for; changes nothing.
+    pub fn ask(&self, id: TransactionId, digest: Digest) -> Result<Ask, Failure> {
+        let status = self.status(id)?;
+        if status.state != TransactionState::Prepared {
+            return Err(wrong_state(id, status.state, "execute"));
+        }
+        let (plan, _, frozen) = plan_of(&*self.ledger, id)?;
+        if frozen != digest {
+            return Err(Failure::new(ErrorCode::PlanMismatch, format!("the plan of {id} has the digest {frozen}, not {digest}")));
+        }
+        check_reversible(&plan)?;
+        self.check_open()?;
+        Ok(Ask { id, permission: access::for_plan(&plan), digest, summary: plan.summary() })
+    }
+
+    /// The authority said yes to exactly this digest.
+    pub fn authorised(&mut self, ask: &Ask) -> Result<(), Failure> {
+        // The plan cannot have changed, but the transaction may have been cancelled meanwhile.
+        let again = self.ask(ask.id, ask.digest)?;
+        if again.permission != ask.permission {
+            return Err(Failure::new(ErrorCode::Internal, "the permission asked for is not the one needed"));
+        }
+        self.record(ask.id, vec![Event::Queued { action: ask.permission.as_str().to_owned() }])?;
+        Ok(())
+    }
+
+    /// The authority said anything but yes. The offer stays open; the denial is on record.
+    pub fn denied(&mut self, ask: &Ask, reason: &str) -> Result<(), Failure> {
+        if self.status(ask.id)?.state == TransactionState::Prepared {
+            self.record(ask.id, vec![Event::Denied { action: ask.permission.as_str().to_owned(), reason: reason.to_owned() }])?;
+        }
+        Ok(())
+    }
+
+    /// Changes wait until a person has decided what a stuck transaction becomes.
+    fn check_open(&self) -> Result<(), Failure> {
+        let stuck = |summary: &&backstep_core::record::Summary| summary.status.state == TransactionState::NeedsAttention;
+        match self.ledger.unfinished()?.iter().find(stuck) {
+            Some(summary) => Err(Failure::new(ErrorCode::QueueClosed, format!("transaction {} needs a decision first", summary.id))),
+            None => Ok(()),
+        }
+    }
+}
+
+fn check_reversible(plan: &Plan) -> Result<(), Failure> {
+    if !plan.is_irreversible() || plan.options.allow_irreversible {
+        return Ok(());
+    }
+    let names: Vec<String> = plan
+        .items
+        .iter()
+        .filter(|item| matches!(item.undo, backstep_core::UndoQuality::Impossible(_)))
+        .map(|item| format!("{} ({})", item.package, item.undo.why().unwrap_or_default()))
+        .collect();
+    Err(Failure::new(ErrorCode::PlanIrreversible, format!("cannot be undone: {}", names.join(", "))))
+}

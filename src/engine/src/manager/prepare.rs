@@ -1,0 +1,89 @@
+//! Prepare: have a plan made and freeze it.
+
+use backstep_core::{ErrorCode, Event, Failure, PackageId, Request, TransactionId, TransactionState, Version};
+use backstep_wire::planner::{Answer, Revert};
+
+use super::{Manager, plan_of, unknown, wrong_state};
+
+/// What the planner is to be asked; archives are found and opened by the caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// For which transaction.
+    pub id: TransactionId,
+    /// The request.
+    pub request: Request,
+    /// SHA-256 of its bytes.
+    pub request_digest: backstep_core::Digest,
+    /// For a rollback: what it undoes.
+    pub revert: Option<Revert>,
+    /// Archives that may be needed to bring earlier versions back.
+    pub wanted: Vec<(PackageId, Version)>,
+}
+
+impl Manager {
+    /// What to ask the planner; refused unless the transaction still waits for its plan.
+    pub fn question(&self, id: TransactionId) -> Result<Question, Failure> {
+        let status = self.status(id)?;
+        if status.state != TransactionState::Created {
+            return Err(wrong_state(id, status.state, "prepare"));
+        }
+        let bytes = self.ledger.request_bytes(id)?.ok_or_else(|| unknown(id))?;
+        let request =
+            backstep_wire::request::from_bytes(&bytes).map_err(|error| Failure::new(ErrorCode::StoreFailed, error.to_string()))?;
+        let revert = request.reverts.map(|target| self.revert(target)).transpose()?;
+        let items = revert.iter().flat_map(|revert| &revert.plan.items);
+        let wanted = items.filter_map(|item| Some((item.package.clone(), item.from.clone()?))).collect();
+        Ok(Question { id, request, request_digest: backstep_wire::digest(&bytes), revert, wanted })
+    }
+
+    fn revert(&self, target: TransactionId) -> Result<Revert, Failure> {
+        let (plan, _, _) = plan_of(&*self.ledger, target)?;
+        Ok(Revert { plan, world_after: self.ledger.world_after(target)? })
+    }
+
+    /// Takes the planner's answer: freezes the plan, or ends the transaction with the reason.
+    pub fn planned(&mut self, id: TransactionId, answer: Answer) -> Result<(), Failure> {
+        let before = self.status(id)?;
+        if before.state != TransactionState::Created {
+            // Cancelled or expired meanwhile: the answer has nobody left to hear it.
+            return Ok(());
+        }
+        let checked = answer.and_then(|plan| self.check_plan(id, plan));
+        match checked {
+            Ok(plan) => {
+                let bytes = backstep_wire::plan::to_bytes(&plan);
+                let digest = backstep_wire::digest(&bytes);
+                let after = self.ledger.freeze(&plan, &bytes, digest, self.now())?;
+                self.tell(id, &[Event::Prepared { digest }], before, after);
+            }
+            Err(failure) => {
+                self.record(id, vec![Event::Failed { code: failure.code, text: failure.text }])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The planner has no privileges and is not trusted to answer what it was asked.
+    fn check_plan(&self, id: TransactionId, plan: backstep_core::Plan) -> Result<backstep_core::Plan, Failure> {
+        let bytes = self.ledger.request_bytes(id)?.ok_or_else(|| unknown(id))?;
+        let request = backstep_wire::request::from_bytes(&bytes).map_err(|e| Failure::new(ErrorCode::StoreFailed, e.to_string()))?;
+        let same = plan.transaction == id
+            && plan.kind == request.kind
+            && plan.request == backstep_wire::digest(&bytes)
+            && plan.options == request.options;
+        let sound = plan.items.iter().all(|item| item.action.needs_archive() == item.archive.is_some())
+            || matches!(plan.method, backstep_core::Method::Restore(_));
+        let plain = plan.items.iter().filter_map(|item| item.archive.as_ref()).all(|a| is_plain_name(&a.file_name));
+        if same && sound && plain {
+            Ok(plan)
+        } else {
+            Err(Failure::new(ErrorCode::PlanFailed, "the planner answered another question than it was asked"))
+        }
+    }
+}
+
+/// A name that stays inside its folder and is an archive's.
+fn is_plain_name(name: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"+-._~%:".contains(&b);
+    name.len() <= 255 && name.ends_with(".deb") && !name.starts_with(['.', '-']) && name.bytes().all(allowed)
+}

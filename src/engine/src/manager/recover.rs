@@ -1,0 +1,82 @@
+//! Recover: what an earlier run of the daemon left, before anyone is served.
+//!
+//! Recovery interrupted is recovery run again: each decision is one recorded event, made from what is found.
+
+use backstep_core::record::Summary;
+use backstep_core::recovery::{self, Decision, Remains};
+use backstep_core::{AttemptId, Direction, ErrorCode, Event, Failure, TransactionState};
+use backstep_wire::journal::{Line, Record};
+
+use super::{Manager, follow, plan_of};
+
+/// What is found of an attempt on disk.
+#[derive(Debug, Clone, Default)]
+pub struct Found {
+    /// The worker, or something it started, lives.
+    pub alive: bool,
+    /// The whole lines of its journal.
+    pub lines: Vec<Line>,
+}
+
+impl Manager {
+    /// Settles every transaction that was being worked on. `find` looks at an attempt's remains.
+    pub fn recover(&mut self, find: &mut dyn FnMut(AttemptId) -> Result<Found, Failure>) -> Result<(), Failure> {
+        for summary in self.ledger.unfinished()? {
+            let attempt = AttemptId { transaction: summary.id, number: summary.status.attempts };
+            match summary.status.state {
+                state if follow::has_worker(state) => self.reattach(attempt, &summary, &find(attempt)?)?,
+                TransactionState::Interrupted => self.settle(attempt, has_captured(&find(attempt)?.lines))?,
+                _ => {}
+            }
+        }
+        self.expire()?;
+        Ok(())
+    }
+
+    fn reattach(&mut self, attempt: AttemptId, summary: &Summary, found: &Found) -> Result<(), Failure> {
+        let (plan, _, _) = plan_of(&*self.ledger, attempt.transaction)?;
+        let direction = if summary.status.undoing { Direction::Undo } else { Direction::Forward };
+        self.attach(attempt, direction, &plan);
+        if let Some(running) = &mut self.running {
+            running.captured = has_captured(&found.lines);
+        }
+        let ended = self.follow(attempt, &found.lines)?;
+        if !ended && !found.alive {
+            self.worker_gone(attempt)?;
+        }
+        Ok(())
+    }
+
+    /// Decides what becomes of an interrupted transaction and records the decision with its reason.
+    pub(super) fn settle(&mut self, attempt: AttemptId, captured: bool) -> Result<(), Failure> {
+        let id = attempt.transaction;
+        let status = self.status(id)?;
+        let direction = if status.undoing { Direction::Undo } else { Direction::Forward };
+        let remains = Remains { alive: false, captured, committed: false, direction, attempts: status.attempts };
+        match recovery::decide(&remains) {
+            Decision::Wait => {}
+            Decision::Complete => {
+                self.record(id, vec![Event::Completed])?;
+            }
+            Decision::Attention => {
+                let text = format!("{} attempts ended without a result", status.attempts);
+                self.record(id, vec![Event::AttentionNeeded { code: ErrorCode::WorkerLost, text }])?;
+            }
+            Decision::Resume(direction) => self.resume(attempt, direction, captured)?,
+        }
+        Ok(())
+    }
+
+    fn resume(&mut self, attempt: AttemptId, direction: Direction, captured: bool) -> Result<(), Failure> {
+        let number = attempt.number + 1;
+        let why = if captured { "the change was interrupted; the captured files are put back" } else { "interrupted before anything was changed" };
+        let events = vec![Event::Resumed { attempt: number, direction, reason: why.to_owned() }];
+        self.record(attempt.transaction, events)?;
+        self.resumed.insert(attempt.transaction, number);
+        Ok(())
+    }
+}
+
+fn has_captured(lines: &[Line]) -> bool {
+    lines.iter().any(|line| matches!(line.record, Record::Captured { .. }))
+}

@@ -1,0 +1,618 @@
+//! Tests of the manager over fakes: the ledger is a list of events, everything else is counted.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use backstep_core::actor::{Actor, Origin};
+use backstep_core::record::{EventRecord, Filter, KindStatistics, Record as Row, Summary};
+use backstep_core::{
+    BootId, Digest, Direction, ErrorCode, Event, Failure, ItemAction, Kind, Method, Options, Plan, PlanAction, PlanItem, Reason, Request,
+    RequestItem, Stamp, Status, StepKind, StepState, TransactionId, TransactionState, UndoQuality,
+};
+use backstep_wire::journal::{Line, Record};
+
+use super::{CancelOutcome, Found, Launch, Manager, Verdict};
+use crate::notice::Notice;
+use crate::ports::{Append, Clock, Entered, Identities, Ledger, Mirror, NewTransaction};
+
+#[derive(Clone)]
+struct Stored {
+    new: NewTransaction,
+    plan: Option<(Vec<u8>, Digest)>,
+    events: Vec<Event>,
+    status: Status,
+    journal: BTreeMap<u32, u64>,
+    world: Option<Digest>,
+    sequence: i64,
+    error: Option<Failure>,
+}
+
+#[derive(Default)]
+struct Inner {
+    rows: BTreeMap<TransactionId, Stored>,
+    queued: i64,
+}
+
+#[derive(Clone, Default)]
+struct FakeLedger(Arc<Mutex<Inner>>);
+
+impl FakeLedger {
+    fn with<R>(&self, look: impl FnOnce(&mut Inner) -> R) -> R {
+        look(&mut self.0.lock().expect("no test panics under the lock"))
+    }
+
+    fn row(&self, id: TransactionId) -> Result<Stored, Failure> {
+        self.with(|inner| inner.rows.get(&id).cloned()).ok_or_else(|| Failure::new(ErrorCode::TransactionUnknown, "unknown"))
+    }
+
+    fn events(&self, id: TransactionId) -> Vec<&'static str> {
+        self.row(id).expect("known").events.iter().map(Event::name).collect()
+    }
+}
+
+fn summary(row: &Stored, all: &BTreeMap<TransactionId, Stored>) -> Summary {
+    let reverted_by = all
+        .values()
+        .find(|other| other.new.reverts == Some(row.new.id) && other.status.state == TransactionState::Completed)
+        .map(|other| other.new.id);
+    Summary {
+        id: row.new.id,
+        kind: row.new.kind,
+        status: row.status,
+        description: row.new.description.clone(),
+        actor: row.new.actor.clone(),
+        sequence: row.sequence,
+        priority: row.new.priority,
+        reverts: row.new.reverts,
+        retries: row.new.retries,
+        reverted_by,
+        created: row.new.at,
+        queued: None,
+        started: None,
+        finished: None,
+        duration_us: None,
+        plan_summary: String::new(),
+        items_done: 0,
+        items_total: 0,
+        error: row.error.clone(),
+    }
+}
+
+impl Ledger for FakeLedger {
+    fn enter(&mut self, new: &NewTransaction) -> Result<Entered, Failure> {
+        self.with(|inner| match inner.rows.get(&new.id) {
+            Some(row) if row.new.request_digest == new.request_digest => Ok(Entered::AlreadyThere),
+            Some(_) => Err(Failure::new(ErrorCode::RequestDuplicate, "other request")),
+            None => {
+                let row = Stored {
+                    new: new.clone(),
+                    plan: None,
+                    events: vec![Event::Created],
+                    status: Status::CREATED,
+                    journal: BTreeMap::new(),
+                    world: None,
+                    sequence: 0,
+                    error: None,
+                };
+                inner.rows.insert(new.id, row);
+                Ok(Entered::New)
+            }
+        })
+    }
+
+    fn freeze(&mut self, plan: &Plan, bytes: &[u8], digest: Digest, at: Stamp) -> Result<Status, Failure> {
+        let events = vec![Event::Prepared { digest }];
+        let status =
+            self.append(&Append { id: plan.transaction, attempt: None, events, at, journal_seq: None, world_after: None })?;
+        self.with(|inner| inner.rows.get_mut(&plan.transaction).map(|row| row.plan = Some((bytes.to_vec(), digest))));
+        Ok(status)
+    }
+
+    fn append(&mut self, append: &Append) -> Result<Status, Failure> {
+        let mut row = self.row(append.id)?;
+        for event in &append.events {
+            row.status = row.status.after(event).map_err(|error| Failure::new(ErrorCode::TransactionState, error.to_string()))?;
+            if let Event::Queued { .. } = event {
+                row.sequence = self.with(|inner| {
+                    inner.queued += 1;
+                    inner.queued
+                });
+            }
+            if let Event::Failed { code, text } | Event::UndoStarted { code, text } | Event::AttentionNeeded { code, text } = event {
+                row.error = Some(Failure::new(*code, text.clone()));
+            }
+            row.events.push(event.clone());
+        }
+        if let (Some(attempt), Some(seq)) = (append.attempt, append.journal_seq) {
+            row.journal.insert(attempt, seq);
+        }
+        row.world = append.world_after.or(row.world);
+        let status = row.status;
+        self.with(|inner| inner.rows.insert(append.id, row));
+        Ok(status)
+    }
+
+    fn record(&self, id: TransactionId) -> Result<Option<Row>, Failure> {
+        let Ok(row) = self.row(id) else { return Ok(None) };
+        let event = |(n, event): (usize, &Event)| EventRecord {
+            seq: n as i64,
+            at: row.new.at,
+            attempt: None,
+            event: event.clone(),
+            hash: Digest([0; 32]),
+        };
+        Ok(Some(Row {
+            summary: self.with(|inner| summary(&row, &inner.rows)),
+            request_digest: row.new.request_digest,
+            plan_digest: row.plan.as_ref().map(|plan| plan.1),
+            items: Vec::new(),
+            steps: Vec::new(),
+            events: row.events.iter().enumerate().map(event).collect(),
+        }))
+    }
+
+    fn summary(&self, id: TransactionId) -> Result<Option<Summary>, Failure> {
+        Ok(self.with(|inner| inner.rows.get(&id).map(|row| summary(row, &inner.rows))))
+    }
+
+    fn unfinished(&self) -> Result<Vec<Summary>, Failure> {
+        Ok(self.with(|inner| inner.rows.values().filter(|row| !row.status.state.is_final()).map(|row| summary(row, &inner.rows)).collect()))
+    }
+
+    fn request_bytes(&self, id: TransactionId) -> Result<Option<Vec<u8>>, Failure> {
+        Ok(self.row(id).ok().map(|row| row.new.request_bytes))
+    }
+
+    fn plan_bytes(&self, id: TransactionId) -> Result<Option<Vec<u8>>, Failure> {
+        Ok(self.row(id).ok().and_then(|row| row.plan).map(|plan| plan.0))
+    }
+
+    fn journal_position(&self, id: TransactionId, attempt: u32) -> Result<u64, Failure> {
+        Ok(self.row(id)?.journal.get(&attempt).copied().unwrap_or(0))
+    }
+
+    fn world_after(&self, id: TransactionId) -> Result<Option<Digest>, Failure> {
+        Ok(self.row(id)?.world)
+    }
+
+    fn list(&self, _filter: &Filter) -> Result<Vec<Summary>, Failure> {
+        Ok(self.with(|inner| inner.rows.values().map(|row| summary(row, &inner.rows)).collect()))
+    }
+
+    fn find(&self, text: &str) -> Result<Vec<TransactionId>, Failure> {
+        Ok(self.with(|inner| inner.rows.keys().copied().filter(|id| id.to_string().ends_with(text)).collect()))
+    }
+
+    fn statistics(&self, _since_us: i64) -> Result<Vec<KindStatistics>, Failure> {
+        Ok(Vec::new())
+    }
+
+    fn last_undoable(&self) -> Result<Option<TransactionId>, Failure> {
+        let completed = |row: &&Stored| row.status.state == TransactionState::Completed;
+        Ok(self.with(|inner| inner.rows.values().filter(completed).map(|row| row.new.id).max()))
+    }
+
+    fn last_failed(&self) -> Result<Option<TransactionId>, Failure> {
+        Ok(None)
+    }
+}
+
+#[derive(Clone, Default)]
+struct FakeMirror {
+    written: Arc<Mutex<Vec<(TransactionId, TransactionState)>>>,
+    broken: Arc<Mutex<bool>>,
+}
+
+impl Mirror for FakeMirror {
+    fn mirror(&mut self, record: &Row) -> Result<(), Failure> {
+        if *self.broken.lock().expect("lock") {
+            return Err(Failure::new(ErrorCode::DiskFull, "no space"));
+        }
+        self.written.lock().expect("lock").push((record.summary.id, record.summary.status.state));
+        Ok(())
+    }
+}
+
+#[derive(Clone, Default)]
+struct FakeClock(Arc<Mutex<i64>>);
+
+impl FakeClock {
+    fn advance(&self, us: i64) {
+        *self.0.lock().expect("lock") += us;
+    }
+}
+
+impl Clock for FakeClock {
+    fn now(&self) -> Stamp {
+        let now = *self.0.lock().expect("lock");
+        Stamp { utc_us: now, monotonic_us: now, boot: BootId([0; 16]) }
+    }
+}
+
+struct FakeIds(u32);
+
+impl Identities for FakeIds {
+    fn next(&mut self) -> TransactionId {
+        self.0 += 1;
+        format!("01936b2e-7c1a-7d3e-9f10-{:012x}", self.0).parse().expect("an id")
+    }
+}
+
+struct World {
+    manager: Manager,
+    ledger: FakeLedger,
+    mirror: FakeMirror,
+    clock: FakeClock,
+}
+
+fn manager_over(ledger: &FakeLedger, mirror: &FakeMirror, clock: &FakeClock) -> Manager {
+    let first = u32::try_from(ledger.with(|inner| inner.rows.len())).expect("few");
+    Manager::new(Box::new(ledger.clone()), Box::new(mirror.clone()), Box::new(clock.clone()), Box::new(FakeIds(first)))
+}
+
+impl World {
+    fn new() -> Self {
+        let (ledger, mirror, clock) = (FakeLedger::default(), FakeMirror::default(), FakeClock::default());
+        Self { manager: manager_over(&ledger, &mirror, &clock), ledger, mirror, clock }
+    }
+
+    /// The daemon dies and starts again over the same record.
+    fn restart(&mut self, found: Found) {
+        self.manager = manager_over(&self.ledger, &self.mirror, &self.clock);
+        self.manager.recover(&mut |_| Ok(found.clone())).expect("recover");
+    }
+
+    fn state(&self, id: TransactionId) -> TransactionState {
+        self.ledger.row(id).expect("known").status.state
+    }
+
+    fn create(&mut self) -> TransactionId {
+        self.manager.create(&request(), actor(0), None).expect("create").id
+    }
+
+    fn prepared(&mut self) -> (TransactionId, Digest) {
+        let id = self.create();
+        self.plan(id, |_| {});
+        (id, self.ledger.row(id).expect("known").plan.expect("planned").1)
+    }
+
+    fn plan(&mut self, id: TransactionId, change: impl FnOnce(&mut Plan)) {
+        let question = self.manager.question(id).expect("question");
+        let mut plan = plan_for(id, question.request_digest, &question.request);
+        change(&mut plan);
+        self.manager.planned(id, Ok(plan)).expect("planned");
+    }
+
+    fn queued(&mut self) -> TransactionId {
+        let (id, digest) = self.prepared();
+        let ask = self.manager.ask(id, digest).expect("ask");
+        self.manager.authorised(&ask).expect("authorised");
+        id
+    }
+
+    fn launched(&mut self) -> (TransactionId, Launch) {
+        let id = self.queued();
+        (id, self.manager.next_launch().expect("next").expect("a launch"))
+    }
+}
+
+fn actor(uid: u32) -> Actor {
+    Actor {
+        uid,
+        user: format!("user{uid}"),
+        loginuid: None,
+        pid: None,
+        sender: ":1.1".into(),
+        unit: String::new(),
+        origin: Origin::Cli,
+        client: String::new(),
+    }
+}
+
+fn request() -> Request {
+    Request {
+        kind: Kind::Install,
+        description: String::new(),
+        items: vec![RequestItem { action: ItemAction::Install, name: "hello".parse().expect("name"), arch: None, version: None }],
+        archives: Vec::new(),
+        reverts: None,
+        retries: None,
+        options: Options::default(),
+    }
+}
+
+fn plan_for(id: TransactionId, request_digest: Digest, request: &Request) -> Plan {
+    Plan {
+        transaction: id,
+        kind: request.kind,
+        request: request_digest,
+        world: Digest([1; 32]),
+        method: request.reverts.map_or(Method::Packages, Method::Restore),
+        options: request.options.clone(),
+        items: vec![PlanItem {
+            package: "hello:amd64".parse().expect("id"),
+            action: PlanAction::Remove,
+            reason: Reason::Requested,
+            from: Some("1".parse().expect("version")),
+            to: None,
+            archive: None,
+            installed_delta: 0,
+            auto_before: false,
+            auto_after: false,
+            essential: false,
+            undo: UndoQuality::Exact,
+        }],
+        marks: Vec::new(),
+        download_bytes: 0,
+        warnings: Vec::new(),
+    }
+}
+
+fn lines(records: Vec<Record>) -> Vec<Line> {
+    records.into_iter().enumerate().map(|(n, record)| Line { seq: n as u64 + 1, utc_us: 0, record }).collect()
+}
+
+fn started(step: StepKind, direction: Direction) -> Record {
+    Record::StepStarted { step, direction, log_offset: 0 }
+}
+
+fn ended(step: StepKind, state: StepState) -> Record {
+    Record::StepEnded { step, state, code: None, text: String::new() }
+}
+
+#[test]
+fn the_same_id_and_request_is_the_same_transaction_and_another_request_is_refused() {
+    let mut world = World::new();
+    let id = world.create();
+    let again = world.manager.create(&request(), actor(0), Some(id)).expect("again");
+    assert_eq!((again.id, again.existed), (id, true));
+    let other = Request { description: "other".into(), ..request() };
+    assert_eq!(world.manager.create(&other, actor(0), Some(id)).expect_err("refused").code, ErrorCode::RequestDuplicate);
+}
+
+#[test]
+fn only_the_digest_of_the_frozen_plan_can_be_executed() {
+    let mut world = World::new();
+    let (id, digest) = world.prepared();
+    assert_eq!(world.manager.ask(id, Digest([9; 32])).expect_err("refused").code, ErrorCode::PlanMismatch);
+    let ask = world.manager.ask(id, digest).expect("ask");
+    world.manager.authorised(&ask).expect("authorised");
+    assert_eq!(world.manager.authorised(&ask).expect_err("twice").code, ErrorCode::TransactionState);
+    let launch = world.manager.next_launch().expect("next").expect("launch");
+    assert_eq!(backstep_wire::digest(&launch.plan_bytes), digest);
+    assert_eq!(launch.order.plan, digest);
+}
+
+#[test]
+fn an_answer_to_another_question_is_refused() {
+    for change in [
+        (|plan: &mut Plan| plan.kind = Kind::Upgrade) as fn(&mut Plan),
+        |plan| plan.request = Digest([7; 32]),
+        |plan| plan.options.allow_downgrade = true,
+        |plan| plan.items[0].action = PlanAction::Install,
+    ] {
+        let mut world = World::new();
+        let id = world.create();
+        world.plan(id, change);
+        assert_eq!(world.state(id), TransactionState::Failed);
+        assert_eq!(world.ledger.row(id).expect("known").error.expect("error").code, ErrorCode::PlanFailed);
+    }
+}
+
+#[test]
+fn what_cannot_be_undone_needs_the_flag() {
+    let mut world = World::new();
+    let id = world.create();
+    world.plan(id, |plan| plan.items[0].undo = UndoQuality::Impossible("its data goes".into()));
+    let digest = world.ledger.row(id).expect("known").plan.expect("plan").1;
+    let refused = world.manager.ask(id, digest).expect_err("refused");
+    assert_eq!(refused.code, ErrorCode::PlanIrreversible);
+    assert!(refused.text.contains("hello"), "{refused}");
+}
+
+#[test]
+fn a_denial_is_recorded_and_leaves_the_offer_open() {
+    let mut world = World::new();
+    let (id, digest) = world.prepared();
+    let ask = world.manager.ask(id, digest).expect("ask");
+    world.manager.denied(&ask, "dismissed").expect("denied");
+    assert_eq!(world.state(id), TransactionState::Prepared);
+    assert_eq!(world.ledger.events(id), ["created", "prepared", "denied"]);
+}
+
+#[test]
+fn one_at_a_time_in_order_and_the_second_knows_for_whom_it_waits() {
+    let mut world = World::new();
+    let (first, launch) = world.launched();
+    let second = world.queued();
+    assert_eq!(world.manager.next_launch().expect("next"), None);
+    let view = world.manager.view(second).expect("view").expect("there");
+    assert_eq!(view.queue_position, 1);
+    assert!(view.waits_for.contains(&first.to_string()) && view.waits_for.contains("user0"), "{}", view.waits_for);
+    let ended = world.manager.follow(launch.order.attempt, &lines(vec![Record::Committed { world: Digest([3; 32]) }])).expect("follow");
+    assert!(ended);
+    assert_eq!(world.manager.next_launch().expect("next").expect("launch").order.attempt.transaction, second);
+}
+
+#[test]
+fn journal_lines_count_once_however_often_they_are_read() {
+    let mut world = World::new();
+    let (id, launch) = world.launched();
+    let journal = lines(vec![
+        started(StepKind::Fetch, Direction::Forward),
+        ended(StepKind::Fetch, StepState::Completed),
+        Record::Committed { world: Digest([3; 32]) },
+    ]);
+    world.manager.follow(launch.order.attempt, &journal[..2]).expect("follow");
+    world.restart(Found { alive: true, lines: journal });
+    assert_eq!(world.ledger.events(id), ["created", "prepared", "queued", "started", "step-started", "step-ended", "completed"]);
+    assert_eq!(world.ledger.row(id).expect("known").world, Some(Digest([3; 32])));
+}
+
+#[test]
+fn a_failure_undoes_and_its_differences_decide_how_it_ends() {
+    for (differences, expected) in [(Vec::new(), TransactionState::RolledBack), (vec!["/etc/x".to_owned()], TransactionState::PartiallyRolledBack)] {
+        let mut world = World::new();
+        let (id, launch) = world.launched();
+        let journal = lines(vec![
+            started(StepKind::Apply, Direction::Forward),
+            ended(StepKind::Apply, StepState::Failed),
+            Record::UndoStarted { code: ErrorCode::ScriptFailed, text: "postinst".into() },
+            started(StepKind::Apply, Direction::Undo),
+            ended(StepKind::Apply, StepState::Undone),
+            Record::Aborted { differences: differences.clone() },
+        ]);
+        assert!(world.manager.follow(launch.order.attempt, &journal).expect("follow"));
+        assert_eq!(world.state(id), expected);
+        assert_eq!(world.manager.view(id).expect("view").expect("there").differences, differences);
+        let finished = Notice::Finished { id, state: expected, code: Some(ErrorCode::ScriptFailed) };
+        assert!(world.manager.take_notices().contains(&finished));
+    }
+}
+
+#[test]
+fn cancel_is_immediate_before_and_an_undo_during_and_too_late_after() {
+    let mut world = World::new();
+    let waiting = world.queued();
+    assert_eq!(world.manager.cancel(waiting, 0).expect("cancel"), CancelOutcome::Cancelled);
+    let (id, launch) = world.launched();
+    assert_eq!(world.manager.cancel(id, 0).expect("cancel"), CancelOutcome::WillRollBack(launch.order.attempt));
+    assert_eq!(world.state(id), TransactionState::Cancelling);
+    let undone = lines(vec![Record::UndoStarted { code: ErrorCode::Cancelled, text: String::new() }, Record::Aborted { differences: Vec::new() }]);
+    world.manager.follow(launch.order.attempt, &undone).expect("follow");
+    assert_eq!(world.state(id), TransactionState::Cancelled);
+    let (committing, launch) = world.launched();
+    world.manager.follow(launch.order.attempt, &lines(vec![started(StepKind::Commit, Direction::Forward)])).expect("follow");
+    assert_eq!(world.manager.cancel(committing, 0).expect("cancel"), CancelOutcome::TooLate);
+    assert!(world.manager.view(committing).expect("view").expect("there").point_of_no_return);
+}
+
+#[test]
+fn a_lost_worker_is_undone_by_another_and_three_are_enough() {
+    let mut world = World::new();
+    let (id, launch) = world.launched();
+    let captured = lines(vec![Record::Captured { paths: 1, bytes: 1 }]);
+    world.manager.follow(launch.order.attempt, &captured).expect("follow");
+    world.manager.worker_gone(launch.order.attempt).expect("gone");
+    for number in 2..=3 {
+        let again = world.manager.next_launch().expect("next").expect("launch");
+        assert_eq!((again.order.attempt.number, again.order.direction), (number, Direction::Undo));
+        assert_eq!(again.order.restore.map(|attempt| attempt.number), Some(1));
+        world.manager.worker_gone(again.order.attempt).expect("gone");
+    }
+    assert_eq!(world.state(id), TransactionState::NeedsAttention);
+    assert_eq!(world.manager.next_launch().expect("next"), None);
+}
+
+#[test]
+fn nothing_starts_beside_a_living_worker_after_a_restart() {
+    let mut world = World::new();
+    let (id, launch) = world.launched();
+    world.restart(Found { alive: true, lines: Vec::new() });
+    assert_eq!(world.manager.running(), Some(launch.order.attempt));
+    assert_eq!(world.manager.next_launch().expect("next"), None);
+    assert_eq!(world.state(id), TransactionState::Executing);
+    world.restart(Found::default());
+    assert_eq!(world.manager.next_launch().expect("next").expect("launch").order.direction, Direction::Undo);
+}
+
+#[test]
+fn the_queue_is_closed_while_a_person_is_waited_for_and_opens_with_the_verdict() {
+    let mut world = World::new();
+    let (id, launch) = world.launched();
+    let stuck = lines(vec![Record::Stuck { code: ErrorCode::ScriptFailed, text: "left as it is".into() }]);
+    world.manager.follow(launch.order.attempt, &stuck).expect("follow");
+    let (other, digest) = world.prepared();
+    assert_eq!(world.manager.ask(other, digest).expect_err("closed").code, ErrorCode::QueueClosed);
+    assert_eq!(world.manager.decide(other, Verdict::Accept).expect_err("not stuck").code, ErrorCode::TransactionState);
+    world.manager.decide(id, Verdict::Undo).expect("undo");
+    assert_eq!(world.manager.next_launch().expect("next").expect("launch").order.direction, Direction::Undo);
+}
+
+#[test]
+fn a_worker_that_cannot_be_started_has_changed_nothing() {
+    let mut world = World::new();
+    let (id, launch) = world.launched();
+    world.manager.launch_failed(launch.order.attempt, "no such unit").expect("recorded");
+    assert_eq!(world.state(id), TransactionState::RolledBack);
+    assert_eq!(world.manager.running(), None);
+}
+
+#[test]
+fn an_empty_plan_completes_without_a_worker() {
+    let mut world = World::new();
+    let id = world.create();
+    world.plan(id, |plan| plan.items.clear());
+    let digest = world.ledger.row(id).expect("known").plan.expect("plan").1;
+    let ask = world.manager.ask(id, digest).expect("ask");
+    world.manager.authorised(&ask).expect("authorised");
+    assert_eq!(world.manager.next_launch().expect("next"), None);
+    assert_eq!(world.state(id), TransactionState::Completed);
+}
+
+#[test]
+fn offers_end_after_their_time_and_work_does_not() {
+    let mut world = World::new();
+    let (offer, _) = world.prepared();
+    let queued = world.queued();
+    world.clock.advance(super::OFFER_US + 1);
+    assert_eq!(world.manager.expire().expect("expire"), 1);
+    assert_eq!((world.state(offer), world.state(queued)), (TransactionState::Expired, TransactionState::Queued));
+}
+
+#[test]
+fn one_user_cannot_fill_the_queue() {
+    let mut world = World::new();
+    for _ in 0..backstep_core::limits::MAX_OPEN_PER_UID {
+        world.create();
+    }
+    assert_eq!(world.manager.create(&request(), actor(0), None).expect_err("full").code, ErrorCode::QueueFull);
+    assert!(world.manager.create(&request(), actor(1000), None).is_ok());
+}
+
+#[test]
+fn only_what_changed_something_and_was_not_undone_can_be_rolled_back() {
+    let mut world = World::new();
+    let (id, launch) = world.launched();
+    let rollback = |target| Request { kind: Kind::Rollback, items: Vec::new(), reverts: Some(target), ..request() };
+    assert_eq!(world.manager.create(&rollback(id), actor(0), None).expect_err("runs").code, ErrorCode::TransactionState);
+    world.manager.follow(launch.order.attempt, &lines(vec![Record::Committed { world: Digest([3; 32]) }])).expect("follow");
+    let undo = world.manager.create(&rollback(id), actor(0), None).expect("create").id;
+    let question = world.manager.question(undo).expect("question");
+    assert_eq!(question.revert.expect("revert").world_after, Some(Digest([3; 32])));
+    world.plan(undo, |_| {});
+    let digest = world.ledger.row(undo).expect("known").plan.expect("plan").1;
+    let ask = world.manager.ask(undo, digest).expect("ask");
+    world.manager.authorised(&ask).expect("authorised");
+    let launch = world.manager.next_launch().expect("next").expect("launch");
+    assert_eq!(launch.order.restore.map(|attempt| attempt.transaction), Some(id));
+    world.manager.follow(launch.order.attempt, &lines(vec![Record::Committed { world: Digest([4; 32]) }])).expect("follow");
+    assert_eq!(world.manager.create(&rollback(id), actor(0), None).expect_err("done").code, ErrorCode::UndoNothing);
+    let redo = world.manager.create(&rollback(undo), actor(0), None);
+    assert!(redo.is_ok(), "a rollback can be rolled back");
+}
+
+#[test]
+fn a_mirror_that_lags_fails_nothing_and_catches_up() {
+    let mut world = World::new();
+    *world.mirror.broken.lock().expect("lock") = true;
+    let (first, _) = world.prepared();
+    assert!(world.manager.lagging().contains_key(&first));
+    *world.mirror.broken.lock().expect("lock") = false;
+    let (second, _) = world.prepared();
+    assert!(world.manager.lagging().is_empty());
+    let written = world.mirror.written.lock().expect("lock").clone();
+    assert!(written.contains(&(first, TransactionState::Prepared)) && written.contains(&(second, TransactionState::Prepared)));
+}
+
+#[test]
+fn a_retry_is_a_new_transaction_with_the_same_request() {
+    let mut world = World::new();
+    let id = world.create();
+    assert_eq!(world.manager.request_for_retry(id).expect_err("still open").code, ErrorCode::TransactionState);
+    world.manager.fail(id, ErrorCode::FetchFailed, "no network").expect("fail");
+    let request = world.manager.request_for_retry(id).expect("retry");
+    let again = world.manager.create(&request, actor(0), None).expect("create").id;
+    assert_eq!(world.ledger.row(again).expect("known").new.retries, Some(id));
+    assert_eq!(world.state(id), TransactionState::Failed);
+}

@@ -1,0 +1,108 @@
+//! What the manager needs of the world, as traits. Fakes of them serve the manager's unit tests.
+
+use backstep_core::actor::Actor;
+use backstep_core::record::{Filter, KindStatistics, Record, Summary};
+use backstep_core::{Digest, Event, Failure, Kind, Plan, Stamp, Status, TransactionId};
+
+/// A transaction as it enters the record.
+#[derive(Debug, Clone)]
+pub struct NewTransaction {
+    /// Identity and idempotency key.
+    pub id: TransactionId,
+    /// What for.
+    pub kind: Kind,
+    /// The request's document, stored verbatim.
+    pub request_bytes: Vec<u8>,
+    /// Its SHA-256.
+    pub request_digest: Digest,
+    /// Why, in the caller's words; also the comment of the record's change-set.
+    pub description: String,
+    /// Who.
+    pub actor: Actor,
+    /// When.
+    pub at: Stamp,
+    /// Order in the queue.
+    pub priority: i32,
+    /// The transaction to undo.
+    pub reverts: Option<TransactionId>,
+    /// The transaction it repeats.
+    pub retries: Option<TransactionId>,
+}
+
+/// How a request entered the record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entered {
+    /// It is new.
+    New,
+    /// The same request was there under the same id.
+    AlreadyThere,
+}
+
+/// Events of one transaction that are recorded together or not at all.
+#[derive(Debug, Clone)]
+pub struct Append {
+    /// Which transaction.
+    pub id: TransactionId,
+    /// The attempt they belong to.
+    pub attempt: Option<u32>,
+    /// What happened, in order.
+    pub events: Vec<Event>,
+    /// When.
+    pub at: Stamp,
+    /// The last journal line these events stand for.
+    pub journal_seq: Option<u64>,
+    /// With `completed`: the digest of dpkg's and apt's state after the commit.
+    pub world_after: Option<Digest>,
+}
+
+/// The durable record. Every write is one commit; an error means that nothing was written.
+pub trait Ledger {
+    /// Takes a request. The same id with another request is [`backstep_core::ErrorCode::RequestDuplicate`].
+    fn enter(&mut self, new: &NewTransaction) -> Result<Entered, Failure>;
+    /// Freezes a plan: the bytes, its items and steps, and the event `prepared`.
+    fn freeze(&mut self, plan: &Plan, bytes: &[u8], digest: Digest, at: Stamp) -> Result<Status, Failure>;
+    /// Appends events; refuses what the state machine refuses.
+    fn append(&mut self, append: &Append) -> Result<Status, Failure>;
+    /// A transaction with everything.
+    fn record(&self, id: TransactionId) -> Result<Option<Record>, Failure>;
+    /// A transaction's row.
+    fn summary(&self, id: TransactionId) -> Result<Option<Summary>, Failure>;
+    /// Everything that has not ended, oldest first.
+    fn unfinished(&self) -> Result<Vec<Summary>, Failure>;
+    /// The request's bytes.
+    fn request_bytes(&self, id: TransactionId) -> Result<Option<Vec<u8>>, Failure>;
+    /// The frozen plan's bytes.
+    fn plan_bytes(&self, id: TransactionId) -> Result<Option<Vec<u8>>, Failure>;
+    /// The last journal line of an attempt that is in the record; 0 for none.
+    fn journal_position(&self, id: TransactionId, attempt: u32) -> Result<u64, Failure>;
+    /// The digest recorded with `completed`.
+    fn world_after(&self, id: TransactionId) -> Result<Option<Digest>, Failure>;
+    /// Transactions, newest first.
+    fn list(&self, filter: &Filter) -> Result<Vec<Summary>, Failure>;
+    /// The transactions whose id is this, or ends in these at least four hexadecimal digits; two at most.
+    fn find(&self, text: &str) -> Result<Vec<TransactionId>, Failure>;
+    /// How each kind fared since then (microseconds since 1970, UTC).
+    fn statistics(&self, since_us: i64) -> Result<Vec<KindStatistics>, Failure>;
+    /// The newest transaction that can be undone.
+    fn last_undoable(&self) -> Result<Option<TransactionId>, Failure>;
+    /// The newest transaction that failed and left something to undo.
+    fn last_failed(&self) -> Result<Option<TransactionId>, Failure>;
+}
+
+/// The mirror of the record for people and programs that read files.
+pub trait Mirror {
+    /// Writes a transaction's document.
+    fn mirror(&mut self, record: &Record) -> Result<(), Failure>;
+}
+
+/// Time.
+pub trait Clock {
+    /// Now.
+    fn now(&self) -> Stamp;
+}
+
+/// New identities.
+pub trait Identities {
+    /// A new id, later than all before.
+    fn next(&mut self) -> TransactionId;
+}

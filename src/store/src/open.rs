@@ -1,0 +1,121 @@
+//! Opening the record: permissions, pragmas, check, migrations.
+
+use std::fs::{OpenOptions, Permissions};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use backstep_core::Stamp;
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
+
+use crate::error::StoreError;
+use crate::migrate::{MIGRATIONS, migrate, schema_version};
+
+/// Before it, a WAL file that is reset at the wrong moment loses commits.
+const OLDEST_SQLITE: (i32, &str) = (3_051_003, "3.51.3");
+/// Files up to this size are checked at every open; reading them takes a few milliseconds.
+const ALWAYS_CHECKED_BYTES: u64 = 2 << 20;
+/// Longest wait for another process, for example a copy made by the sqlite3 tool.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// One start of the daemon: every generation and change names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// A UUID in its hyphenated form.
+    pub id: String,
+    /// The daemon's version.
+    pub version: String,
+    /// Its process id.
+    pub pid: u32,
+    /// When it started.
+    pub at: Stamp,
+}
+
+/// The open record. Reads take `&self`, writes `&mut self`: there is one writer.
+#[derive(Debug)]
+pub struct Store {
+    pub(crate) conn: Connection,
+    pub(crate) run: Run,
+    /// The run's row, once it is written.
+    pub(crate) run_key: Option<i64>,
+}
+
+impl Store {
+    /// Opens the record, creates it when there is none and migrates it when it is older.
+    ///
+    /// A small file, and one that its last writer did not close, is checked as a whole; `check` does it at any
+    /// time. Nothing is recorded of the run before its first change.
+    pub fn open(path: &Path, run: &Run) -> Result<Self, StoreError> {
+        if rusqlite::version_number() < OLDEST_SQLITE.0 {
+            return Err(StoreError::SqliteTooOld { found: rusqlite::version(), needed: OLDEST_SQLITE.1 });
+        }
+        let check = prepare_file(path).map_err(|source| StoreError::File { path: path.to_owned(), source })?;
+        let mut conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        configure(&conn)?;
+        schema_version(&conn)?;
+        if check {
+            quick_check(&conn)?;
+        }
+        migrate(&mut conn, path, MIGRATIONS)?;
+        // Only a person with the sqlite3 tool leaves the gate open.
+        conn.execute("UPDATE gate SET generation = NULL, run = NULL, at_us = NULL WHERE generation IS NOT NULL", [])?;
+        Ok(Self { conn, run: run.clone(), run_key: None })
+    }
+
+    /// Checks the whole file; takes time in proportion to its size.
+    pub fn check(&self) -> Result<(), StoreError> {
+        quick_check(&self.conn)
+    }
+
+    /// Closes the file, so that the next open finds it closed.
+    pub fn close(self) -> Result<(), StoreError> {
+        self.conn.close().map_err(|(_, error)| error.into())
+    }
+}
+
+/// Makes the file readable by its owner only and says whether it is due for a check.
+fn prepare_file(path: &Path) -> std::io::Result<bool> {
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    let metadata = file.metadata()?;
+    if metadata.permissions().mode() & 0o777 != 0o600 {
+        file.set_permissions(Permissions::from_mode(0o600))?;
+    }
+    Ok(metadata.len() <= ALWAYS_CHECKED_BYTES || !was_closed(path)?)
+}
+
+/// SQLite takes the WAL away when the last connection closes in good order.
+fn was_closed(path: &Path) -> std::io::Result<bool> {
+    let mut wal = path.as_os_str().to_owned();
+    wal.push("-wal");
+    match std::fs::metadata(PathBuf::from(wal)) {
+        Ok(metadata) => Ok(metadata.len() == 0),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+fn configure(conn: &Connection) -> Result<(), StoreError> {
+    conn.busy_timeout(BUSY_TIMEOUT)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    conn.pragma_update(None, "trusted_schema", false)?;
+    conn.pragma_update(None, "cell_size_check", true)?;
+    conn.pragma_update(None, "foreign_keys", true)?;
+    // Little memory: the daemon is idle most of its life, and the file is small.
+    conn.pragma_update(None, "cache_size", -512)?;
+    conn.pragma_update(None, "mmap_size", 0)?;
+    conn.pragma_update(None, "temp_store", "memory")?;
+    conn.set_prepared_statement_cache_capacity(12);
+    let mode: String = conn.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
+    if mode != "wal" {
+        return Err(StoreError::corrupt(format!("the journal mode is {mode}")));
+    }
+    conn.pragma_update(None, "journal_size_limit", 4 << 20)?;
+    conn.pragma_update(None, "synchronous", "full")?;
+    Ok(())
+}
+
+fn quick_check(conn: &Connection) -> Result<(), StoreError> {
+    let answer: String = conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if answer == "ok" { Ok(()) } else { Err(StoreError::corrupt(answer)) }
+}

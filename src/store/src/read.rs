@@ -1,0 +1,79 @@
+//! Reading one transaction.
+
+use backstep_core::record::{Record, Summary};
+use backstep_core::{Digest, TransactionId};
+use rusqlite::OptionalExtension;
+
+use crate::columns::{digest, digest_option};
+use crate::error::StoreError;
+use crate::open::Store;
+use crate::project_transaction::key_of;
+use crate::summary_row::{SELECT, summary};
+use crate::{event_row, project_attempts, project_items, project_steps};
+
+impl Store {
+    /// A transaction with everything.
+    pub fn record(&self, id: TransactionId) -> Result<Option<Record>, StoreError> {
+        let mut statement = self.conn.prepare_cached(&record_sql())?;
+        let mut rows = statement.query([id.to_string()])?;
+        let Some(row) = rows.next()? else {
+            return Ok(None);
+        };
+        let key = row.get("key")?;
+        Ok(Some(Record {
+            summary: summary(&self.conn, row)?,
+            request_digest: digest(row, "request_digest")?,
+            plan_digest: digest_option(row, "plan_digest")?,
+            items: project_items::of_transaction(&self.conn, key)?,
+            steps: project_steps::of_transaction(&self.conn, key)?,
+            events: event_row::of_transaction(&self.conn, key)?,
+        }))
+    }
+
+    /// A transaction's row.
+    pub fn summary(&self, id: TransactionId) -> Result<Option<Summary>, StoreError> {
+        let mut statement = self.conn.prepare_cached(&summary_sql())?;
+        let mut rows = statement.query([id.to_string()])?;
+        rows.next()?.map(|row| summary(&self.conn, row)).transpose()
+    }
+
+    /// The request's bytes, as they came.
+    pub fn request_bytes(&self, id: TransactionId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.bytes(REQUEST_BYTES, id)
+    }
+
+    /// The frozen plan's bytes, as they came; `None` before there is a plan.
+    pub fn plan_bytes(&self, id: TransactionId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.bytes(PLAN_BYTES, id)
+    }
+
+    fn bytes(&self, sql: &str, id: TransactionId) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.conn.prepare_cached(sql)?.query_row([id.to_string()], |row| row.get(0)).optional()?)
+    }
+
+    /// The last journal line of an attempt that is in the record; 0 for none, also for an attempt that never began.
+    pub fn journal_position(&self, id: TransactionId, attempt: u32) -> Result<u64, StoreError> {
+        let key = key_of(&self.conn, id)?.ok_or(StoreError::Unknown(id))?;
+        Ok(project_attempts::position(&self.conn, key, attempt)?.unwrap_or(0))
+    }
+
+    /// The digest of the world that was recorded with `completed`.
+    pub fn world_after(&self, id: TransactionId) -> Result<Option<Digest>, StoreError> {
+        let found: Option<Option<[u8; 32]>> =
+            self.conn.prepare_cached(WORLD_AFTER)?.query_row([id.to_string()], |row| row.get(0)).optional()?;
+        Ok(found.flatten().map(Digest))
+    }
+}
+
+pub(crate) const REQUEST_BYTES: &str =
+    "SELECT r.bytes FROM transactions t JOIN requests r ON r.transaction_key = t.key WHERE t.id = ?1";
+pub(crate) const PLAN_BYTES: &str = "SELECT p.bytes FROM transactions t JOIN plans p ON p.transaction_key = t.key WHERE t.id = ?1";
+pub(crate) const WORLD_AFTER: &str = "SELECT world_after FROM transactions WHERE id = ?1";
+
+pub(crate) fn summary_sql() -> String {
+    format!("{SELECT} WHERE t.id = ?1")
+}
+
+pub(crate) fn record_sql() -> String {
+    format!("{} WHERE t.id = ?1", SELECT.replacen("SELECT t.*,", "SELECT t.*, p.digest AS plan_digest,", 1))
+}

@@ -1,0 +1,100 @@
+//! No listed query reads a whole table.
+
+use backstep_core::record::Filter;
+use backstep_core::{Kind, TransactionState};
+use rusqlite::Connection;
+
+use super::Fixture;
+use crate::{create, event_row, find, list, project_attempts, project_items, project_steps, project_transaction, read, statistics};
+
+fn plan_of(conn: &Connection, sql: &str) -> Vec<String> {
+    let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect(sql);
+    // Parameters stay null: the plan does not depend on them.
+    let mut rows = statement.raw_query();
+    let mut lines = Vec::new();
+    while let Some(row) = rows.next().expect("row") {
+        lines.push(row.get::<_, String>("detail").expect("detail"));
+    }
+    lines
+}
+
+fn filters() -> Vec<Filter> {
+    let mut filters = vec![Filter::default()];
+    let narrow: [fn(&mut Filter); 5] = [
+        |f| f.kind = Some(Kind::Install),
+        |f| f.state = Some(TransactionState::Completed),
+        |f| f.uid = Some(1),
+        |f| f.package = Some("hello".into()),
+        |f| f.unfinished = true,
+    ];
+    for field in narrow {
+        let more: Vec<Filter> = filters.iter().cloned().map(|mut filter| {
+            field(&mut filter);
+            filter
+        }).collect();
+        filters.extend(more);
+    }
+    filters
+}
+
+fn all() -> Vec<String> {
+    let constant = [
+        create::DIGEST,
+        event_row::LAST,
+        event_row::OF_TRANSACTION,
+        find::BY_TAIL,
+        find::COMPLETED,
+        find::FAILED_WITH_CHANGES,
+        find::NEWEST_ROLLBACK,
+        list::OPEN_COUNTS,
+        project_attempts::POSITION,
+        project_items::BY_NAME,
+        project_items::OF_TRANSACTION,
+        project_steps::OF_TRANSACTION,
+        project_transaction::KEY,
+        project_transaction::LAST_SEQUENCE,
+        project_transaction::ROW,
+        read::PLAN_BYTES,
+        read::REQUEST_BYTES,
+        read::WORLD_AFTER,
+        statistics::ENDED,
+        statistics::IN_PROGRESS,
+        statistics::RANK,
+    ];
+    let built = [list::unfinished_sql(), read::record_sql(), read::summary_sql()];
+    let lists = filters().into_iter().map(|filter| list::query(&filter, 1).0);
+    constant.into_iter().map(str::to_owned).chain(built).chain(lists).collect()
+}
+
+#[test]
+fn no_listed_query_scans_a_table() {
+    let f = Fixture::new();
+    assert_eq!(filters().len(), 32);
+    for sql in all() {
+        let plan = plan_of(&f.store.conn, &sql);
+        assert!(!plan.is_empty());
+        assert!(plan.iter().all(|line| !line.starts_with("SCAN")), "{sql}\n{plan:#?}");
+    }
+    // The test can fail: this one does scan.
+    assert!(plan_of(&f.store.conn, "SELECT * FROM transactions WHERE client = 'x'").iter().any(|line| line.starts_with("SCAN")));
+}
+
+#[test]
+fn the_required_indexes_are_used() {
+    let f = Fixture::new();
+    let expected = [
+        ("SELECT * FROM transactions WHERE id = 'x'", "sqlite_autoindex_transactions_1"),
+        ("SELECT * FROM transactions WHERE state = 'x'", "transactions_by_state"),
+        ("SELECT * FROM transactions WHERE status = 'x'", "transactions_by_status"),
+        ("SELECT * FROM transactions WHERE kind = 'x'", "transactions_by_kind"),
+        ("SELECT * FROM transactions WHERE created_us > 5", "transactions_by_time"),
+        ("SELECT * FROM items WHERE name = 'x'", "items_by_package"),
+        ("SELECT * FROM transactions WHERE kind = 'x' AND state = 'y'", "transactions_by_kind_and_state"),
+        (statistics::ENDED, "transactions_by_kind_and_end"),
+        (find::NEWEST_ROLLBACK, "transactions_by_reverts"),
+    ];
+    for (sql, index) in expected {
+        let plan = plan_of(&f.store.conn, sql);
+        assert!(plan.iter().any(|line| line.contains(index)), "{sql}\n{plan:#?}");
+    }
+}

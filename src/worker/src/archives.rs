@@ -1,0 +1,106 @@
+//! Archives: whether a file is the one of the plan, and keeping it for a later undo.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use backstep_core::{Archive, Digest, ErrorCode, Failure};
+use sha2::{Digest as _, Sha256};
+
+use crate::machine::Machine;
+
+/// Whether a file is the archive of the plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Match {
+    /// It is.
+    Same,
+    /// There is no such file.
+    Absent,
+    /// It is another one, or a part of it.
+    Other,
+}
+
+/// Compares a file with an archive by size, then by content.
+pub fn compare(path: &Path, archive: &Archive) -> Result<Match, Failure> {
+    let unreadable = |error: io::Error| Failure::new(ErrorCode::FetchFailed, format!("cannot read {}: {error}", path.display()));
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Match::Absent),
+        Err(error) => return Err(unreadable(error)),
+    };
+    if file.metadata().map_err(unreadable)?.len() != archive.size {
+        return Ok(Match::Other);
+    }
+    let same = hash(&mut file).map_err(unreadable)? == archive.sha256;
+    Ok(if same { Match::Same } else { Match::Other })
+}
+
+/// SHA-256 of what can be read.
+pub fn hash(from: &mut dyn Read) -> io::Result<Digest> {
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 128 << 10];
+    loop {
+        match from.read(&mut buffer)? {
+            0 => return Ok(Digest(hash.finalize().into())),
+            count => hash.update(&buffer[..count]),
+        }
+    }
+}
+
+/// Makes `to` the same file as `from`: a hard link, or a copy where that is not possible. Already there is fine.
+pub fn keep(from: &Path, to: &Path) -> Result<(), Failure> {
+    if to.exists() {
+        return Ok(());
+    }
+    let error = |error: io::Error| Failure::new(ErrorCode::FetchFailed, format!("cannot keep {}: {error}", to.display()));
+    if fs::hard_link(from, to).is_ok() {
+        return Ok(());
+    }
+    let part = part_of(to);
+    fs::copy(from, &part).map_err(error)?;
+    File::open(&part).and_then(|file| file.sync_all()).map_err(error)?;
+    fs::rename(&part, to).map_err(error)
+}
+
+fn part_of(path: &Path) -> PathBuf {
+    path.with_extension("part")
+}
+
+/// Keeps the archive of a version that goes away, when apt's cache has it. Best effort: it only makes a later
+/// undo cheaper.
+pub fn keep_old(machine: &Machine, file_name: &str) -> io::Result<bool> {
+    let path = machine.apt_archives().join(file_name);
+    let Ok(mut file) = File::open(&path) else { return Ok(false) };
+    let kept = machine.kept_archive(hash(&mut file)?);
+    if !kept.exists() {
+        fs::hard_link(&path, kept)?;
+    }
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::archive;
+
+    #[test]
+    fn only_the_very_bytes_are_the_archive() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("a.deb");
+        let wanted = archive("a.deb", b"content");
+        assert_eq!(compare(&path, &wanted), Ok(Match::Absent));
+        for (bytes, expected) in [(&b"conte"[..], Match::Other), (b"CONTENT", Match::Other), (b"content", Match::Same)] {
+            fs::write(&path, bytes).expect("write");
+            assert_eq!(compare(&path, &wanted), Ok(expected));
+        }
+    }
+
+    #[test]
+    fn keeping_twice_is_keeping_once() {
+        let folder = tempfile::tempdir().expect("folder");
+        let (from, to) = (folder.path().join("a.deb"), folder.path().join("kept.deb"));
+        fs::write(&from, b"content").expect("write");
+        assert_eq!((keep(&from, &to), keep(&from, &to)), (Ok(()), Ok(())));
+        assert_eq!(fs::read(&to).expect("kept"), b"content");
+    }
+}

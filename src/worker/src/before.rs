@@ -1,0 +1,106 @@
+//! What the capture of files cannot hold of the state before a change: units, and what belongs to whom.
+//!
+//! Written once into the capture's folder, before the capture is complete; read by whoever undoes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+
+use backstep_core::{Digest, ErrorCode, Failure};
+use serde::{Deserialize, Serialize};
+
+use crate::units::Units;
+
+const VERSION: u32 = 1;
+const NAME: &str = "before.json";
+
+/// The state before a change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Before {
+    version: u32,
+    world: String,
+    /// dpkg's word for every package of the plan.
+    pub items: BTreeMap<String, String>,
+    /// The loaded units.
+    pub units: Units,
+    /// The units whose files the plan's packages hold: what may be stopped by an undo.
+    pub brought: BTreeSet<String>,
+    /// The links of alternatives.
+    pub alternatives: BTreeSet<String>,
+}
+
+impl Before {
+    /// The state of a world.
+    #[must_use]
+    pub fn new(world: Digest, items: BTreeMap<String, String>, units: Units) -> Self {
+        Self { version: VERSION, world: world.to_string(), items, units, brought: BTreeSet::new(), alternatives: BTreeSet::new() }
+    }
+
+    /// Whether a world is the one before.
+    #[must_use]
+    pub fn is_world(&self, world: Digest) -> bool {
+        self.world == world.to_string()
+    }
+
+    /// Whether a unit's file is of a package of the plan; instances follow their template.
+    #[must_use]
+    pub fn brings(&self, unit: &str) -> bool {
+        let template = unit.split_once('@').and_then(|(name, rest)| Some(format!("{name}@.{}", rest.rsplit_once('.')?.1)));
+        self.brought.contains(unit) || template.is_some_and(|template| self.brought.contains(&template))
+    }
+}
+
+/// Writes it durably.
+pub fn write(folder: &Path, before: &Before) -> Result<(), Failure> {
+    let error = |error: std::io::Error| Failure::new(ErrorCode::CaptureFailed, format!("cannot write {NAME}: {error}"));
+    let bytes = serde_json::to_vec(before).map_err(|source| error(source.into()))?;
+    let mut file = File::create(folder.join(NAME)).map_err(error)?;
+    file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(error)
+}
+
+/// Reads it.
+pub fn read(folder: &Path) -> Result<Before, Failure> {
+    let error = |text: String| Failure::new(ErrorCode::UndoMaterial, format!("cannot read {NAME}: {text}"));
+    let bytes = fs::read(folder.join(NAME)).map_err(|source| error(source.to_string()))?;
+    let before: Before = serde_json::from_slice(&bytes).map_err(|source| error(source.to_string()))?;
+    if before.version == VERSION { Ok(before) } else { Err(error(format!("version {} is unknown", before.version))) }
+}
+
+/// The unit that a file brings, by its path.
+#[must_use]
+pub fn unit_of(path: &str) -> Option<String> {
+    let (folder, name) = path.rsplit_once('/')?;
+    let is_unit = ["service", "socket", "timer", "path", "mount"].iter().any(|kind| name.rsplit_once('.').is_some_and(|(_, k)| k == *kind));
+    match folder.trim_start_matches('/') {
+        "lib/systemd/system" | "usr/lib/systemd/system" | "etc/systemd/system" if is_unit => Some(name.to_owned()),
+        "etc/init.d" => Some(format!("{name}.service")),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_read_as_it_was_written() {
+        let folder = tempfile::tempdir().expect("folder");
+        let mut before = Before::new(Digest([1; 32]), BTreeMap::from([("a:all".into(), "installed 1".into())]), Units::new());
+        before.brought.insert("a.service".into());
+        write(folder.path(), &before).expect("write");
+        assert_eq!(read(folder.path()), Ok(before.clone()));
+        assert!(before.is_world(Digest([1; 32])) && !before.is_world(Digest([2; 32])));
+    }
+
+    #[test]
+    fn units_belong_to_packages_by_their_files() {
+        assert_eq!(unit_of("/lib/systemd/system/ssh.service").as_deref(), Some("ssh.service"));
+        assert_eq!(unit_of("/etc/init.d/cron").as_deref(), Some("cron.service"));
+        assert_eq!(unit_of("/usr/lib/systemd/user/x.service"), None);
+        let mut before = Before::new(Digest([1; 32]), BTreeMap::new(), Units::new());
+        before.brought.insert("getty@.service".into());
+        assert!(before.brings("getty@tty1.service") && before.brings("getty@.service") && !before.brings("getty.service"));
+    }
+}

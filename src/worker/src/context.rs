@@ -1,0 +1,64 @@
+//! What all steps of one attempt share.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use backstep_core::{Archive, AttemptId, Plan};
+
+use crate::child::Children;
+use crate::machine::{AttemptFiles, Machine};
+
+/// One attempt's surroundings.
+pub struct Context {
+    /// Where things are.
+    pub machine: Machine,
+    /// This attempt.
+    pub attempt: AttemptId,
+    /// The attempt whose capture an undo puts back: this one, or the interrupted one that is undone.
+    pub undo_of: AttemptId,
+    /// For a plan that restores: the committed attempt whose capture is put back going forward.
+    pub restore: Option<AttemptId>,
+    /// What is to be done.
+    pub plan: Plan,
+    /// Other programs.
+    pub children: Box<dyn Children>,
+    /// The number under which dpkg inherits the frontend lock.
+    pub lock: i32,
+    /// How apt calls this program back before it changes anything; absent in tests without apt.
+    pub hook: Option<String>,
+}
+
+/// Shared by the steps, which run one after the other.
+pub type Shared = Rc<Context>;
+
+impl Context {
+    /// The files of this attempt.
+    #[must_use]
+    pub fn files(&self) -> AttemptFiles {
+        self.machine.attempt(self.attempt)
+    }
+
+    /// The folder of the capture that an undo puts back.
+    #[must_use]
+    pub fn capture(&self) -> PathBuf {
+        self.machine.capture(self.undo_of)
+    }
+
+    /// The archives of the plan.
+    pub fn archives(&self) -> impl Iterator<Item = &Archive> {
+        self.plan.items.iter().filter_map(|item| item.archive.as_ref())
+    }
+
+    /// Where an archive that no repository offers lies.
+    #[must_use]
+    pub fn archive_path(&self, archive: &Archive) -> String {
+        self.machine.kept_archive(archive.sha256).display().to_string()
+    }
+
+    /// dpkg's word for every package of the plan.
+    #[must_use]
+    pub fn words(&self, status: &backstep_apt::status::Status) -> BTreeMap<String, String> {
+        self.plan.items.iter().map(|item| (item.package.to_string(), status.text(&item.package))).collect()
+    }
+}

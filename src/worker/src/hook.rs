@@ -1,0 +1,68 @@
+//! The hook that apt calls before it changes anything: what apt is about to do must be the plan.
+//!
+//! apt passes its list on standard input and stops when the hook fails; the reason goes into the attempt's folder,
+//! where the apply step finds it.
+
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+
+use backstep_apt::pre_install_pkgs;
+use backstep_core::{ErrorCode, Failure, Plan};
+
+use crate::machine::AttemptFiles;
+use crate::order::{OrderError, read_plan};
+
+/// Compares what apt says with the plan of the attempt in `folder`.
+pub fn check_plan(folder: &Path, input: &mut dyn Read) -> Result<(), Failure> {
+    let files = AttemptFiles::in_folder(folder);
+    let checked = plan(&files).and_then(|plan| compare(&plan, input));
+    if let Err(failure) = &checked {
+        let error = |error| Failure::new(ErrorCode::WorkerFailed, format!("cannot say why: {error}"));
+        fs::write(files.mismatch(), &failure.text).map_err(error)?;
+    }
+    checked
+}
+
+fn plan(files: &AttemptFiles) -> Result<Plan, Failure> {
+    let read = |source| OrderError::Read { path: files.order().display().to_string(), source };
+    let order = backstep_wire::order::from_bytes(&fs::read(files.order()).map_err(read)?).map_err(OrderError::from)?;
+    Ok(read_plan(files, &order)?)
+}
+
+fn compare(plan: &Plan, input: &mut dyn Read) -> Result<(), Failure> {
+    let stale = |text: String| Failure::new(ErrorCode::PlanStale, text);
+    let mut bytes = Vec::new();
+    input.read_to_end(&mut bytes).map_err(|error| stale(format!("cannot read what apt is about to do: {error}")))?;
+    let items = pre_install_pkgs::parse(&String::from_utf8_lossy(&bytes)).map_err(|error| stale(error.to_string()))?;
+    pre_install_pkgs::compare(plan, &items).map_err(|mismatch| stale(mismatch.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{attempt, item, plan_of};
+    use backstep_core::{Direction, PlanAction};
+    use backstep_wire::order::Order;
+
+    fn written(folder: &Path) {
+        let files = AttemptFiles::in_folder(folder);
+        let bytes = backstep_wire::plan::to_bytes(&plan_of(vec![item("a:all", PlanAction::Install, None, Some("1"))]));
+        let order = Order { attempt: attempt(1), plan: backstep_wire::digest(&bytes), direction: Direction::Forward, restore: None };
+        fs::write(files.plan(), bytes).expect("plan");
+        fs::write(files.order(), backstep_wire::order::to_bytes(&order)).expect("order");
+    }
+
+    #[test]
+    fn apt_may_do_the_plan_and_nothing_else() {
+        let folder = tempfile::tempdir().expect("folder");
+        written(folder.path());
+        let head = "VERSION 3\nAPT::Architecture=amd64\n\n";
+        let same = format!("{head}a - - none < 1 all none /x/a.deb\na - - none < 1 all none **CONFIGURE**\n");
+        assert_eq!(check_plan(folder.path(), &mut same.as_bytes()), Ok(()));
+        let more = format!("{same}b 1 all none > - - none **REMOVE**\n");
+        assert_eq!(check_plan(folder.path(), &mut more.as_bytes()).expect_err("more").code, ErrorCode::PlanStale);
+        let why = fs::read_to_string(AttemptFiles::in_folder(folder.path()).mismatch()).expect("reason");
+        assert!(why.contains("b:all"), "{why}");
+    }
+}

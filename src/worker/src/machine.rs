@@ -1,0 +1,150 @@
+//! Where things are: the system's root and Backstep's state, as paths.
+//!
+//! Absent on purpose: opening anything.
+
+use std::path::{Path, PathBuf};
+
+use backstep_core::{AttemptId, Digest};
+
+/// The system that is changed and the folder that keeps its record.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    root: PathBuf,
+    state: PathBuf,
+}
+
+impl Machine {
+    /// A system under `root` (`/` outside tests) with its state in `state`.
+    #[must_use]
+    pub fn new(root: &Path, state: &Path) -> Self {
+        Self { root: root.to_owned(), state: state.to_owned() }
+    }
+
+    /// The root.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// A path of the system, given from its root, with or without the leading slash.
+    #[must_use]
+    pub fn at(&self, path: &str) -> PathBuf {
+        self.root.join(path.trim_start_matches('/'))
+    }
+
+    /// dpkg's database.
+    #[must_use]
+    pub fn admin(&self) -> PathBuf {
+        self.at("var/lib/dpkg")
+    }
+
+    /// dpkg's status file.
+    #[must_use]
+    pub fn status(&self) -> PathBuf {
+        self.at("var/lib/dpkg/status")
+    }
+
+    /// apt's marks.
+    #[must_use]
+    pub fn extended_states(&self) -> PathBuf {
+        self.at("var/lib/apt/extended_states")
+    }
+
+    /// apt's folder of downloaded archives.
+    #[must_use]
+    pub fn apt_archives(&self) -> PathBuf {
+        self.at("var/cache/apt/archives")
+    }
+
+    /// The archive of this content, kept for undo.
+    #[must_use]
+    pub fn kept_archive(&self, sha256: Digest) -> PathBuf {
+        self.archives().join(format!("{sha256}.deb"))
+    }
+
+    /// The folder of kept archives.
+    #[must_use]
+    pub fn archives(&self) -> PathBuf {
+        self.state.join("archives")
+    }
+
+    /// The capture of an attempt.
+    #[must_use]
+    pub fn capture(&self, attempt: AttemptId) -> PathBuf {
+        self.state.join("capture").join(attempt.to_string())
+    }
+
+    /// The folders that hold all captures and all attempts.
+    #[must_use]
+    pub fn folders(&self) -> [PathBuf; 3] {
+        [self.state.join("attempts"), self.state.join("capture"), self.archives()]
+    }
+
+    /// The files of an attempt.
+    #[must_use]
+    pub fn attempt(&self, attempt: AttemptId) -> AttemptFiles {
+        AttemptFiles { folder: self.state.join("attempts").join(attempt.to_string()) }
+    }
+}
+
+/// The files of one attempt.
+#[derive(Debug, Clone)]
+pub struct AttemptFiles {
+    folder: PathBuf,
+}
+
+impl AttemptFiles {
+    /// Those in a folder.
+    #[must_use]
+    pub fn in_folder(folder: &Path) -> Self {
+        Self { folder: folder.to_owned() }
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The frozen plan.
+    #[must_use]
+    pub fn plan(&self) -> PathBuf {
+        self.folder.join("plan.json")
+    }
+
+    /// What is to be done.
+    #[must_use]
+    pub fn order(&self) -> PathBuf {
+        self.folder.join("order.json")
+    }
+
+    /// What was done.
+    #[must_use]
+    pub fn journal(&self) -> PathBuf {
+        self.folder.join("attempt.jsonl")
+    }
+
+    /// All output of all children.
+    #[must_use]
+    pub fn output(&self) -> PathBuf {
+        self.folder.join("output.log")
+    }
+
+    /// Exists when someone asked to stop.
+    #[must_use]
+    pub fn cancel(&self) -> PathBuf {
+        self.folder.join("cancel")
+    }
+
+    /// Held by the worker for its whole life.
+    #[must_use]
+    pub fn lock(&self) -> PathBuf {
+        self.folder.join("lock")
+    }
+
+    /// Exists when the hook found that apt is about to do something else than planned; says what.
+    #[must_use]
+    pub fn mismatch(&self) -> PathBuf {
+        self.folder.join("mismatch")
+    }
+}

@@ -1,0 +1,186 @@
+//! One attempt from its order to its last record.
+//!
+//! Invariants: nothing is done before the attempt's lock, the journal, the order, the plan's digest and the frontend
+//! lock are held, in this order; what cannot be begun is refused in the journal, with nothing changed; the frontend
+//! lock is given back after the last record.
+
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use backstep_apt::arguments::ENVIRONMENT;
+use backstep_core::progress::Report;
+use backstep_core::{AttemptId, BootId, Direction, ErrorCode, Failure, Plan, StepKind};
+use backstep_engine::runner::{self, Control, Journal, Outcome, Ports, World};
+use backstep_wire::journal::Record;
+use backstep_wire::order::Order;
+
+use crate::child::Processes;
+use crate::context::{Context, Shared};
+use crate::facts::MachineWorld;
+use crate::journal::{self, FileJournal};
+use crate::locks::{AttemptLock, FrontendLock, LockError};
+use crate::machine::{AttemptFiles, Machine};
+use crate::signals::Noted;
+use crate::{earlier, order, steps};
+
+/// How long an undo waits for what an earlier attempt left running.
+const PATIENCE_OF_UNDO: Duration = Duration::from_secs(15 * 60);
+
+/// Someone asked to stop when the file is there.
+struct CancelFile<'a>(&'a AttemptFiles);
+
+impl Control for CancelFile<'_> {
+    fn cancel_asked(&self) -> bool {
+        self.0.cancel().exists()
+    }
+}
+
+/// Says of signals that came that nothing was done about them.
+struct Attentive<'a> {
+    inner: FileJournal,
+    signals: &'a Noted,
+}
+
+impl Journal for Attentive<'_> {
+    fn record(&mut self, record: Record) -> Result<(), Failure> {
+        self.inner.record(record)
+    }
+
+    fn tick(&mut self) -> Result<(), Failure> {
+        for name in self.signals.taken() {
+            self.inner.record(Record::Noted { code: None, text: format!("{name} came; the work goes on") })?;
+        }
+        self.inner.tick()
+    }
+
+    fn log_offset(&self) -> u64 {
+        self.inner.log_offset()
+    }
+}
+
+/// Carries out an attempt. Errors: there is no last record; whoever reads the journal starts a recovery.
+pub fn run(machine: &Machine, attempt: AttemptId, signals: &Noted, hook: Option<String>) -> Result<Outcome, Failure> {
+    machine.folders().iter().try_for_each(|folder| private(folder))?;
+    let files = machine.attempt(attempt);
+    let _alive = AttemptLock::take(&files.lock())?;
+    let mut journal = Attentive { inner: FileJournal::open(&files)?, signals };
+    let world = MachineWorld(machine.clone());
+    let control = CancelFile(&files);
+    let mut ports = Ports { journal: &mut journal, control: &control, world: &world };
+    match begin(machine, &files, attempt, &mut ports) {
+        Ok((order, plan, lock)) => work(machine, order, plan, lock, hook, &mut ports),
+        Err(Begin::Refused(why)) => runner::refuse(&why, &mut ports),
+        Err(Begin::Stuck(why)) => runner::stick(why, &mut ports),
+    }
+}
+
+/// Why an attempt cannot be begun.
+enum Begin {
+    /// Nothing was changed by it.
+    Refused(Failure),
+    /// What an earlier attempt changed stays changed.
+    Stuck(Failure),
+}
+
+fn private(folder: &Path) -> Result<(), Failure> {
+    let error = |error| Failure::new(ErrorCode::WorkerFailed, format!("cannot make {}: {error}", folder.display()));
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(error)
+}
+
+fn begin(
+    machine: &Machine,
+    files: &AttemptFiles,
+    attempt: AttemptId,
+    ports: &mut Ports<'_>,
+) -> Result<(Order, Plan, FrontendLock), Begin> {
+    let refused = |error: order::OrderError| Begin::Refused(error.into());
+    let order = order::read_order(files, attempt).map_err(refused)?;
+    let stuck = |why| if order.direction == Direction::Undo { Begin::Stuck(why) } else { Begin::Refused(why) };
+    let plan = order::read_plan(files, &order).map_err(|error| stuck(error.into()))?;
+    let lock = frontend(machine, &order, &plan, ports).map_err(stuck)?;
+    let record = || -> Result<Record, Failure> {
+        Ok(Record::Begin { plan: order.plan, world: ports.world.digest()?, boot: boot()?, direction: order.direction })
+    };
+    let record = record().map_err(stuck)?;
+    ports.journal.record(record).map_err(stuck)?;
+    Ok((order, plan, lock))
+}
+
+fn frontend(machine: &Machine, order: &Order, plan: &Plan, ports: &mut Ports<'_>) -> Result<FrontendLock, Failure> {
+    let patience = match order.direction {
+        Direction::Forward => Duration::from_secs(plan.options.lock_timeout_s.into()),
+        Direction::Undo => PATIENCE_OF_UNDO,
+    };
+    let forward = order.direction == Direction::Forward;
+    FrontendLock::take(&machine.admin(), patience, &mut |holder| {
+        if forward && ports.control.cancel_asked() {
+            return Err(Failure::new(ErrorCode::Cancelled, "stopped on request"));
+        }
+        let what = format!("waiting for dpkg's lock, held by {holder}");
+        let (step, package) = (StepKind::Fetch, String::new());
+        ports.journal.record(Record::Progress(Report { step, direction: order.direction, permille: 0, package, what }))?;
+        ports.journal.tick()
+    })
+}
+
+fn boot() -> Result<BootId, Failure> {
+    let error = |text: String| Failure::new(ErrorCode::WorkerFailed, format!("cannot read the boot id: {text}"));
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").map_err(|source| error(source.to_string()))?;
+    text.trim().parse().map_err(|source: backstep_core::id::IdError| error(source.to_string()))
+}
+
+fn work(
+    machine: &Machine,
+    order: Order,
+    plan: Plan,
+    lock: FrontendLock,
+    hook: Option<String>,
+    ports: &mut Ports<'_>,
+) -> Result<Outcome, Failure> {
+    let lock = Rc::new(lock);
+    let policy = plan.options.on_failure;
+    let context = context(machine, &order, plan, &lock, hook);
+    match (order.direction, order.restore) {
+        (Direction::Forward, _) => runner::run(&mut steps::all(&context), policy, ports),
+        (Direction::Undo, Some(of)) => undo(machine, of, &context, ports),
+        (Direction::Undo, None) => runner::stick(Failure::new(ErrorCode::UndoMaterial, "the order names no attempt to undo"), ports),
+    }
+}
+
+fn context(machine: &Machine, order: &Order, plan: Plan, lock: &Rc<FrontendLock>, hook: Option<String>) -> Shared {
+    let environment = ENVIRONMENT.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    let output = machine.attempt(order.attempt).output();
+    let children = Processes::new(environment, order.attempt.transaction, &output).with_lock(Rc::clone(lock));
+    let (undo_of, restore) = match order.direction {
+        Direction::Forward => (order.attempt, order.restore),
+        Direction::Undo => (order.restore.unwrap_or(order.attempt), None),
+    };
+    let (machine, attempt, number) = (machine.clone(), order.attempt, lock.number());
+    Rc::new(Context { machine, attempt, undo_of, restore, plan, children: Box::new(children), lock: number, hook })
+}
+
+fn undo(machine: &Machine, of: AttemptId, context: &Shared, ports: &mut Ports<'_>) -> Result<Outcome, Failure> {
+    let files = machine.attempt(of);
+    let earlier = gone(&files, ports).and_then(|_lock| earlier::fold(&journal::read(&files.journal())?.0));
+    match earlier {
+        Ok(earlier) => runner::resume_undo(&mut steps::all(context), &earlier, ports),
+        Err(why) => runner::stick(why, ports),
+    }
+}
+
+/// Waits until the earlier attempt's worker is gone.
+fn gone(files: &AttemptFiles, ports: &mut Ports<'_>) -> Result<AttemptLock, Failure> {
+    let begun = Instant::now();
+    loop {
+        match AttemptLock::take(&files.lock()) {
+            Err(LockError::OtherWorker) if begun.elapsed() < PATIENCE_OF_UNDO => {
+                ports.journal.tick()?;
+                std::thread::sleep(Duration::from_millis(250));
+            }
+            taken => return Ok(taken?),
+        }
+    }
+}

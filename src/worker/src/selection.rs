@@ -1,0 +1,145 @@
+//! Which paths a capture must hold so that a plan can be undone: from dpkg's lists, from the archives' contents,
+//! and the places that package scripts are known to write.
+//!
+//! Absent on purpose: opening anything but dpkg's own files; types, owners and content are the capture's work.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use backstep_apt::lists::{self, Diversion};
+use backstep_capture::Selection;
+use backstep_core::{ErrorCode, Failure, PackageId, Plan};
+
+use crate::child::{Call, Children, Ended};
+use crate::context::Context;
+use crate::machine::Machine;
+
+/// Trees whose files are replaced by renaming.
+const LINKED_TREES: [&str; 1] = ["/var/lib/dpkg"];
+/// Files and trees that are written in place.
+const COPIED: [&str; 12] = [
+    "/etc",
+    "/var/lib/dpkg/triggers",
+    "/var/lib/apt/extended_states",
+    "/var/cache/debconf",
+    "/var/cache/ldconfig",
+    "/var/lib/ucf",
+    "/var/lib/pam",
+    "/var/lib/shells.state",
+    "/var/lib/systemd/deb-systemd-helper-enabled",
+    "/var/lib/systemd/deb-systemd-helper-masked",
+    "/var/lib/systemd/deb-systemd-user-helper-enabled",
+    "/var/lib/systemd/deb-systemd-user-helper-masked",
+];
+/// Never kept: locks belong to whoever holds them.
+const EXCLUDED: [&str; 3] = ["/var/lib/dpkg/lock", "/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/triggers/Lock"];
+/// Packages whose change writes kernels, images or boot menus.
+const BOOT: [&str; 5] = ["linux-image-", "initramfs-tools", "grub-", "shim-", "dracut"];
+
+/// What dpkg's scripts and triggers write besides package files.
+fn places(plan: &Plan) -> Selection {
+    let set = |paths: &[&str]| paths.iter().map(PathBuf::from).collect();
+    let mut selection = Selection { tree: set(&LINKED_TREES), copy: set(&COPIED), exclude: set(&EXCLUDED), ..Selection::default() };
+    if plan.items.iter().any(|item| BOOT.iter().any(|name| item.package.name.as_str().starts_with(name))) {
+        selection.copy.insert("/boot".into());
+    }
+    selection
+}
+
+/// The selection for changing packages.
+pub fn of_packages(context: &Context) -> Result<Selection, Failure> {
+    let mut selection = places(&context.plan);
+    for item in context.plan.items.iter().filter(|item| item.from.is_some()) {
+        owned(&context.machine, &item.package, &mut selection)?;
+    }
+    for path in payloads(context)? {
+        arriving(&path, &mut selection);
+    }
+    diverted(&context.machine, &mut selection)?;
+    Ok(selection)
+}
+
+/// The selection for changing dpkg's selections and apt's marks.
+#[must_use]
+pub fn of_marks() -> Selection {
+    let set = |paths: &[&str]| paths.iter().map(PathBuf::from).collect();
+    let link = set(&["/var/lib/dpkg/status", "/var/lib/dpkg/status-old", "/var/lib/dpkg/available", "/var/lib/dpkg/available-old"]);
+    Selection { link, tree: set(&["/var/lib/dpkg/updates"]), copy: set(&["/var/lib/apt/extended_states"]), ..Selection::default() }
+}
+
+/// What a package owns now.
+fn owned(machine: &Machine, package: &PackageId, selection: &mut Selection) -> Result<(), Failure> {
+    // A package that may be installed for several architectures has its architecture in the file's name.
+    for name in [package.name.to_string(), package.to_string()] {
+        let list = text(&machine.at("var/lib/dpkg/info").join(format!("{name}.list")))?;
+        for path in lists::file_list(&list) {
+            transient(&path, selection);
+            selection.link.insert(path);
+        }
+    }
+    Ok(())
+}
+
+/// What an archive brings: there already (then it is kept) or not (then it and its missing folders go again).
+fn arriving(path: &Path, selection: &mut Selection) {
+    if path.extension().is_some_and(|extension| extension == "py") {
+        selection.tree.extend(path.parent().map(|folder| folder.join("__pycache__")));
+    }
+    transient(path, selection);
+    selection.absent.extend(path.ancestors().filter(|path| path.parent().is_some()).map(Path::to_path_buf));
+}
+
+/// The names under which dpkg puts files while it works; a dpkg that was killed leaves them.
+fn transient(path: &Path, selection: &mut Selection) {
+    let Some(name) = path.file_name() else { return };
+    for ending in [".dpkg-new", ".dpkg-tmp"] {
+        let mut transient = name.to_owned();
+        transient.push(ending);
+        selection.absent.insert(path.with_file_name(transient));
+    }
+}
+
+fn diverted(machine: &Machine, selection: &mut Selection) -> Result<(), Failure> {
+    let diversions = lists::diversions(&text(&machine.at("var/lib/dpkg/diversions"))?);
+    let concerned = |d: &&Diversion| selection.link.contains(&d.from) || selection.absent.contains(&d.from);
+    let more: Vec<PathBuf> = diversions.iter().filter(concerned).map(|diversion| diversion.to.clone()).collect();
+    selection.absent.extend(more);
+    Ok(())
+}
+
+fn text(path: &Path) -> Result<String, Failure> {
+    let bytes = crate::facts::bytes(path)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The paths of all archives of the plan.
+fn payloads(context: &Context) -> Result<BTreeSet<PathBuf>, Failure> {
+    let mut paths = BTreeSet::new();
+    for archive in context.archives() {
+        paths.extend(payload(context.children.as_ref(), &context.machine.kept_archive(archive.sha256))?);
+    }
+    Ok(paths)
+}
+
+/// The paths of one archive, absolute.
+fn payload(children: &dyn Children, archive: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let invalid = |why: String| Failure::new(ErrorCode::ArchiveInvalid, format!("cannot list {}: {why}", archive.display()));
+    let call = Call::new("dpkg-deb", ["--fsys-tarfile".to_owned(), archive.display().to_string()]);
+    let mut paths = Vec::new();
+    let ended = children.stream(call, &mut |tar| {
+        paths = names(tar)?;
+        std::io::copy(tar, &mut std::io::sink()).map(drop)
+    })?;
+    if ended == Ended::Code(0) { Ok(paths) } else { Err(invalid(format!("dpkg-deb {ended}"))) }
+}
+
+fn names(from: &mut dyn Read) -> std::io::Result<Vec<PathBuf>> {
+    let mut archive = tar::Archive::new(from);
+    let name = |entry: std::io::Result<tar::Entry<'_, _>>| entry.and_then(|entry| entry.path().map(|path| absolute(&path)));
+    archive.entries()?.map(name).filter(|path| !path.as_ref().is_ok_and(|path| path.parent().is_none())).collect()
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    Path::new("/").join(path.strip_prefix("./").unwrap_or(path))
+}

@@ -1,0 +1,130 @@
+//! Apply: packages, marks or files are as the plan wants. Undo: every captured path is put back.
+//!
+//! Invariants: apt-get runs once and decides nothing: it is told every package and calls us back before it changes
+//! anything; success is what dpkg's database says, never an exit code; nothing is put back while a script of the
+//! change still runs.
+
+mod files;
+mod marks;
+mod packages;
+
+use std::time::Duration;
+
+use backstep_capture::{CaptureDir, RestoreMode, restore};
+use backstep_core::{ErrorCode, Failure, Method, StepKind};
+use backstep_engine::runner::{Done, Left, Need, Stage, Step, UndoError, Undone};
+
+use super::secure;
+use crate::before;
+use crate::context::{Context, Shared};
+use crate::facts::{self, Facts};
+use crate::{alternatives, settle};
+
+/// How long what a killed dpkg left behind is waited for.
+const LONG: Duration = Duration::from_secs(15 * 60);
+
+/// See the module.
+pub(super) struct Apply {
+    context: Shared,
+    /// Whether dpkg or apt was killed: then a script may still run.
+    killed: bool,
+}
+
+impl Apply {
+    pub(super) fn new(context: Shared) -> Self {
+        Self { context, killed: false }
+    }
+
+    fn change(&mut self, stage: &mut Stage<'_>, before: &Facts) -> Result<Done, Failure> {
+        match (self.context.plan.method, self.context.restore) {
+            (Method::Packages, _) => packages::change(&self.context, before, &mut self.killed, stage),
+            (Method::Marks, _) => marks::change(&self.context),
+            (Method::Restore(_), Some(of)) => files::put_back(&self.context, of, stage),
+            (Method::Restore(id), None) => Err(Failure::new(ErrorCode::UndoMaterial, format!("the order names no attempt of {id}"))),
+        }
+    }
+}
+
+impl Step for Apply {
+    fn kind(&self) -> StepKind {
+        StepKind::Apply
+    }
+
+    fn check(&mut self, _: &mut Stage<'_>) -> Result<Need, Failure> {
+        Ok(if self.context.plan.is_empty() { Need::Nothing("nothing to change".to_owned()) } else { Need::Act })
+    }
+
+    fn act(&mut self, stage: &mut Stage<'_>) -> Result<Done, Failure> {
+        let before = facts::read(&self.context.machine)?;
+        let done = self.change(stage, &before);
+        // What changed is on record before the step's own word, whichever that is.
+        facts::read(&self.context.machine).and_then(|now| changes(stage, &before, &now))?;
+        done
+    }
+
+    fn verify(&mut self, _: &mut Stage<'_>) -> Result<(), Failure> {
+        let facts = facts::read(&self.context.machine)?;
+        let off = match self.context.plan.method {
+            Method::Packages => [facts.off_target(&self.context.plan), facts.off_marks(&self.context.plan)].concat(),
+            Method::Marks => [marks::off(&self.context.plan, &facts), facts.off_marks(&self.context.plan)].concat(),
+            Method::Restore(_) => facts.off_target(&self.context.plan),
+        };
+        if off.is_empty() { Ok(()) } else { Err(Failure::new(ErrorCode::CheckMismatch, off.join("; "))) }
+    }
+
+    fn undo(&mut self, stage: &mut Stage<'_>) -> Result<Undone, UndoError> {
+        if !secure::is_complete(&self.context)? {
+            return Ok(Undone::clean("nothing was changed"));
+        }
+        if self.killed {
+            wait_for_scripts(&self.context, stage).map_err(UndoError::Blocked)?;
+        }
+        put_all_back(&self.context, stage).map_err(UndoError::Blocked)
+    }
+
+    /// The runner's caller holds the frontend lock, which every script of the lost attempt has inherited.
+    fn recover(&mut self, _: &mut Stage<'_>) -> Result<Left, UndoError> {
+        Ok(if secure::is_complete(&self.context)? { Left::Effects } else { Left::Nothing("nothing was changed".to_owned()) })
+    }
+}
+
+fn wait_for_scripts(context: &Context, stage: &mut Stage<'_>) -> Result<(), Failure> {
+    stage.progress(0, "", "waiting for scripts that still run")?;
+    context.children.wait_for_strays(LONG, &mut || stage.tick()).map(drop)
+}
+
+/// Puts every captured path back. What single paths differ in is found by the comparison that follows.
+fn put_all_back(context: &Context, stage: &mut Stage<'_>) -> Result<Undone, Failure> {
+    let before = before::read(&context.capture())?;
+    let changed = facts::read(&context.machine).ok();
+    stage.progress(0, "", "stopping new services")?;
+    settle::stop_new(context, &before)?;
+    alternatives::remove_new(&context.machine, &before.alternatives)?;
+    let dir = CaptureDir::open(&context.capture()).map_err(|error| secure::failure(&error))?;
+    let mut trouble = Ok(());
+    let restored = restore(context.machine.root(), &dir, RestoreMode::Everything, &mut |done, total| {
+        trouble = std::mem::replace(&mut trouble, Ok(())).and_then(|()| stage.progress(super::part(done, total), "", "putting files back"));
+    });
+    let restored = restored.map_err(|error| secure::failure(&error))?;
+    for failed in &restored.failed {
+        let failure = secure::failure(&failed.error);
+        stage.note(Some(failure.code), format!("{}: {}", failed.path.display(), failure.text))?;
+    }
+    if let Some(changed) = changed {
+        changes(stage, &changed, &facts::read(&context.machine)?)?;
+    }
+    let count = restored.relinked + restored.copied + restored.directories + restored.removed;
+    trouble.map(|()| Undone::clean(format!("{count} paths put back")))
+}
+
+/// Records every package whose state changed.
+fn changes(stage: &mut Stage<'_>, before: &Facts, now: &Facts) -> Result<(), Failure> {
+    let gone = before.status.iter().filter(|(package, _)| now.status.get(package).is_none());
+    for (package, _) in now.status.iter().chain(gone) {
+        let (was, is) = (before.status.text(package), now.status.text(package));
+        if was != is {
+            stage.item_changed(package.to_string(), was, is)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,161 @@
+//! Packages: one run of apt-get, a purge by dpkg where the plan has both removals and purges, then the marks.
+
+use std::fs;
+use std::time::Duration;
+
+use backstep_apt::arguments::{Commands, commands};
+use backstep_apt::interrupted::interrupted;
+use backstep_apt::status_fd::{AptLine, apt_line};
+use backstep_core::{ErrorCode, Failure};
+use backstep_engine::runner::{Done, Stage};
+
+use super::super::permille;
+use super::{LONG, marks};
+use crate::child::{Call, Ended, Pipe, Unwatched, Watch, Wish};
+use crate::context::Context;
+use crate::facts::{self, Facts};
+
+/// How long what an apt-get that ended by itself left behind is waited for, before it is named and left alone.
+const SHORT: Duration = Duration::from_secs(2);
+/// How apt names a dpkg that was killed.
+const KILLED: [&str; 3] = ["exited unexpectedly", "received a segmentation fault", "received signal"];
+
+/// Changes packages as the plan says.
+pub(super) fn change(context: &Context, before: &Facts, killed: &mut bool, stage: &mut Stage<'_>) -> Result<Done, Failure> {
+    let pipe = Pipe::new()?;
+    let commands = commands(&context.plan, pipe.number(), |archive| context.archive_path(archive));
+    if !commands.apt_get.is_empty() {
+        run_apt(context, &commands, pipe, before, killed, stage)?;
+    }
+    if !commands.dpkg.is_empty() {
+        stage.progress(980, "", "purging")?;
+        let call = Call { with_lock: true, ..Call::new("dpkg", commands.dpkg) };
+        let ended = context.children.run(call, &mut Unwatched)?;
+        *killed |= matches!(ended, Ended::Signal(_));
+    }
+    judge(context, before, &Told::default(), None)?;
+    marks::set_auto(context)?;
+    Ok(Done::applied(format!("{} packages changed", context.plan.items.len())))
+}
+
+fn run_apt(
+    context: &Context,
+    commands: &Commands,
+    pipe: Pipe,
+    before: &Facts,
+    killed: &mut bool,
+    stage: &mut Stage<'_>,
+) -> Result<(), Failure> {
+    let arguments = own_options(context).into_iter().chain(commands.apt_get.iter().cloned());
+    let call = Call { status: Some(pipe), with_lock: true, ..Call::new("apt-get", arguments) };
+    let log_from = stage_log(context);
+    let mut listener = Listener { stage: &mut *stage, told: Told::default() };
+    let ended = context.children.run(call, &mut listener);
+    let told = listener.told;
+    *killed = ended.as_ref().map_or(true, |ended| was_killed(context, *ended, log_from));
+    settle_strays(context, *killed, stage)?;
+    let ended = ended?;
+    refused(context)?;
+    match judge_apt(context, before, &told, ended) {
+        Err(_) if stage.cancel_asked() => stage.stop_if_asked(),
+        judged => judged,
+    }
+}
+
+/// The removal half of a purge is all that apt-get does when dpkg purges afterwards.
+fn judge_apt(context: &Context, before: &Facts, told: &Told, ended: Ended) -> Result<(), Failure> {
+    if context.plan.count(backstep_core::PlanAction::Purge) > 0 && ended.is_success() {
+        return Ok(());
+    }
+    judge(context, before, told, Some(ended))
+}
+
+/// Ours come first: what the plan's arguments say about the same wins.
+fn own_options(context: &Context) -> Vec<String> {
+    let mut settings = vec![format!("APT::Keep-Fds::={}", context.lock)];
+    if let Some(hook) = &context.hook {
+        settings.push(format!("DPkg::Tools::Options::{hook}::Version=3"));
+        settings.push(format!("DPkg::Pre-Install-Pkgs::={hook} check-plan {}", context.files().folder().display()));
+    }
+    settings.into_iter().flat_map(|setting| ["-o".to_owned(), setting]).collect()
+}
+
+fn stage_log(context: &Context) -> usize {
+    fs::metadata(context.files().output()).map_or(0, |meta| usize::try_from(meta.len()).unwrap_or(0))
+}
+
+fn was_killed(context: &Context, ended: Ended, log_from: usize) -> bool {
+    let log = fs::read(context.files().output()).unwrap_or_default();
+    let log = String::from_utf8_lossy(log.get(log_from..).unwrap_or_default()).into_owned();
+    let says = |line: &str| line.starts_with("E: Sub-process ") && KILLED.iter().any(|sign| line.contains(sign));
+    matches!(ended, Ended::Signal(_)) || log.lines().any(says)
+}
+
+fn settle_strays(context: &Context, killed: bool, stage: &mut Stage<'_>) -> Result<(), Failure> {
+    let patience = if killed { LONG } else { SHORT };
+    match context.children.wait_for_strays(patience, &mut || stage.tick()) {
+        Ok(daemons) if daemons.is_empty() => Ok(()),
+        Ok(daemons) => stage.note(None, format!("left running: {}", daemons.join(", "))),
+        Err(failure) if killed => Err(failure),
+        Err(failure) => stage.note(None, failure.text),
+    }
+}
+
+/// What the hook left when apt was about to do something else than planned.
+fn refused(context: &Context) -> Result<(), Failure> {
+    match fs::read_to_string(context.files().mismatch()) {
+        Ok(text) => Err(Failure::new(ErrorCode::PlanStale, text)),
+        Err(_) => Ok(()),
+    }
+}
+
+/// Success is what dpkg's database says.
+fn judge(context: &Context, before: &Facts, told: &Told, ended: Option<Ended>) -> Result<(), Failure> {
+    let now = facts::read(&context.machine)?;
+    let mut off = now.off_target(&context.plan);
+    let halves = |facts: &Facts| interrupted(&facts.status, [] as [&str; 0]).map(|half| half.text());
+    off.extend(halves(&now).filter(|_| halves(before).is_none()));
+    if off.is_empty() {
+        return Ok(());
+    }
+    let (code, first) = match (&told.error, ended) {
+        (Some((subject, text)), _) if text.contains("script") => (ErrorCode::ScriptFailed, format!("{subject}: {text}")),
+        (Some((subject, text)), _) => (ErrorCode::DpkgFailed, format!("{subject}: {text}")),
+        (None, Some(ended)) if !ended.is_success() => (ErrorCode::DpkgFailed, format!("apt-get {ended}: {}", off.join("; "))),
+        (None, _) => (ErrorCode::DpkgFailed, off.join("; ")),
+    };
+    Err(Failure::new(code, first))
+}
+
+/// What apt said went wrong; the first word counts, the others follow from it.
+#[derive(Default)]
+struct Told {
+    error: Option<(String, String)>,
+}
+
+struct Listener<'a, 'b> {
+    stage: &'a mut Stage<'b>,
+    told: Told,
+}
+
+impl Watch for Listener<'_, '_> {
+    fn line(&mut self, line: &str) -> Result<(), Failure> {
+        match apt_line(line) {
+            Some(AptLine::Package { package, percent, text }) => {
+                let package = if package == "dpkg-exec" { String::new() } else { package };
+                self.stage.progress(permille(percent), &package, &text)
+            }
+            Some(AptLine::Error { subject, text, .. }) => {
+                self.told.error.get_or_insert((subject, text));
+                Ok(())
+            }
+            Some(AptLine::Conffile { path, .. }) => self.stage.note(None, format!("configuration file decided by policy: {path}")),
+            Some(AptLine::Download { .. } | AptLine::MediaChange(_)) | None => Ok(()),
+        }
+    }
+
+    fn tick(&mut self) -> Result<Wish, Failure> {
+        self.stage.tick()?;
+        Ok(if self.stage.cancel_asked() { Wish::Stop } else { Wish::GoOn })
+    }
+}

@@ -1,0 +1,162 @@
+//! Secure: undo material is complete and durable before anything is changed. Undo: units as they were, all verified.
+
+use std::path::Path;
+
+use backstep_capture::{CaptureDir, CaptureError, Selection, compare, secure, selection_of};
+use backstep_core::{ErrorCode, Failure, Method, StepKind};
+use backstep_engine::runner::{Done, Left, Need, Stage, Step, UndoError, Undone};
+
+use crate::before::{self, Before};
+use crate::context::{Context, Shared};
+use crate::facts::{self, Facts};
+use crate::settle::{self, Whose};
+use crate::{alternatives, selection, units};
+
+/// See the module.
+pub(super) struct Secure {
+    context: Shared,
+}
+
+/// An error of the capture with its causes.
+pub(super) fn failure(error: &CaptureError) -> Failure {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    let mut code = error.code();
+    while let Some(source) = cause {
+        text.push_str(&format!(": {source}"));
+        if let Some(io) = source.downcast_ref::<std::io::Error>() {
+            code = code_of(io, code);
+        }
+        cause = source.source();
+    }
+    Failure::new(code, text)
+}
+
+fn code_of(error: &std::io::Error, otherwise: ErrorCode) -> ErrorCode {
+    match error.kind() {
+        std::io::ErrorKind::StorageFull => ErrorCode::DiskFull,
+        std::io::ErrorKind::ReadOnlyFilesystem => ErrorCode::DiskReadOnly,
+        _ => otherwise,
+    }
+}
+
+impl Secure {
+    pub(super) fn new(context: Shared) -> Self {
+        Self { context }
+    }
+
+    fn selection(&self) -> Result<Selection, Failure> {
+        let context = &self.context;
+        let mut selection = match (context.plan.method, context.restore) {
+            (Method::Packages, _) => selection::of_packages(context)?,
+            (Method::Marks, _) => selection::of_marks(),
+            (Method::Restore(_), Some(of)) => restored(&context.machine.capture(of))?,
+            (Method::Restore(id), None) => {
+                return Err(Failure::new(ErrorCode::UndoMaterial, format!("the order names no attempt of {id}")));
+            }
+        };
+        selection.link.extend(alternatives::links(&context.machine)?.into_iter().map(Into::into));
+        Ok(selection)
+    }
+
+    fn before(&self, facts: &Facts, selection: &Selection) -> Result<Before, Failure> {
+        let context = &self.context;
+        let units = units::read(&context.machine, context.children.as_ref())?;
+        let mut before = Before::new(facts.world, context.words(&facts.status), units);
+        let paths = selection.link.iter().chain(&selection.absent);
+        before.brought = paths.filter_map(|path| before::unit_of(&path.to_string_lossy())).collect();
+        before.brought.extend(reverted_units(context)?);
+        before.alternatives = alternatives::links(&context.machine)?;
+        Ok(before)
+    }
+}
+
+/// What a capture covers is what a restore of it may change.
+fn restored(capture: &Path) -> Result<Selection, Failure> {
+    CaptureDir::open(capture).and_then(|dir| selection_of(&dir)).map_err(|error| failure(&error))
+}
+
+/// A restore concerns the units of the change that it reverts.
+fn reverted_units(context: &Context) -> Result<std::collections::BTreeSet<String>, Failure> {
+    match context.restore {
+        Some(of) => Ok(before::read(&context.machine.capture(of))?.brought),
+        None => Ok(std::collections::BTreeSet::new()),
+    }
+}
+
+/// Whether a capture is complete; if not, nothing was changed after it.
+pub(super) fn is_complete(context: &Context) -> Result<bool, UndoError> {
+    CaptureDir::at(&context.capture()).is_complete().map_err(|error| UndoError::Blocked(failure(&error)))
+}
+
+impl Step for Secure {
+    fn kind(&self) -> StepKind {
+        StepKind::Secure
+    }
+
+    fn check(&mut self, _: &mut Stage<'_>) -> Result<Need, Failure> {
+        Ok(Need::Act)
+    }
+
+    fn act(&mut self, stage: &mut Stage<'_>) -> Result<Done, Failure> {
+        stage.progress(0, "", "listing files")?;
+        let capture = self.context.machine.capture(self.context.attempt);
+        if CaptureDir::at(&capture).is_complete().map_err(|error| failure(&error))? {
+            return Ok(Done::already("undo material is here"));
+        }
+        let selection = self.selection()?;
+        let facts = facts::read(&self.context.machine)?;
+        let dir = CaptureDir::create(&capture).map_err(|error| failure(&error))?;
+        before::write(&capture, &self.before(&facts, &selection)?)?;
+        let mut trouble = Ok(());
+        let secured = secure(self.context.machine.root(), &dir, &selection, &mut |done, total| {
+            let securing = |()| stage.progress(super::part(done, total), "", "securing undo material");
+            trouble = std::mem::replace(&mut trouble, Ok(())).and_then(securing);
+        });
+        let secured = secured.map_err(|error| failure(&error))?;
+        trouble?;
+        stage.captured(secured.paths, secured.bytes_copied)?;
+        Ok(Done::applied(format!("{} paths secured", secured.paths)))
+    }
+
+    fn verify(&mut self, _: &mut Stage<'_>) -> Result<(), Failure> {
+        let capture = self.context.machine.capture(self.context.attempt);
+        before::read(&capture)?;
+        CaptureDir::open(&capture).map(drop).map_err(|error| failure(&error))
+    }
+
+    fn undo(&mut self, stage: &mut Stage<'_>) -> Result<Undone, UndoError> {
+        if !is_complete(&self.context)? {
+            return Ok(Undone::clean("nothing was changed"));
+        }
+        stage.progress(0, "", "bringing services back").map_err(UndoError::Failed)?;
+        let before = before::read(&self.context.capture()).map_err(UndoError::Failed)?;
+        let mut differences = settle::bring_back(&self.context, &before, Whose::All).map_err(UndoError::Failed)?;
+        stage.progress(500, "", "comparing with before").map_err(UndoError::Failed)?;
+        differences.extend(file_differences(&self.context)?);
+        differences.extend(fact_differences(&self.context, &before).map_err(UndoError::Failed)?);
+        Ok(Undone { text: "compared with the state before".to_owned(), differences })
+    }
+
+    fn recover(&mut self, _: &mut Stage<'_>) -> Result<Left, UndoError> {
+        Ok(if is_complete(&self.context)? { Left::Effects } else { Left::Nothing("nothing was changed".to_owned()) })
+    }
+}
+
+fn file_differences(context: &Context) -> Result<Vec<String>, UndoError> {
+    let error = |error: CaptureError| UndoError::Failed(failure(&error));
+    let dir = CaptureDir::open(&context.capture()).map_err(error)?;
+    let found = compare(context.machine.root(), &dir).map_err(error)?;
+    Ok(found.iter().map(ToString::to_string).collect())
+}
+
+fn fact_differences(context: &Context, before: &Before) -> Result<Vec<String>, Failure> {
+    let facts = facts::read(&context.machine)?;
+    let words = context.words(&facts.status);
+    let off = before.items.iter().filter(|(package, word)| words.get(*package) != Some(word));
+    let mut differences: Vec<String> = off.map(|(package, word)| format!("{package} is not {word}")).collect();
+    if differences.is_empty() && !before.is_world(facts.world) {
+        differences.push("dpkg's database or apt's marks are not as before".to_owned());
+    }
+    Ok(differences)
+}

@@ -1,0 +1,79 @@
+//! Services: the service manager knows the new unit files, and what the change did to units is on record.
+//! Undo: what the change started is stopped.
+
+use backstep_core::request::ServicePolicy;
+use backstep_core::{Failure, StepKind};
+use backstep_engine::runner::{Done, Left, Need, Stage, Step, UndoError, Undone};
+
+use super::secure;
+use crate::before::{self, Before};
+use crate::context::Shared;
+use crate::units::{self, Change, compare};
+use crate::settle;
+
+/// See the module.
+pub(super) struct Services {
+    context: Shared,
+}
+
+impl Services {
+    pub(super) fn new(context: Shared) -> Self {
+        Self { context }
+    }
+
+    fn before(&self) -> Result<Before, Failure> {
+        before::read(&self.context.machine.capture(self.context.attempt))
+    }
+}
+
+impl Step for Services {
+    fn kind(&self) -> StepKind {
+        StepKind::Services
+    }
+
+    fn check(&mut self, _: &mut Stage<'_>) -> Result<Need, Failure> {
+        let nothing = |why: &str| Ok(Need::Nothing(why.to_owned()));
+        if self.before()?.units.is_empty() {
+            return nothing("no service manager runs");
+        }
+        if self.context.plan.options.services == ServicePolicy::Off { nothing("services are not looked at") } else { Ok(Need::Act) }
+    }
+
+    fn act(&mut self, stage: &mut Stage<'_>) -> Result<Done, Failure> {
+        let children = self.context.children.as_ref();
+        let before = self.before()?;
+        let mut now = units::read(&self.context.machine, children)?;
+        let reload = now.values().any(|unit| unit.needs_reload);
+        if reload {
+            units::ask(children, "daemon-reload", &[])?;
+            now = units::read(&self.context.machine, children)?;
+        }
+        let text = describe(&compare(&before.units, &now));
+        stage.progress(1000, "", "services settled")?;
+        Ok(if reload || !text.is_empty() { Done::applied(text) } else { Done::already("no service changed") })
+    }
+
+    fn verify(&mut self, _: &mut Stage<'_>) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn undo(&mut self, stage: &mut Stage<'_>) -> Result<Undone, UndoError> {
+        if !secure::is_complete(&self.context)? {
+            return Ok(Undone::clean("nothing was changed"));
+        }
+        let before = before::read(&self.context.capture()).map_err(UndoError::Failed)?;
+        stage.progress(0, "", "stopping new services").map_err(UndoError::Failed)?;
+        let stopped = settle::stop_new(&self.context, &before).map_err(UndoError::Failed)?;
+        Ok(Undone::clean(if stopped.is_empty() { String::new() } else { format!("stopped {}", stopped.join(", ")) }))
+    }
+
+    fn recover(&mut self, _: &mut Stage<'_>) -> Result<Left, UndoError> {
+        Ok(Left::Effects)
+    }
+}
+
+fn describe(change: &Change) -> String {
+    let lists = [("started", &change.started), ("stopped", &change.stopped), ("restarted", &change.restarted), ("failed", &change.failed)];
+    let parts = lists.iter().filter(|(_, units)| !units.is_empty()).map(|(verb, units)| format!("{verb} {}", units.join(", ")));
+    parts.collect::<Vec<_>>().join("; ")
+}

@@ -1,0 +1,154 @@
+//! What the service manager says of its units, and the few things asked of it.
+//!
+//! Without a running service manager (`/run/systemd/system` is absent) there are no units and nothing is asked.
+
+use std::collections::BTreeMap;
+
+use backstep_core::{ErrorCode, Failure};
+use serde::{Deserialize, Serialize};
+
+use crate::child::{Call, Children, Ended, Unwatched, output};
+use crate::machine::Machine;
+
+const PROPERTIES: &str = "--property=Id,ActiveState,UnitFileState,InvocationID,NeedDaemonReload,Type,Result";
+const PATTERNS: [&str; 4] = ["*.service", "*.socket", "*.timer", "*.path"];
+const MAX_OUTPUT: u64 = 16 << 20;
+
+/// One unit.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Unit {
+    /// `active`, `inactive`, `failed`, `activating`, `deactivating` or `reloading`.
+    pub active: String,
+    /// `enabled`, `disabled`, `static`, …; empty when it has no file.
+    pub file: String,
+    /// Another one with every start; empty when it never started.
+    pub invocation: String,
+    /// `oneshot`, `simple`, …; empty for others than services.
+    pub kind: String,
+    /// Whether its file changed since it was read.
+    pub needs_reload: bool,
+}
+
+impl Unit {
+    /// Whether it runs.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.active == "active" || self.active == "reloading"
+    }
+}
+
+/// The loaded units by name.
+pub type Units = BTreeMap<String, Unit>;
+
+/// The units now; empty without a service manager.
+pub fn read(machine: &Machine, children: &dyn Children) -> Result<Units, Failure> {
+    if !machine.at("run/systemd/system").is_dir() {
+        return Ok(Units::new());
+    }
+    let arguments = ["show", PROPERTIES, "--"].into_iter().chain(PATTERNS);
+    let (ended, bytes) = output(children, Call::new("systemctl", arguments), MAX_OUTPUT)?;
+    match ended {
+        Ended::Code(0) => Ok(parse(&String::from_utf8_lossy(&bytes))),
+        other => Err(Failure::new(ErrorCode::ServiceFailed, format!("cannot read the units: systemctl {other}"))),
+    }
+}
+
+/// Reads `systemctl show`: `key=value` lines, units divided by empty lines.
+#[must_use]
+pub fn parse(text: &str) -> Units {
+    text.split("\n\n").filter_map(parse_one).collect()
+}
+
+fn parse_one(block: &str) -> Option<(String, Unit)> {
+    let mut name = None;
+    let mut unit = Unit::default();
+    for (key, value) in block.lines().filter_map(|line| line.split_once('=')) {
+        match key {
+            "Id" => name = Some(value.to_owned()),
+            "ActiveState" => value.clone_into(&mut unit.active),
+            "UnitFileState" => value.clone_into(&mut unit.file),
+            "InvocationID" => value.clone_into(&mut unit.invocation),
+            "Type" => value.clone_into(&mut unit.kind),
+            "NeedDaemonReload" => unit.needs_reload = value == "yes",
+            _ => {}
+        }
+    }
+    name.map(|name| (name, unit))
+}
+
+/// Asks the service manager to do something with units; answers whether it says it did.
+pub fn ask(children: &dyn Children, verb: &str, units: &[String]) -> Result<bool, Failure> {
+    if units.is_empty() && verb != "daemon-reload" {
+        return Ok(true);
+    }
+    let divider = (!units.is_empty()).then_some("--");
+    let arguments = [verb].into_iter().chain(divider).chain(units.iter().map(String::as_str));
+    children.run(Call::new("systemctl", arguments), &mut Unwatched).map(Ended::is_success)
+}
+
+/// How units changed between two looks.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Change {
+    /// Run now and did not.
+    pub started: Vec<String>,
+    /// Ran and do not now.
+    pub stopped: Vec<String>,
+    /// Run and ran, with a start between.
+    pub restarted: Vec<String>,
+    /// Ran and have failed now.
+    pub failed: Vec<String>,
+}
+
+/// Compares two looks. A oneshot service that ended is as good as one that was never asked for.
+#[must_use]
+pub fn compare(before: &Units, now: &Units) -> Change {
+    let mut change = Change::default();
+    let unknown = Unit::default();
+    for name in before.keys().chain(now.keys().filter(|name| !before.contains_key(*name))) {
+        let (was, is) = (before.get(name).unwrap_or(&unknown), now.get(name).unwrap_or(&unknown));
+        let list = match (was.is_active(), is.is_active()) {
+            (false, true) => &mut change.started,
+            (true, true) if was.invocation != is.invocation => &mut change.restarted,
+            (true, false) if is.active == "failed" => &mut change.failed,
+            (true, false) => &mut change.stopped,
+            (true, true) | (false, false) => continue,
+        };
+        list.push(name.clone());
+    }
+    change
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unit(active: &str, invocation: &str) -> Unit {
+        Unit { active: active.into(), invocation: invocation.into(), ..Unit::default() }
+    }
+
+    fn units(list: &[(&str, &str, &str)]) -> Units {
+        list.iter().map(|(name, active, invocation)| ((*name).to_owned(), unit(active, invocation))).collect()
+    }
+
+    #[test]
+    fn units_are_read_from_show() {
+        let text = "Type=simple\nId=ssh.service\nActiveState=active\nUnitFileState=enabled\nInvocationID=ab\nNeedDaemonReload=yes\n\nId=x.timer\nActiveState=inactive\n";
+        let units = parse(text);
+        assert_eq!(units.len(), 2);
+        let ssh = &units["ssh.service"];
+        assert!(ssh.is_active() && ssh.needs_reload);
+        assert_eq!((ssh.file.as_str(), ssh.kind.as_str()), ("enabled", "simple"));
+        assert!(parse("").is_empty());
+    }
+
+    #[test]
+    fn changes_are_told_apart() {
+        let before = units(&[("a", "active", "1"), ("b", "active", "1"), ("c", "active", "1"), ("d", "inactive", ""), ("e", "active", "1")]);
+        let now = units(&[("a", "active", "2"), ("b", "failed", "1"), ("d", "active", "3"), ("e", "active", "1"), ("f", "active", "1")]);
+        let change = compare(&before, &now);
+        assert_eq!(change.restarted, ["a"]);
+        assert_eq!(change.failed, ["b"]);
+        assert_eq!(change.stopped, ["c"]);
+        assert_eq!(change.started, ["d", "f"]);
+    }
+}

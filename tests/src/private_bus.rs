@@ -1,0 +1,192 @@
+//! A bus of its own for each test, with our daemon on it.
+//!
+//! Purpose: the real daemon behind a real bus, without systemd and without touching the machine's own. What is
+//! started here is ended here. Absent on purpose: fakes of the daemon.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use backstep_bus::{CallError, ManagerProxy, TransactionProperties, TransactionProxy};
+use zbus::OwnedObjectPath;
+
+use crate::programs::program;
+use crate::wait::wait_until;
+
+/// How long a test waits for anything.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A message bus in a folder of its own.
+pub struct PrivateBus {
+    folder: tempfile::TempDir,
+    bus: Child,
+}
+
+impl PrivateBus {
+    /// Starts a bus that lets everybody talk to everybody.
+    pub fn start() -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let config = folder.path().join("bus.conf");
+        fs::write(&config, config_text(&folder.path().join("socket")))?;
+        let mut argument = std::ffi::OsString::from("--config-file=");
+        argument.push(&config);
+        let bus = Command::new("dbus-daemon").arg(argument).arg("--nofork").stdin(Stdio::null()).spawn().context("cannot start dbus-daemon")?;
+        let bus = Self { folder, bus };
+        wait_until("the bus listens", PATIENCE, || Ok(bus.folder.path().join("socket").exists().then_some(())))?;
+        Ok(bus)
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("unix:path={}", self.folder.path().join("socket").display())
+    }
+
+    /// The folder of this bus and its daemon.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A new connection.
+    pub async fn connect(&self) -> Result<zbus::Connection> {
+        Ok(zbus::connection::Builder::address(self.address().as_str()).build().await?)
+    }
+}
+
+fn config_text(socket: &Path) -> String {
+    format!(
+        r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN" "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+  <type>system</type>
+  <listen>unix:path={}</listen>
+  <auth>EXTERNAL</auth>
+  <policy context="default">
+    <allow user="*"/>
+    <allow own="*"/>
+    <allow send_destination="*" eavesdrop="true"/>
+    <allow eavesdrop="true"/>
+  </policy>
+</busconfig>
+"#,
+        socket.display()
+    )
+}
+
+impl Drop for PrivateBus {
+    fn drop(&mut self) {
+        end(&mut self.bus);
+    }
+}
+
+/// Our daemon on a private bus, changing nothing (`--simulate`).
+pub struct Simulated {
+    /// The bus.
+    pub bus: PrivateBus,
+    daemon: Child,
+}
+
+impl Simulated {
+    /// Starts the daemon and waits until it serves.
+    pub async fn start() -> Result<Self> {
+        let bus = PrivateBus::start()?;
+        let daemon = spawn(&bus)?;
+        let simulated = Self { bus, daemon };
+        simulated.serving().await?;
+        Ok(simulated)
+    }
+
+    /// Kills the daemon as a crash would, and starts it again over the same state.
+    pub async fn crash_and_restart(&mut self) -> Result<()> {
+        self.daemon.kill()?;
+        self.daemon.wait()?;
+        self.daemon = spawn(&self.bus)?;
+        self.serving().await
+    }
+
+    /// The daemon's state directory.
+    #[must_use]
+    pub fn state_dir(&self) -> PathBuf {
+        self.bus.folder().join("state")
+    }
+
+    /// The daemon's process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.daemon.id()
+    }
+
+    async fn serving(&self) -> Result<()> {
+        let connection = self.bus.connect().await?;
+        let dbus = zbus::fdo::DBusProxy::new(&connection).await?;
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while !dbus.name_has_owner(backstep_bus::names::BUS_NAME.try_into()?).await? {
+            anyhow::ensure!(tokio::time::Instant::now() < deadline, "the daemon did not take its name");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Ok(())
+    }
+}
+
+fn spawn(bus: &PrivateBus) -> Result<Child> {
+    let runtime = bus.folder().join("run");
+    fs::create_dir_all(&runtime)?;
+    let mut command = Command::new(program("backstepd")?);
+    command.args(["--simulate", "--no-idle-exit", "--bus"]).arg(bus.address());
+    command.arg("--state-dir").arg(bus.folder().join("state")).arg("--runtime-dir").arg(runtime);
+    command.arg("--config").arg(bus.folder().join("backstep.toml")).stdin(Stdio::null());
+    command.spawn().context("cannot start backstepd")
+}
+
+impl Drop for Simulated {
+    fn drop(&mut self) {
+        end(&mut self.daemon);
+    }
+}
+
+/// A child that has ended already is what is wanted, so an error here says nothing.
+fn end(child: &mut Child) {
+    drop(child.kill());
+    drop(child.wait());
+}
+
+/// A client of the daemon.
+pub struct Client {
+    /// The connection.
+    pub connection: zbus::Connection,
+    /// The manager.
+    pub manager: ManagerProxy<'static>,
+}
+
+impl Client {
+    /// Connects.
+    pub async fn new(bus: &PrivateBus) -> Result<Self> {
+        let connection = bus.connect().await?;
+        let manager = ManagerProxy::without_cache(&connection).await?;
+        Ok(Self { connection, manager })
+    }
+
+    /// A transaction's object.
+    pub async fn transaction(&self, path: &OwnedObjectPath) -> Result<TransactionProxy<'static>, CallError> {
+        TransactionProxy::at(&self.connection, path).await
+    }
+
+    /// Waits until a transaction is as wanted.
+    pub async fn wait_for(
+        &self,
+        transaction: &TransactionProxy<'_>,
+        wanted: impl Fn(&TransactionProperties) -> bool,
+    ) -> Result<TransactionProperties> {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let now = transaction.properties().await?;
+            if wanted(&now) {
+                return Ok(now);
+            }
+            anyhow::ensure!(tokio::time::Instant::now() < deadline, "still {now:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! The daemon behind a real bus: the contract, the life of transactions, what clients see. Packages are simulated.
+
+use std::collections::HashMap;
+
+use anyhow::Result;
+use backstep_bus::{CallError, ListFilter, OptionsBuilder, PackageArgument, RevertsTarget};
+use backstep_core::{ErrorCode, TransactionState};
+use backstep_tests::private_bus::{Client, Simulated};
+use zbus::Variant;
+
+fn packages(names: &[&str]) -> HashMap<&'static str, Variant<'static>> {
+    let rows: Vec<PackageArgument> = names.iter().map(|name| (String::new(), (*name).to_owned(), String::new())).collect();
+    OptionsBuilder::new().packages(rows).build()
+}
+
+fn code<T: std::fmt::Debug>(result: zbus::Result<T>) -> Option<ErrorCode> {
+    CallError::from(result.expect_err("an error")).code()
+}
+
+fn is(state: TransactionState) -> impl Fn(&backstep_bus::TransactionProperties) -> bool {
+    move |now| now.transaction_state() == Some(state)
+}
+
+#[tokio::test]
+async fn a_transaction_is_created_prepared_executed_and_rolled_back() -> Result<()> {
+    let daemon = Simulated::start().await?;
+    let client = Client::new(&daemon.bus).await?;
+    let (id, path) = client.manager.create_transaction("install", "try it", packages(&["alpha"])).await?;
+    let transaction = client.transaction(&path).await?;
+    transaction.prepare().await?;
+    let prepared = client.wait_for(&transaction, is(TransactionState::Prepared)).await?;
+    assert_eq!(prepared.plan.iter().map(|row| row.package.as_str()).collect::<Vec<_>>(), ["alpha", "alpha-data"]);
+    assert_eq!((prepared.description.as_str(), prepared.user.as_str()), ("try it", "root"));
+    transaction.execute(&prepared.plan_digest).await?;
+    let done = client.wait_for(&transaction, is(TransactionState::Completed)).await?;
+    assert_eq!(done.permille, 1000);
+    assert!(done.steps.iter().all(|step| step.state == "completed"), "{:?}", done.steps);
+    let options = OptionsBuilder::new().reverts(RevertsTarget::Last).build();
+    let (undo, undo_path) = client.manager.submit("rollback", "", options).await?;
+    let rollback = client.transaction(&undo_path).await?;
+    let rolled = client.wait_for(&rollback, is(TransactionState::Completed)).await?;
+    assert_eq!((rolled.reverts.as_str(), rolled.method.as_str()), (id.as_str(), "restore"));
+    assert_eq!(transaction.properties().await?.reverted_by, undo);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_failure_undoes_in_reverse_order() -> Result<()> {
+    let daemon = Simulated::start().await?;
+    let client = Client::new(&daemon.bus).await?;
+    let (_, path) = client.manager.submit("install", "", packages(&["broken"])).await?;
+    let transaction = client.transaction(&path).await?;
+    let ended = client.wait_for(&transaction, |now| now.is_final()).await?;
+    assert_eq!((ended.state.as_str(), ended.error_code.as_str()), ("rolled-back", "script.failed"));
+    let document: serde_json::Value = serde_json::from_str(&transaction.get_document().await?)?;
+    let undone: Vec<&str> = document["events"]
+        .as_array()
+        .expect("events")
+        .iter()
+        .filter(|event| event["event"] == "step-started" && event["direction"] == "undo")
+        .filter_map(|event| event["step"].as_str())
+        .collect();
+    assert_eq!(undone, ["apply", "secure", "fetch"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn cancel_during_the_change_undoes() -> Result<()> {
+    let daemon = Simulated::start().await?;
+    let client = Client::new(&daemon.bus).await?;
+    let (_, path) = client.manager.submit("install", "", packages(&["slow"])).await?;
+    let transaction = client.transaction(&path).await?;
+    client.wait_for(&transaction, |now| now.current_package == "slow").await?;
+    assert_eq!(transaction.cancel().await?, "will-roll-back");
+    let ended = client.wait_for(&transaction, |now| now.is_final()).await?;
+    assert_eq!(ended.state, "cancelled");
+    assert_eq!(transaction.cancel().await?, "too-late");
+    Ok(())
+}
+
+#[tokio::test]
+async fn two_clients_wait_for_each_other_and_know_it() -> Result<()> {
+    let daemon = Simulated::start().await?;
+    let (first, second) = (Client::new(&daemon.bus).await?, Client::new(&daemon.bus).await?);
+    let (running, path) = first.manager.submit("install", "", packages(&["slow"])).await?;
+    let (_, waiting) = second.manager.submit("install", "", packages(&["alpha"])).await?;
+    let waiting = second.transaction(&waiting).await?;
+    let queued = second.wait_for(&waiting, is(TransactionState::Queued)).await?;
+    assert_eq!(queued.queue_position, 1);
+    assert!(queued.waits_for.contains(&running), "{}", queued.waits_for);
+    first.transaction(&path).await?.cancel().await?;
+    second.wait_for(&waiting, is(TransactionState::Completed)).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_crashed_daemon_finds_its_transactions_again() -> Result<()> {
+    let mut daemon = Simulated::start().await?;
+    let client = Client::new(&daemon.bus).await?;
+    let (id, _) = client.manager.submit("install", "", packages(&["slow"])).await?;
+    let (offered, _) = client.manager.create_transaction("install", "", packages(&["alpha"])).await?;
+    daemon.crash_and_restart().await?;
+    // A simulated worker dies with the daemon, so the change is undone.
+    let transaction = client.transaction(&client.manager.get_transaction(&id).await?).await?;
+    let ended = client.wait_for(&transaction, |now| now.is_final()).await?;
+    assert_eq!((ended.state.as_str(), ended.attempts), ("rolled-back", 2));
+    let offer = client.transaction(&client.manager.get_transaction(&offered).await?).await?;
+    assert_eq!(offer.properties().await?.state, "created");
+    Ok(())
+}
+
+#[tokio::test]
+async fn bad_input_has_its_named_error_and_leaves_nothing_running() -> Result<()> {
+    let daemon = Simulated::start().await?;
+    let client = Client::new(&daemon.bus).await?;
+    let manager = &client.manager;
+    let create = |kind, options| manager.create_transaction(kind, "", options);
+    assert_eq!(code(create("explode", packages(&["alpha"])).await), Some(ErrorCode::RequestMalformed));
+    assert_eq!(code(create("install", packages(&[])).await), Some(ErrorCode::RequestMalformed));
+    assert_eq!(code(create("install", packages(&["alpha", "alpha"])).await), Some(ErrorCode::RequestMalformed));
+    assert_eq!(code(create("install", packages(&["al*"])).await), Some(ErrorCode::RequestMalformed));
+    assert_eq!(code(create("install", HashMap::from([("hook", Variant::from("x"))])).await), Some(ErrorCode::RequestUnknownOption));
+    assert_eq!(code(create("install", HashMap::from([("packages", Variant::from(1_u32))])).await), Some(ErrorCode::RequestMalformed));
+    assert_eq!(code(manager.get_transaction("01936b2e-7c1a-7d3e-9f10-0123456789ab").await), Some(ErrorCode::TransactionUnknown));
+    assert_eq!(code(manager.submit("install", "", packages(&["nosuch"])).await), Some(ErrorCode::PackageUnknown));
+    let last = OptionsBuilder::new().reverts(RevertsTarget::Last).build();
+    assert_eq!(code(create("rollback", last).await), Some(ErrorCode::UndoNothing));
+    let names: Vec<String> = (0..1001).map(|n| format!("pkg{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    assert_eq!(code(create("install", packages(&names)).await), Some(ErrorCode::RequestTooLarge));
+    assert!(manager.active().await?.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_id_is_good_for_one_request() -> Result<()> {
+    let daemon = Simulated::start().await?;
+    let client = Client::new(&daemon.bus).await?;
+    let (id, path) = client.manager.create_transaction("install", "", packages(&["alpha"])).await?;
+    let with_id = |name| {
+        let mut options = packages(&[name]);
+        options.insert("id", Variant::from(id.clone()));
+        options
+    };
+    assert_eq!(client.manager.create_transaction("install", "", with_id("alpha")).await?, (id.clone(), path));
+    let other = client.manager.create_transaction("install", "", with_id("beta")).await;
+    assert_eq!(code(other), Some(ErrorCode::RequestDuplicate));
+    Ok(())
+}
+
+#[tokio::test]
+async fn another_digest_is_refused_and_nothing_runs() -> Result<()> {
+    let daemon = Simulated::start().await?;
+    let client = Client::new(&daemon.bus).await?;
+    let (_, path) = client.manager.create_transaction("install", "", packages(&["alpha"])).await?;
+    let transaction = client.transaction(&path).await?;
+    assert_eq!(code(transaction.execute(&"0".repeat(64)).await), Some(ErrorCode::TransactionState));
+    transaction.prepare().await?;
+    client.wait_for(&transaction, is(TransactionState::Prepared)).await?;
+    assert_eq!(code(transaction.execute(&"0".repeat(64)).await), Some(ErrorCode::PlanMismatch));
+    assert_eq!(code(transaction.execute("xyz").await), Some(ErrorCode::RequestMalformed));
+    assert_eq!(transaction.properties().await?.state, "prepared");
+    Ok(())
+}
+
+#[tokio::test]
+async fn lists_narrow_and_page() -> Result<()> {
+    let daemon = Simulated::start().await?;
+    let client = Client::new(&daemon.bus).await?;
+    let mut ids = Vec::new();
+    for name in ["alpha", "beta", "gamma"] {
+        ids.push(client.manager.create_transaction("install", "", packages(&[name])).await?.0);
+    }
+    let list = |filter| client.manager.list_transactions(filter);
+    let all = list(ListFilter::default()).await?;
+    assert_eq!(all.iter().map(|row| row.id.clone()).collect::<Vec<_>>(), ids.iter().rev().cloned().collect::<Vec<_>>());
+    let page = list(ListFilter { limit: Some(1), before: Some(ids[2].clone()), ..ListFilter::default() }).await?;
+    assert_eq!(page.iter().map(|row| &row.id).collect::<Vec<_>>(), [&ids[1]]);
+    let none = list(ListFilter { kind: Some("remove".into()), ..ListFilter::default() }).await?;
+    assert!(none.is_empty());
+    assert_eq!(code(list(ListFilter { kind: Some("explode".into()), ..ListFilter::default() }).await), Some(ErrorCode::RequestMalformed));
+    Ok(())
+}
