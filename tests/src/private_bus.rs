@@ -32,7 +32,8 @@ impl PrivateBus {
         fs::write(&config, config_text(&folder.path().join("socket")))?;
         let mut argument = std::ffi::OsString::from("--config-file=");
         argument.push(&config);
-        let bus = Command::new("dbus-daemon").arg(argument).arg("--nofork").stdin(Stdio::null()).spawn().context("cannot start dbus-daemon")?;
+        let bus =
+            Command::new("dbus-daemon").arg(argument).arg("--nofork").stdin(Stdio::null()).spawn().context("cannot start dbus-daemon")?;
         let bus = Self { folder, bus };
         wait_until("the bus listens", PATIENCE, || Ok(bus.folder.path().join("socket").exists().then_some(())))?;
         Ok(bus)
@@ -60,7 +61,6 @@ fn config_text(socket: &Path) -> String {
     format!(
         r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN" "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
 <busconfig>
-  <type>system</type>
   <listen>unix:path={}</listen>
   <auth>EXTERNAL</auth>
   <policy context="default">
@@ -137,7 +137,8 @@ fn spawn(bus: &PrivateBus) -> Result<Child> {
     command.args(["--simulate", "--no-idle-exit", "--bus"]).arg(bus.address());
     command.arg("--state-dir").arg(bus.folder().join("state")).arg("--runtime-dir").arg(runtime);
     command.arg("--config").arg(bus.folder().join("backstep.toml")).stdin(Stdio::null());
-    command.spawn().context("cannot start backstepd")
+    let log = fs::File::options().create(true).append(true).open(bus.folder().join("backstepd.log"))?;
+    command.stderr(log).spawn().context("cannot start backstepd")
 }
 
 impl Drop for Simulated {

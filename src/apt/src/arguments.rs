@@ -175,10 +175,7 @@ mod tests {
 
     #[test]
     fn a_purge_beside_a_removal_is_dpkgs() {
-        let plan = plan(vec![
-            item(PlanAction::Purge, "c1:amd64", Some("2"), None),
-            item(PlanAction::Remove, "d1:amd64", Some("2"), None),
-        ]);
+        let plan = plan(vec![item(PlanAction::Purge, "c1:amd64", Some("2"), None), item(PlanAction::Remove, "d1:amd64", Some("2"), None)]);
         let commands = commands(&plan, 3, path);
         assert!(!commands.apt_get.iter().any(|word| word == "--purge"));
         assert_eq!(commands.dpkg, ["--purge", "--", "c1:amd64"]);

@@ -69,8 +69,7 @@ impl ExtendedStates {
         let arch = self.filed_under(package).as_str();
         self.stanzas.iter().position(|stanza| {
             // Files written before multi-arch carry no architecture: they mean the native one.
-            value(stanza, "Package") == Some(package.name.as_str())
-                && value(stanza, "Architecture").unwrap_or(self.native.as_str()) == arch
+            value(stanza, "Package") == Some(package.name.as_str()) && value(stanza, "Architecture").unwrap_or(self.native.as_str()) == arch
         })
     }
 }
@@ -95,7 +94,8 @@ fn set(stanza: &mut Vec<String>, field: &str, value: &str) {
 mod tests {
     use super::*;
 
-    const SAMPLE: &str = "Package: liba\nArchitecture: amd64\nAuto-Installed: 1\n\nPackage: odd\nArchitecture: amd64\nInstall-Reason: tea\n\n";
+    const SAMPLE: &str =
+        "Package: liba\nArchitecture: amd64\nAuto-Installed: 1\n\nPackage: odd\nArchitecture: amd64\nInstall-Reason: tea\n\n";
 
     fn states(text: &str) -> ExtendedStates {
         ExtendedStates::parse(text, &"amd64".parse().expect("arch"))

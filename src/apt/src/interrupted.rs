@@ -29,10 +29,8 @@ impl Interrupted {
 /// Decides. `updates` are the names of the files in dpkg's `updates` folder; only numbered ones are dpkg's
 /// journal. Waiting triggers are no interruption: every next run of dpkg processes them.
 pub fn interrupted<'a>(status: &Status, updates: impl IntoIterator<Item = &'a str>) -> Option<Interrupted> {
-    let packages: Vec<_> = status
-        .iter()
-        .filter_map(|(package, entry)| half_done(entry.state, entry.flag).map(|word| (package.clone(), word)))
-        .collect();
+    let packages: Vec<_> =
+        status.iter().filter_map(|(package, entry)| half_done(entry.state, entry.flag).map(|word| (package.clone(), word))).collect();
     let updates = updates.into_iter().any(|name| !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit()));
     (updates || !packages.is_empty()).then_some(Interrupted { packages, updates })
 }
@@ -41,10 +39,7 @@ const fn half_done(state: State, flag: Flag) -> Option<&'static str> {
     match (state, flag) {
         (State::HalfInstalled | State::Unpacked | State::HalfConfigured, Flag::Ok) => Some(state.as_str()),
         (_, Flag::ReinstRequired) => Some("reinst-required"),
-        (
-            State::NotInstalled | State::ConfigFiles | State::TriggersAwaited | State::TriggersPending | State::Installed,
-            Flag::Ok,
-        ) => None,
+        (State::NotInstalled | State::ConfigFiles | State::TriggersAwaited | State::TriggersPending | State::Installed, Flag::Ok) => None,
     }
 }
 

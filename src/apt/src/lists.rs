@@ -45,11 +45,8 @@ pub struct Diversion {
 #[must_use]
 pub fn diversions(text: &str) -> Vec<Diversion> {
     let lines: Vec<&str> = text.lines().collect();
-    let one = |three: &[&str]| Diversion {
-        from: three[0].into(),
-        to: three[1].into(),
-        package: (three[2] != ":").then(|| three[2].to_owned()),
-    };
+    let one =
+        |three: &[&str]| Diversion { from: three[0].into(), to: three[1].into(), package: (three[2] != ":").then(|| three[2].to_owned()) };
     lines.chunks_exact(3).map(one).collect()
 }
 
@@ -146,7 +143,8 @@ mod tests {
 
     #[test]
     fn alternatives_are_read_with_followers_that_have_no_target() {
-        let text = "auto\n/usr/bin/editor\neditor.1.gz\n/usr/share/man/man1/editor.1.gz\n\n/bin/nano\n40\n/m/nano.1.gz\n/usr/bin/vi\n30\n\n\n";
+        let text =
+            "auto\n/usr/bin/editor\neditor.1.gz\n/usr/share/man/man1/editor.1.gz\n\n/bin/nano\n40\n/m/nano.1.gz\n/usr/bin/vi\n30\n\n\n";
         let found = alternative(text).expect("an alternative");
         assert!(found.automatic);
         assert_eq!(found.followers, [("editor.1.gz".to_owned(), PathBuf::from("/usr/share/man/man1/editor.1.gz"))]);

@@ -162,10 +162,7 @@ mod tests {
 
     #[test]
     fn real_lines_of_dpkg() {
-        assert_eq!(
-            dpkg_line("processing: remove: hello"),
-            Some(DpkgLine::Processing { stage: "remove".into(), package: "hello".into() })
-        );
+        assert_eq!(dpkg_line("processing: remove: hello"), Some(DpkgLine::Processing { stage: "remove".into(), package: "hello".into() }));
         assert_eq!(
             dpkg_line("status: libc6:amd64: half-configured"),
             Some(DpkgLine::State { package: "libc6:amd64".into(), state: "half-configured".into() })

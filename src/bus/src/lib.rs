@@ -12,7 +12,7 @@ pub mod proxies;
 pub mod rows;
 
 pub use errors::{BusError, CallError};
-pub use options::{OptionKey, OptionsBuilder, PackageArgument, ParsedOptions, RevertsTarget, request_from_options};
+pub use options::{Choices, OptionKey, OptionsBuilder, PackageArgument, ParsedOptions, RevertsTarget, request_from_options};
 pub use properties::TransactionProperties;
 pub use proxies::{ManagerProxy, TransactionProxy};
 pub use rows::{ListFilter, ListRow, PlanRow, StatisticsRow, StepRow};

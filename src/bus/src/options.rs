@@ -8,7 +8,10 @@ use std::os::fd::OwnedFd;
 use std::str::FromStr;
 
 use backstep_core::actor::Origin;
-use backstep_core::{Architecture, ErrorCode, Failure, ItemAction, Kind, Options, PackageName, Request, RequestItem, TransactionId, limits};
+use backstep_core::request::{ConffilePolicy, OnFailure, ServicePolicy};
+use backstep_core::{
+    Architecture, ErrorCode, Failure, ItemAction, Kind, Options, PackageName, Request, RequestItem, TransactionId, limits,
+};
 use zbus::{Fd, OwnedVariant, Variant};
 
 /// A package of a request as it travels: action or empty, `name[:arch]`, version or empty.
@@ -221,7 +224,8 @@ fn archives(key: OptionKey, value: OwnedVariant) -> Result<Vec<OwnedFd>, Failure
         let text = format!("{} archives in one request, {} at most", fds.len(), limits::MAX_LOCAL_ARCHIVES);
         return Err(Failure::new(ErrorCode::RequestTooLarge, text));
     }
-    let duplicate = |fd: Fd<'static>| OwnedFd::try_from(fd).map_err(|e| Failure::new(ErrorCode::Internal, format!("cannot take an archive: {e}")));
+    let duplicate =
+        |fd: Fd<'static>| OwnedFd::try_from(fd).map_err(|e| Failure::new(ErrorCode::Internal, format!("cannot take an archive: {e}")));
     fds.into_iter().map(duplicate).collect()
 }
 
@@ -247,7 +251,24 @@ fn clip(text: &str) -> String {
     text.chars().take(64).collect()
 }
 
-/// Builds the options of a request; only what differs from the daemon's default is sent.
+/// What a caller chose; `None` leaves it to the daemon's configuration. See [`Options`] for the meanings.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[allow(missing_docs)]
+pub struct Choices {
+    pub recommends: Option<bool>,
+    pub autoremove: Option<bool>,
+    pub allow_downgrade: Option<bool>,
+    pub allow_remove_essential: Option<bool>,
+    pub override_hold: Option<bool>,
+    pub allow_irreversible: Option<bool>,
+    pub on_failure: Option<OnFailure>,
+    pub services: Option<ServicePolicy>,
+    pub conffiles: Option<ConffilePolicy>,
+    pub lock_timeout_s: Option<u32>,
+    pub priority: Option<i32>,
+}
+
+/// Builds the options of a request; only what the caller chose is sent.
 #[derive(Debug, Default)]
 pub struct OptionsBuilder {
     values: HashMap<&'static str, Variant<'static>>,
@@ -263,6 +284,13 @@ impl OptionsBuilder {
     fn set(mut self, key: OptionKey, value: impl Into<Variant<'static>>) -> Self {
         self.values.insert(key.as_str(), value.into());
         self
+    }
+
+    fn set_some<T: Into<Variant<'static>>>(self, key: OptionKey, value: Option<T>) -> Self {
+        match value {
+            Some(value) => self.set(key, value),
+            None => self,
+        }
     }
 
     /// The transaction's id.
@@ -295,35 +323,25 @@ impl OptionsBuilder {
         }
     }
 
-    /// The choices; those that are the default are left out.
+    /// The choices; those that were not made are left to the daemon.
     #[must_use]
-    pub fn options(mut self, options: &Options) -> Self {
-        let default = Options::default();
-        if let Some(recommends) = options.recommends {
-            self = self.set(OptionKey::Recommends, recommends);
-        }
+    pub fn choices(mut self, choices: &Choices) -> Self {
         let flags = [
-            (OptionKey::Autoremove, options.autoremove),
-            (OptionKey::AllowDowngrade, options.allow_downgrade),
-            (OptionKey::AllowRemoveEssential, options.allow_remove_essential),
-            (OptionKey::OverrideHold, options.override_hold),
-            (OptionKey::AllowIrreversible, options.allow_irreversible),
+            (OptionKey::Recommends, choices.recommends),
+            (OptionKey::Autoremove, choices.autoremove),
+            (OptionKey::AllowDowngrade, choices.allow_downgrade),
+            (OptionKey::AllowRemoveEssential, choices.allow_remove_essential),
+            (OptionKey::OverrideHold, choices.override_hold),
+            (OptionKey::AllowIrreversible, choices.allow_irreversible),
         ];
-        for (key, _) in flags.into_iter().filter(|(_, value)| *value) {
-            self = self.set(key, true);
+        for (key, flag) in flags {
+            self = self.set_some(key, flag);
         }
-        let names = [
-            (OptionKey::OnFailure, options.on_failure.as_str(), default.on_failure.as_str()),
-            (OptionKey::Services, options.services.as_str(), default.services.as_str()),
-            (OptionKey::Conffiles, options.conffiles.as_str(), default.conffiles.as_str()),
-        ];
-        for (key, value, _) in names.into_iter().filter(|(_, value, default)| value != default) {
-            self = self.set(key, value);
-        }
-        if options.lock_timeout_s != default.lock_timeout_s {
-            self = self.set(OptionKey::LockTimeout, options.lock_timeout_s);
-        }
-        if options.priority != default.priority { self.set(OptionKey::Priority, options.priority) } else { self }
+        self.set_some(OptionKey::OnFailure, choices.on_failure.map(OnFailure::as_str))
+            .set_some(OptionKey::Services, choices.services.map(ServicePolicy::as_str))
+            .set_some(OptionKey::Conffiles, choices.conffiles.map(ConffilePolicy::as_str))
+            .set_some(OptionKey::LockTimeout, choices.lock_timeout_s)
+            .set_some(OptionKey::Priority, choices.priority)
     }
 
     /// The client's name and version.
@@ -348,7 +366,6 @@ impl OptionsBuilder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use backstep_core::request::{ConffilePolicy, OnFailure, ServicePolicy};
 
     const ID: &str = "01936b2e-7c1a-7d3e-9f10-0123456789ab";
 
@@ -358,6 +375,19 @@ mod tests {
 
     #[test]
     fn what_the_builder_writes_the_daemon_reads() {
+        let choices = Choices {
+            recommends: Some(false),
+            autoremove: Some(true),
+            allow_downgrade: Some(true),
+            allow_remove_essential: Some(true),
+            override_hold: Some(true),
+            allow_irreversible: Some(true),
+            on_failure: Some(OnFailure::Leave),
+            services: Some(ServicePolicy::Undo),
+            conffiles: Some(ConffilePolicy::Replace),
+            lock_timeout_s: Some(5),
+            priority: Some(-3),
+        };
         let options = Options {
             recommends: Some(false),
             autoremove: true,
@@ -366,7 +396,7 @@ mod tests {
             override_hold: true,
             allow_irreversible: true,
             on_failure: OnFailure::Leave,
-            services: ServicePolicy::Warn,
+            services: ServicePolicy::Undo,
             conffiles: ConffilePolicy::Replace,
             lock_timeout_s: 5,
             priority: -3,
@@ -374,12 +404,9 @@ mod tests {
         let file = std::fs::File::open("/dev/null").expect("open");
         let built = OptionsBuilder::new()
             .id(ID.parse().expect("id"))
-            .packages(vec![
-                (String::new(), "hello".into(), "2.10-3".into()),
-                ("remove".into(), "g++:amd64".into(), String::new()),
-            ])
+            .packages(vec![(String::new(), "hello".into(), "2.10-3".into()), ("remove".into(), "g++:amd64".into(), String::new())])
             .archives(vec![file.into()])
-            .options(&options)
+            .choices(&choices)
             .client("backstep 1")
             .origin(Origin::Cli)
             .reverts(RevertsTarget::Last)
@@ -395,8 +422,8 @@ mod tests {
     }
 
     #[test]
-    fn defaults_are_not_sent() {
-        assert!(OptionsBuilder::new().options(&Options::default()).packages(vec![]).reverts(RevertsTarget::None).build().is_empty());
+    fn what_was_not_chosen_is_not_sent() {
+        assert!(OptionsBuilder::new().choices(&Choices::default()).packages(vec![]).reverts(RevertsTarget::None).build().is_empty());
     }
 
     #[test]

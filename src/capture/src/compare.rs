@@ -119,7 +119,11 @@ impl Comparer<'_> {
     fn details(&self, entry: &Entry, node: &Node, present: &Present) -> Result<Vec<What>> {
         let (now, before) = (node.meta(&entry.path)?, &present.meta);
         let mut whats = Vec::new();
-        let mut check = |differs: bool, what| if differs { whats.push(what) };
+        let mut check = |differs: bool, what| {
+            if differs {
+                whats.push(what)
+            }
+        };
         check(before.kind != Kind::Symlink && now.mode != before.mode, What::Mode);
         check((now.uid, now.gid) != (before.uid, before.gid), What::Owner);
         check(now.xattrs != before.xattrs, What::Xattrs);

@@ -92,9 +92,5 @@ pub(crate) fn make_private(path: &Path) -> Result<()> {
 fn check_private(path: &Path) -> Result<()> {
     let found = fs::symlink_metadata(path).cannot("examine", path)?;
     let ours = found.uid() == rustix::process::geteuid().as_raw();
-    if found.is_dir() && ours && found.mode() & 0o077 == 0 {
-        Ok(())
-    } else {
-        Err(CaptureError::NotPrivate { path: path.to_path_buf() })
-    }
+    if found.is_dir() && ours && found.mode() & 0o077 == 0 { Ok(()) } else { Err(CaptureError::NotPrivate { path: path.to_path_buf() }) }
 }

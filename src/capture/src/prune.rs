@@ -69,7 +69,9 @@ fn elsewhere(dir: &CaptureDir) -> Result<Vec<PathBuf>> {
 
 fn remove_when_empty(dir: &Path) -> Result<()> {
     match fs::remove_dir(dir) {
-        Err(error) if !matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotFound) => Err(error).cannot("remove", dir),
+        Err(error) if !matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotFound) => {
+            Err(error).cannot("remove", dir)
+        }
         Ok(()) | Err(_) => Ok(()),
     }
 }

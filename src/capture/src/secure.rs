@@ -70,14 +70,16 @@ struct Job<'a> {
     names: Vec<(&'a OsString, Want)>,
 }
 
+/// Device and inode number.
+type Inode = ((u32, u32), u64);
+
 /// The first of some hard links: where its content is kept.
 type Family = (Object, Option<Sum>);
 
 struct Keeper<'a> {
     root: &'a Root,
     stores: &'a Stores<'a>,
-    /// By device and inode.
-    families: Mutex<HashMap<((u32, u32), u64), Family>>,
+    families: Mutex<HashMap<Inode, Family>>,
 }
 
 impl Keeper<'_> {

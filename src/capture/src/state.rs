@@ -32,7 +32,10 @@ pub(crate) fn same_state(one: Option<&Present>, other: Option<&Present>) -> bool
     match (one.digest, other.digest) {
         _ if one.meta.kind != Kind::File => true,
         (Some(one), Some(other)) => one == other,
-        _ => (one.meta.ino, one.meta.btime, one.meta.size, one.meta.mtime) == (other.meta.ino, other.meta.btime, other.meta.size, other.meta.mtime),
+        _ => {
+            (one.meta.ino, one.meta.btime, one.meta.size, one.meta.mtime)
+                == (other.meta.ino, other.meta.btime, other.meta.size, other.meta.mtime)
+        }
     }
 }
 

@@ -22,7 +22,6 @@ use crate::mounts::{Touched, mount_points};
 use crate::node::{Node, facts};
 
 pub(crate) const OBJECTS: &str = "objects";
-pub(crate) const WAITING: &str = "waiting";
 pub(crate) const SHARD: u64 = 1000;
 
 /// The stores of a capture that is being made.
@@ -95,10 +94,9 @@ impl<'a> Stores<'a> {
     }
 }
 
-/// Makes the directories of a store and says on which mount they are.
+/// Makes the directory of a store and says on which mount they are.
 fn make_store(path: &Path, touched: &Touched) -> Result<u64> {
     make_private(&path.join(OBJECTS))?;
-    make_private(&path.join(WAITING))?;
     let dir = File::open(path).cannot("open", path)?;
     touched.note(std::os::fd::AsFd::as_fd(&dir), path)?;
     Ok(facts(&dir, path)?.mount)
@@ -173,7 +171,7 @@ fn new_slot(stores: &Stores<'_>, store: usize) -> Result<Slot> {
 
 /// The stores of a finished capture.
 pub(crate) struct Vault {
-    stores: Vec<(PathBuf, OwnedFd)>,
+    stores: Vec<OwnedFd>,
 }
 
 impl Vault {
@@ -181,8 +179,7 @@ impl Vault {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let open = |point: &PathBuf| {
             let path = store_path(dir, point);
-            let fd = openat(CWD, &path, flags, Mode::empty()).cannot("open the store", &path)?;
-            Ok((path, fd))
+            openat(CWD, &path, flags, Mode::empty()).cannot("open the store", &path)
         };
         Ok(Self { stores: points.iter().map(open).collect::<Result<_>>()? })
     }
@@ -191,12 +188,7 @@ impl Vault {
     pub(crate) fn object(&self, object: Object, path: &Path) -> Result<Node> {
         let store = self.stores.get(object.store).ok_or(Errno::NOENT).cannot("find the object of", path)?;
         let name = format!("{OBJECTS}/{}/{}", object.number / SHARD, object.number % SHARD);
-        Node::open(std::os::fd::AsFd::as_fd(&store.1), name, path)?.ok_or(Errno::NOENT).cannot("find the object of", path)
-    }
-
-    /// The directory in which a link of this store waits to be renamed into place.
-    pub(crate) fn waiting(&self, store: usize) -> Option<PathBuf> {
-        self.stores.get(store).map(|(path, _)| path.join(WAITING))
+        Node::open(std::os::fd::AsFd::as_fd(store), name, path)?.ok_or(Errno::NOENT).cannot("find the object of", path)
     }
 }
 

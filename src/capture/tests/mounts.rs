@@ -45,10 +45,10 @@ fn cycle(place: &Place, selection: &Selection, change: impl FnOnce()) -> (u64, u
     (secured.links, secured.bytes_copied)
 }
 
-/// Without undo directories, and without the time of the mount point that holds one.
+/// Without the mount points: the undo directory changes their time.
 fn scan(place: &Place) -> std::collections::BTreeMap<PathBuf, String> {
     let mut found = place.scan();
-    found.retain(|path, _| path != Path::new("boot") && !path.components().any(|part| part.as_os_str() == ".backstep"));
+    found.retain(|path, _| path != Path::new("boot") && path != Path::new("real"));
     found
 }
 

@@ -26,9 +26,30 @@ enum Change {
 }
 
 const PATHS: [&str; 24] = [
-    "linked/a", "linked/a/b", "linked/a/b/c", "linked/a/d", "linked/e", "linked/e/f", "linked/g", "linked/h", "copied/a", "copied/a/b",
-    "copied/a/b/c", "copied/a/d", "copied/e", "copied/e/f", "copied/g", "copied/h", "single/a", "single/a/b", "single/a/b/c", "single/a/d",
-    "single/e", "single/e/f", "single/g", "single/h",
+    "linked/a",
+    "linked/a/b",
+    "linked/a/b/c",
+    "linked/a/d",
+    "linked/e",
+    "linked/e/f",
+    "linked/g",
+    "linked/h",
+    "copied/a",
+    "copied/a/b",
+    "copied/a/b/c",
+    "copied/a/d",
+    "copied/e",
+    "copied/e/f",
+    "copied/g",
+    "copied/h",
+    "single/a",
+    "single/a/b",
+    "single/a/b/c",
+    "single/a/d",
+    "single/e",
+    "single/e/f",
+    "single/g",
+    "single/h",
 ];
 
 fn change() -> impl Strategy<Value = Change> {
@@ -52,30 +73,40 @@ fn apply(root: &Path, change: &Change) {
     let at = |path: usize| root.join(PATHS[path]);
     let area = |path: usize| PATHS[path].split('/').next();
     let found = |path: usize| fs::symlink_metadata(at(path)).ok();
-    let has_parent = |path: usize| fs::symlink_metadata(at(path).parent().unwrap()).is_ok_and(|parent| parent.is_dir()) && through_no_link(root, &at(path));
+    let has_parent = |path: usize| {
+        fs::symlink_metadata(at(path).parent().unwrap()).is_ok_and(|parent| parent.is_dir()) && through_no_link(root, &at(path))
+    };
     let is_file = |path: usize| has_parent(path) && found(path).is_some_and(|found| found.is_file());
     let is_free = |path: usize| has_parent(path) && found(path).is_none();
     match change {
         Change::File(path, content) if is_free(*path) => fs::write(at(*path), content).unwrap(),
         Change::Directory(path) if is_free(*path) => fs::create_dir(at(*path)).unwrap(),
         Change::Link(path, target) if is_free(*path) => std::os::unix::fs::symlink(at(*target), at(*path)).unwrap(),
-        Change::HardLink(from, to) if is_file(*from) && is_free(*to) && area(*from) == area(*to) => fs::hard_link(at(*from), at(*to)).unwrap(),
+        Change::HardLink(from, to) if is_file(*from) && is_free(*to) && area(*from) == area(*to) => {
+            fs::hard_link(at(*from), at(*to)).unwrap()
+        }
         Change::Replace(path, content) if is_file(*path) => {
             fs::write(root.join("new"), content).unwrap();
             fs::rename(root.join("new"), at(*path)).unwrap();
         }
-        Change::WriteInPlace(path, content) if is_file(*path) && area(*path) == Some("copied") => File::create(at(*path)).unwrap().write_all(content).unwrap(),
+        Change::WriteInPlace(path, content) if is_file(*path) && area(*path) == Some("copied") => {
+            File::create(at(*path)).unwrap().write_all(content).unwrap()
+        }
         Change::Mode(path, mode) if has_parent(*path) && found(*path).is_some_and(|found| !found.is_symlink()) => chmod(at(*path), *mode),
         Change::Remove(path) if has_parent(*path) => match found(*path) {
             Some(found) if found.is_dir() => fs::remove_dir_all(at(*path)).unwrap(),
             Some(_) => fs::remove_file(at(*path)).unwrap(),
             None => {}
         },
-        Change::Move(from, to) if has_parent(*from) && found(*from).is_some() && is_free(*to) && area(*from) == area(*to) => {
-            // A directory does not move into itself.
-            if !at(*to).starts_with(at(*from)) {
-                fs::rename(at(*from), at(*to)).unwrap();
-            }
+        // A directory does not move into itself.
+        Change::Move(from, to)
+            if has_parent(*from)
+                && found(*from).is_some()
+                && is_free(*to)
+                && area(*from) == area(*to)
+                && !at(*to).starts_with(at(*from)) =>
+        {
+            fs::rename(at(*from), at(*to)).unwrap();
         }
         _ => {}
     }

@@ -11,7 +11,8 @@ use std::os::unix::fs::{FileExt, MetadataExt, chown};
 use std::path::Path;
 
 use backstep_capture::{
-    CaptureDir, CaptureError, RestoreMode, Restored, Secured, Selection, What, compare, estimate, prune, restore, secure, selection_of, size,
+    CaptureDir, CaptureError, RestoreMode, Restored, Secured, Selection, What, compare, estimate, prune, restore, secure, selection_of,
+    size,
 };
 use common::{Place, assert_same, chmod, is_root, paths};
 
@@ -132,7 +133,15 @@ fn types_change_and_change_back() {
     place.file("elsewhere/in", "safe");
     place.link("t/link-to-dir", "dir-to-file");
     place.link("t/link-to-link", "a");
-    let all = link(&["/t/file-to-dir", "/t/dir-to-file", "/t/dir-to-file/in", "/t/dir-to-link", "/t/dir-to-link/in", "/t/link-to-dir", "/t/link-to-link"]);
+    let all = link(&[
+        "/t/file-to-dir",
+        "/t/dir-to-file",
+        "/t/dir-to-file/in",
+        "/t/dir-to-link",
+        "/t/dir-to-link/in",
+        "/t/link-to-dir",
+        "/t/link-to-link",
+    ]);
     round_trip(&place, &all, || {
         fs::remove_file(place.at("t/file-to-dir")).unwrap();
         place.file("t/file-to-dir/x", "x");
@@ -256,7 +265,7 @@ fn excluded_paths_are_left_alone() {
     let (dir, _) = take(&place, &selection);
     place.file("etc/mine/b", "changed");
     place.file("etc/later/x", "x");
-    let _ = put_back(&place, &dir);
+    drop(put_back(&place, &dir));
     assert_eq!(fs::read(place.at("etc/mine/b")).unwrap(), b"changed");
     assert!(place.at("etc/later/x").exists());
     assert_eq!(compare(&place.root(), &dir).unwrap(), []);
@@ -270,13 +279,20 @@ fn special_files_and_set_id_bits_come_back() {
     chmod(place.at("s/suid"), 0o4755);
     place.dir("s/sticky");
     chmod(place.at("s/sticky"), 0o3777);
-    rustix::fs::mknodat(rustix::fs::CWD, place.at("s/fifo"), rustix::fs::FileType::Fifo, rustix::fs::Mode::from_raw_mode(0o640), 0).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, place.at("s/fifo"), rustix::fs::FileType::Fifo, rustix::fs::Mode::from_raw_mode(0o640), 0)
+        .unwrap();
     let _socket = std::os::unix::net::UnixListener::bind(place.at("s/socket")).unwrap();
     let mut all = vec!["/s/suid", "/s/sticky", "/s/fifo", "/s/socket"];
     if is_root("devices and owners") {
         let null = rustix::fs::makedev(1, 3);
-        rustix::fs::mknodat(rustix::fs::CWD, place.at("s/null"), rustix::fs::FileType::CharacterDevice, rustix::fs::Mode::from_raw_mode(0o666), null)
-            .unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            place.at("s/null"),
+            rustix::fs::FileType::CharacterDevice,
+            rustix::fs::Mode::from_raw_mode(0o666),
+            null,
+        )
+        .unwrap();
         chown(place.at("s/suid"), Some(7), Some(8)).unwrap();
         chmod(place.at("s/suid"), 0o6755);
         all.push("/s/null");
@@ -341,9 +357,9 @@ fn a_rollback_can_be_rolled_back() {
     let all = selection_of(&first).unwrap();
     let secured = secure(&place.root(), &second, &all, &mut |_, _| {}).unwrap();
     assert_eq!(secured.links, 3);
-    let _ = put_back(&place, &first);
+    drop(put_back(&place, &first));
     assert_same(&before, &place.scan());
-    let _ = put_back(&place, &second);
+    drop(put_back(&place, &second));
     assert_same(&after, &place.scan());
     assert_eq!(compare(&place.root(), &second).unwrap(), []);
 }
@@ -403,7 +419,7 @@ fn progress_reaches_its_total() {
     let secured = secure(&place.root(), &dir, &selection, &mut watch).unwrap();
     assert_eq!(last, (secured.paths, secured.paths));
     let mut last = (0, 0);
-    let _ = restore(&place.root(), &dir, RestoreMode::Everything, &mut |done, total| last = (done, total)).unwrap();
+    drop(restore(&place.root(), &dir, RestoreMode::Everything, &mut |done, total| last = (done, total)).unwrap());
     assert_eq!(last, (secured.paths, secured.paths));
 }
 

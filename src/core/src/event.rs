@@ -255,11 +255,9 @@ impl Event {
                 code: some_code()?,
                 text: text()?,
             },
-            "item-changed" => Self::ItemChanged {
-                package: subject()?,
-                before: text()?,
-                after: fields.after.clone().ok_or_else(|| missing("after"))?,
-            },
+            "item-changed" => {
+                Self::ItemChanged { package: subject()?, before: text()?, after: fields.after.clone().ok_or_else(|| missing("after"))? }
+            }
             "noted" => Self::Noted { code: some_code()?, text: text()? },
             "cancel-requested" => Self::CancelRequested { uid: number()? },
             "failed" => Self::Failed { code: code()?, text: text()? },

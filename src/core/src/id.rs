@@ -29,11 +29,7 @@ pub struct TransactionId(Uuid);
 impl TransactionId {
     /// Takes a UUID; anything but version 7 is refused.
     pub fn new(uuid: Uuid) -> Result<Self, IdError> {
-        if uuid.get_version_num() == 7 {
-            Ok(Self(uuid))
-        } else {
-            Err(IdError::Transaction(uuid.to_string()))
-        }
+        if uuid.get_version_num() == 7 { Ok(Self(uuid)) } else { Err(IdError::Transaction(uuid.to_string())) }
     }
 
     /// The last element of the D-Bus object path: the UUID with `_` for `-`.

@@ -132,7 +132,9 @@ mod tests {
 
     #[test]
     fn what_apt_get_would_read_as_something_else_is_refused() {
-        for name in ["", "a", "-o", "hostn*", "^a.e$", "~nbash", "?name(x)", "./x.deb", "/etc/passwd", "a/b", "a=1", "A", "a b", "a\n", "ä1"] {
+        for name in
+            ["", "a", "-o", "hostn*", "^a.e$", "~nbash", "?name(x)", "./x.deb", "/etc/passwd", "a/b", "a=1", "A", "a b", "a\n", "ä1"]
+        {
             assert!(name.parse::<PackageName>().is_err(), "{name:?}");
         }
         for version in ["", "1-", "1+", "-1", "1 2", "1/2", "1;2", ":1", "x:1", "1_2"] {

@@ -64,9 +64,7 @@ impl TransactionState {
         match self {
             Self::Created | Self::Prepared => TrackingStatus::Pending,
             Self::Queued => TrackingStatus::Queued,
-            Self::Executing | Self::RollingBack | Self::Cancelling | Self::Interrupted | Self::NeedsAttention => {
-                TrackingStatus::InProgress
-            }
+            Self::Executing | Self::RollingBack | Self::Cancelling | Self::Interrupted | Self::NeedsAttention => TrackingStatus::InProgress,
             Self::Completed => TrackingStatus::Completed,
             Self::RolledBack | Self::PartiallyRolledBack | Self::Failed | Self::Expired => TrackingStatus::Failed,
             Self::Cancelled => TrackingStatus::Cancelled,

@@ -35,11 +35,7 @@ mod tests {
 
     #[test]
     fn an_interrupted_undo_goes_on_where_it_stopped() {
-        let steps = [
-            (StepKind::Fetch, StepState::Completed),
-            (StepKind::Secure, StepState::Unknown),
-            (StepKind::Apply, StepState::Undone),
-        ];
+        let steps = [(StepKind::Fetch, StepState::Completed), (StepKind::Secure, StepState::Unknown), (StepKind::Apply, StepState::Undone)];
         assert_eq!(undo_order(&steps), [StepKind::Secure, StepKind::Fetch]);
     }
 }

@@ -65,7 +65,8 @@ impl Attempts {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), from)),
             Err(error) => return Err(failure(&path, &error)),
         };
-        let (lines, taken) = journal::whole_lines(&bytes).map_err(|error| Failure::new(ErrorCode::Internal, format!("{}: {error}", path.display())))?;
+        let (lines, taken) =
+            journal::whole_lines(&bytes).map_err(|error| Failure::new(ErrorCode::Internal, format!("{}: {error}", path.display())))?;
         Ok((lines, from + taken as u64))
     }
 

@@ -69,8 +69,7 @@ impl Authority {
             Interaction::Allowed => CheckAuthorizationFlags::ALLOW_USER_INTERACTION,
             Interaction::Refused => CheckAuthorizationFlags::empty(),
         };
-        let answer =
-            authority.check_authorization(subject, permission.as_str(), &details, flags, "").await.map_err(unavailable)?;
+        let answer = authority.check_authorization(subject, permission.as_str(), &details, flags, "").await.map_err(unavailable)?;
         if answer.is_authorized {
             return Ok(());
         }

@@ -131,7 +131,8 @@ mod tests {
         std::fs::write(&main, "[defaults]\non-failure = \"leave\"\nservices = \"warn\"\n").expect("write");
         std::fs::create_dir(dir.path().join("backstep.toml.d")).expect("mkdir");
         std::fs::write(dir.path().join("backstep.toml.d/20.toml"), "[defaults]\nservices = \"off\"\n").expect("write");
-        std::fs::write(dir.path().join("backstep.toml.d/10.toml"), "[daemon]\nidle-exit = 5\n[defaults]\nservices = \"undo\"\n").expect("write");
+        std::fs::write(dir.path().join("backstep.toml.d/10.toml"), "[daemon]\nidle-exit = 5\n[defaults]\nservices = \"undo\"\n")
+            .expect("write");
         let config = load(&main).expect("load");
         assert_eq!(config.defaults.on_failure, OnFailure::Leave);
         assert_eq!(config.defaults.services, ServicePolicy::Off);

@@ -35,9 +35,8 @@ pub enum Planner {
 impl Planner {
     /// Asks, and waits for the answer; call it where waiting is allowed. Archives go beside the question, in its order.
     pub fn ask(&self, question: &Question, archives: &[File]) -> Answer {
-        self.exchange(question, archives).unwrap_or_else(|error| {
-            Err(Failure::new(ErrorCode::PlanFailed, format!("the planner did not answer: {error}")))
-        })
+        self.exchange(question, archives)
+            .unwrap_or_else(|error| Err(Failure::new(ErrorCode::PlanFailed, format!("the planner did not answer: {error}"))))
     }
 
     fn exchange(&self, question: &Question, archives: &[File]) -> io::Result<Answer> {

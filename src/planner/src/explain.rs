@@ -34,9 +34,9 @@ fn broken(cache: &Cache, package: &Package<'_>) -> Vec<String> {
     let name = package.fullname(true);
     let Some(version) = package.install_version() else { return vec![format!("{name} cannot stay")] };
     let unmet = |group: &&Dependency<'_>| {
-        group.last().is_some_and(|last| {
-            cache.depcache().is_important_dep(last) && cache.depcache().dep_state(last) & DepFlags::DepGInstall == 0
-        })
+        group
+            .last()
+            .is_some_and(|last| cache.depcache().is_important_dep(last) && cache.depcache().dep_state(last) & DepFlags::DepGInstall == 0)
     };
     version.depends_map().values().flatten().filter(unmet).map(|group| format!("{name} {}", sentence(group))).collect()
 }

@@ -38,7 +38,7 @@ pub(crate) fn mark(cache: &Cache, request: &Request, configuration: &Configurati
         }
     }
     for file in &local.files {
-        installs.push(Install { version: of_archive(cache, &file.path)?, action: ItemAction::Install });
+        installs.push(Install { version: of_archive(cache, configuration, &file.path)?, action: ItemAction::Install });
     }
     let was_broken = cache.depcache().broken_count() > 0;
     for (item, package) in &removals {
@@ -73,7 +73,8 @@ fn install_alone(cache: &Cache, install: &Install<'_>, intent: &mut Intent) {
     package.protect();
     package.mark_install(false, true);
     match install.action {
-        ItemAction::Install if !package.marked_install() && auto => {
+        // libapt does this itself only while it has not yet looked for what is needed.
+        ItemAction::Install if auto => {
             package.mark_auto(false);
         }
         ItemAction::Reinstall if !package.marked_install() => {
@@ -221,11 +222,16 @@ fn provides(version: &Version<'_>, name: &str) -> bool {
 }
 
 /// libapt files an archive under its path as a package that the archive's own package provides.
-fn of_archive<'c>(cache: &'c Cache, path: &str) -> Outcome<Version<'c>> {
+fn of_archive<'c>(cache: &'c Cache, configuration: &Configuration, path: &str) -> Outcome<Version<'c>> {
     let invalid = || Failure::new(ErrorCode::ArchiveInvalid, "a local archive is no package for this system");
     let pseudo = cache.get(path).ok_or_else(invalid)?;
     let provider = pseudo.provides().next().ok_or_else(invalid)?;
     let package = provider.package();
     let number = provider.version().index();
-    package.versions().find(|version| version.index() == number).ok_or_else(invalid)
+    let version = package.versions().find(|version| version.index() == number).ok_or_else(invalid)?;
+    if version.arch() == "all" || configuration.architectures().iter().any(|arch| arch == version.arch()) {
+        return Ok(version);
+    }
+    let text = format!("{} is for the architecture {}, not for this system", package.name(), version.arch());
+    Err(Failure::new(ErrorCode::ArchiveInvalid, text))
 }

@@ -1,19 +1,22 @@
 //! Archives handed over as descriptors, given the names that libapt wants to see.
 //!
-//! libapt only takes files whose names end in `.deb`. A link to the descriptor costs nothing; where it cannot be
-//! opened again (the daemon's copies are root's), the bytes are copied to the private temporary folder. The
-//! digests were made by the daemon when it took the bytes in, and are not made again.
+//! libapt only takes files whose names end in `.deb`, and resolves links before it opens them, so that neither a
+//! descriptor nor a link to one will do: the daemon's copies are root's. The bytes are copied to the private
+//! temporary folder; of large archives only the beginning, where the control data is, with a hole for the rest.
+//! The digests were made by the daemon when it took the bytes in, and are not made again.
 
 use std::fs::File;
-use std::io::{self, Seek};
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::io::{self, Read, Seek};
+use std::os::fd::OwnedFd;
+use std::path::Path;
 
 use backstep_core::{ArchiveSource, Digest, ErrorCode, Failure};
 use tempfile::TempDir;
 
 use crate::Outcome;
+
+/// Bytes copied of one archive: more than the control data of any package.
+const HEAD: u64 = 64 << 20;
 
 /// One archive under a name of its own.
 pub(crate) struct LocalArchive {
@@ -25,8 +28,6 @@ pub(crate) struct LocalArchive {
     pub(crate) sha256: Digest,
     /// Bytes.
     pub(crate) size: u64,
-    /// Keeps a linked descriptor open; none after a copy, or for a file of apt's own.
-    _descriptor: Option<File>,
 }
 
 /// All of them; their names go with the value.
@@ -50,8 +51,8 @@ impl LocalArchives {
         let mut files = Vec::new();
         for (number, (&(source, sha256, size), descriptor)) in listed.iter().zip(descriptors).enumerate() {
             let path = folder.path().join(format!("{number}.deb"));
-            let descriptor = place(File::from(descriptor), &path).map_err(|e| cannot_place(&e))?;
-            files.push(LocalArchive { path: path.to_string_lossy().into_owned(), source, sha256, size, _descriptor: descriptor });
+            place(File::from(descriptor), &path).map_err(|e| cannot_place(&e))?;
+            files.push(LocalArchive { path: path.to_string_lossy().into_owned(), source, sha256, size });
         }
         Ok(Self { files, _folder: Some(folder) })
     }
@@ -59,7 +60,7 @@ impl LocalArchives {
     /// Adds an archive that lies in apt's own folder; nobody but root writes there.
     pub(crate) fn add_cached(&mut self, path: &Path, sha256: Digest, size: u64) {
         let path = path.to_string_lossy().into_owned();
-        self.files.push(LocalArchive { path, source: ArchiveSource::Kept, sha256, size, _descriptor: None });
+        self.files.push(LocalArchive { path, source: ArchiveSource::Kept, sha256, size });
     }
 
     /// The names, for libapt.
@@ -68,16 +69,12 @@ impl LocalArchives {
     }
 }
 
-fn place(mut file: File, path: &Path) -> io::Result<Option<File>> {
-    let again = PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd()));
-    symlink(&again, path)?;
-    if File::open(path).is_ok() {
-        return Ok(Some(file));
-    }
-    std::fs::remove_file(path)?;
+fn place(mut file: File, path: &Path) -> io::Result<()> {
+    let size = file.metadata()?.len();
+    let mut copy = File::create_new(path)?;
     file.rewind()?;
-    io::copy(&mut file, &mut File::create_new(path)?)?;
-    Ok(None)
+    io::copy(&mut file.take(HEAD), &mut copy)?;
+    copy.set_len(size)
 }
 
 fn cannot_place(error: &io::Error) -> Failure {

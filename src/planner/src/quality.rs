@@ -31,7 +31,8 @@ const DATA_SERVERS: &[&str] = &[
 ];
 
 /// Prefixes of packages that only a restart of the system puts to use.
-const BOOT: &[&str] = &["linux-image-", "grub-", "systemd-boot", "shim-signed", "u-boot-", "intel-microcode", "amd64-microcode", "initramfs-tools"];
+const BOOT: &[&str] =
+    &["linux-image-", "grub-", "systemd-boot", "shim-signed", "u-boot-", "intel-microcode", "amd64-microcode", "initramfs-tools"];
 
 /// Client sides and libraries that share a server's name.
 const HARMLESS: &[&str] = &["-client", "-common", "-doc", "-dev", "-tools", "-contrib"];
@@ -47,7 +48,12 @@ pub(crate) fn judge(package: &PackageId, action: PlanAction, installed: bool, ad
         PlanAction::Upgrade | PlanAction::Downgrade | PlanAction::Reinstall if is_data_server(name) => {
             UndoQuality::BestEffort("its data may be migrated by the running server".into())
         }
-        PlanAction::Install | PlanAction::Upgrade | PlanAction::Downgrade | PlanAction::Reinstall | PlanAction::Remove | PlanAction::Purge
+        PlanAction::Install
+        | PlanAction::Upgrade
+        | PlanAction::Downgrade
+        | PlanAction::Reinstall
+        | PlanAction::Remove
+        | PlanAction::Purge
             if BOOT.iter().any(|prefix| name.starts_with(prefix)) && (installed || action == PlanAction::Install) =>
         {
             UndoQuality::BestEffort("what is running now changes only with a restart of the system".into())

@@ -33,7 +33,8 @@ pub(crate) fn plan(question: &Question, descriptors: Vec<OwnedFd>, configuration
     if request.kind == Kind::Purge {
         purge(&seen.packages);
     }
-    let rows = Rows { cache: &cache, configuration, snapshot, local: &local, auto: &auto, kind: request.kind, intent: &intent, unused: &unused };
+    let rows =
+        Rows { cache: &cache, configuration, snapshot, local: &local, auto: &auto, kind: request.kind, intent: &intent, unused: &unused };
     let items = rows.items(&seen.packages)?;
     check(question, &intent, &items, &seen.packages)?;
     let mut plan = plan_of(question, snapshot, Method::Packages, items);
@@ -51,11 +52,10 @@ pub(crate) fn plan(question: &Question, descriptors: Vec<OwnedFd>, configuration
 pub(crate) fn open(local: &LocalArchives) -> Outcome<Cache> {
     Cache::new(&local.paths()).map_err(|errors| {
         let text = explain::apt_errors(&errors);
-        let at_archive = local.files.iter().any(|file| text.contains(&file.path));
-        match at_archive || text.contains("dpkg-deb") {
-            true if !local.files.is_empty() => Failure::new(ErrorCode::ArchiveInvalid, "a local archive is not a Debian package"),
-            _ => Failure::new(ErrorCode::PlanFailed, format!("cannot open apt's package lists: {text}")),
+        if local.files.iter().any(|file| text.contains(&file.path)) {
+            return Failure::new(ErrorCode::ArchiveInvalid, "a local archive is not a Debian package");
         }
+        Failure::new(ErrorCode::PlanFailed, format!("cannot open apt's package lists: {text}"))
     })
 }
 

@@ -96,7 +96,16 @@ fn by_packages(
     forget_errors();
     set_marks(&cache, revert);
     let intent = Intent::default();
-    let rows = Rows { cache: &cache, configuration, snapshot, local: &local, auto: &auto, kind: question.request.kind, intent: &intent, unused: &[] };
+    let rows = Rows {
+        cache: &cache,
+        configuration,
+        snapshot,
+        local: &local,
+        auto: &auto,
+        kind: question.request.kind,
+        intent: &intent,
+        unused: &[],
+    };
     let items = rows.items(&packages)?;
     let mut plan = plan_of(question, snapshot, Method::Packages, items);
     plan.marks = rows.marks(&plan.items)?;

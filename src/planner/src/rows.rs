@@ -55,9 +55,16 @@ pub(crate) struct Rows<'r, 'c> {
 }
 
 impl<'c> Rows<'_, 'c> {
-    /// The rows of the packages that are marked, in no order.
+    /// The rows of the packages that are marked, in the order of their records: apt's lists may be compressed, and
+    /// going back in one means to read it again from its beginning.
     pub(crate) fn items(&self, packages: &[Package<'c>]) -> Outcome<Vec<PlanItem>> {
-        packages.iter().filter_map(|package| self.item(package).transpose()).collect()
+        let record = |package: &&Package<'c>| {
+            let offers = package.install_version().and_then(|version| version.version_files().find(|f| f.package_file().is_downloadable()));
+            offers.map_or((0, 0), |file| (file.package_file().index(), file.index()))
+        };
+        let mut ordered: Vec<&Package<'c>> = packages.iter().collect();
+        ordered.sort_by_cached_key(record);
+        ordered.into_iter().filter_map(|package| self.item(package).transpose()).collect()
     }
 
     /// Marks of packages that stay as they are otherwise.
@@ -139,7 +146,8 @@ impl<'c> Rows<'_, 'c> {
         let offer = offers.first().ok_or_else(none)?;
         let source = offer.package_file();
         let sha256 = offer.lookup().hash_find("sha256".to_owned()).and_then(|text| text.parse().ok());
-        let unhashed = || Failure::new(ErrorCode::TrustUnsigned, format!("the source of {} gives no SHA-256 for it", version.parent().name()));
+        let unhashed =
+            || Failure::new(ErrorCode::TrustUnsigned, format!("the source of {} gives no SHA-256 for it", version.parent().name()));
         Ok(Archive {
             source: ArchiveSource::Repository,
             origin: origin(&source),

@@ -36,9 +36,7 @@ impl Snapshot {
         Ok(Self {
             world: backstep_apt::world(&status, &marks),
             status: Status::parse(&status).map_err(|e| Failure::new(ErrorCode::PlanFailed, e.to_string()))?,
-            native: configuration
-                .native()
-                .ok_or_else(|| Failure::new(ErrorCode::PlanFailed, "cannot tell the system's architecture"))?,
+            native: configuration.native().ok_or_else(|| Failure::new(ErrorCode::PlanFailed, "cannot tell the system's architecture"))?,
             updates: updates(&configuration.admin().join("updates"))?,
             identities,
         })

@@ -1,1 +1,19 @@
-//! Stub.
+//! The spool: transactions as versioned JSON documents in directories, for people and programs that read files.
+//!
+//! Invariants: a document is whole or absent (written beside, synced, renamed, directory synced); a transaction
+//! that has not ended has its document in `inflight/`, one that has in `done/`; the spool may lag the record,
+//! never leads it and never decides what runs. This crate is the only place that knows the documents' format.
+//! Absent on purpose: taking in requests (`new/`, `invalid/`), reading documents back, and any cache.
+
+mod directories;
+mod document;
+mod error;
+mod mirror;
+mod reconcile;
+#[cfg(test)]
+mod testing;
+
+pub use directories::Spool;
+pub use document::{FORMAT, VERSION, document};
+pub use error::SpoolError;
+pub use reconcile::Reconciled;

@@ -74,14 +74,8 @@ impl Writer<'_> {
     /// Records one event and everything derived from it.
     pub(crate) fn record(&mut self, event: &Event, evidence: Option<Digest>) -> Result<(), StoreError> {
         let next = self.row.status.after(event)?;
-        let new = NewEvent {
-            transaction_key: self.row.key,
-            transaction: &self.row.id,
-            attempt: self.attempt,
-            event,
-            evidence,
-            at: self.at,
-        };
+        let new =
+            NewEvent { transaction_key: self.row.key, transaction: &self.row.id, attempt: self.attempt, event, evidence, at: self.at };
         event_row::insert(&self.generation, &new)?;
         self.project(event, next, evidence)?;
         self.touched = next != self.row.status;

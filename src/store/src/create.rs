@@ -79,9 +79,7 @@ fn recorded_digest(conn: &Connection, id: TransactionId) -> Result<Option<Digest
 fn insert(generation: &Generation<'_>, new: &NewTransaction<'_>) -> Result<(), StoreError> {
     let id = new.id.to_string();
     let key = insert_transaction(generation, new, &id)?;
-    generation
-        .conn()
-        .execute("INSERT INTO requests (transaction_key, bytes) VALUES (?1, ?2)", params![key, new.request_bytes])?;
+    generation.conn().execute("INSERT INTO requests (transaction_key, bytes) VALUES (?1, ?2)", params![key, new.request_bytes])?;
     let event = NewEvent {
         transaction_key: key,
         transaction: &id,

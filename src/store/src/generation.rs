@@ -45,10 +45,7 @@ struct Mark {
 impl Mark {
     fn read(conn: &Connection) -> Result<Self, StoreError> {
         let last = |sql: &str| conn.prepare_cached(sql)?.query_row([], |row| row.get::<_, Option<i64>>(0));
-        Ok(Self {
-            changes: last("SELECT max(key) FROM changes")?.unwrap_or(0),
-            events: last("SELECT max(seq) FROM events")?.unwrap_or(0),
-        })
+        Ok(Self { changes: last("SELECT max(key) FROM changes")?.unwrap_or(0), events: last("SELECT max(seq) FROM events")?.unwrap_or(0) })
     }
 }
 
@@ -125,4 +122,24 @@ fn insert_run(conn: &Connection, key: i64, run: &Run) -> Result<(), StoreError> 
         params![key, run.id, run.version, run.pid, run.at.utc_us, run.at.monotonic_us, run.at.boot.0],
     )?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::{Fixture, actor, stamp};
+
+    #[test]
+    fn an_empty_or_dropped_generation_leaves_no_trace() {
+        let mut f = Fixture::new();
+        let actor = actor();
+        let new = Opening::New { comment: "nothing", actor: &actor };
+        Generation::begin(&mut f.store, &new, stamp(1)).expect("begin").commit().expect("commit");
+        assert_eq!([f.count("generations"), f.count("runs"), f.count("changes")], [0; 3]);
+        let generation = Generation::begin(&mut f.store, &new, stamp(1)).expect("begin");
+        let sql = "INSERT INTO runs VALUES (9, '01936b2e-7c1a-7d3e-9f10-bbbbbbbbbbbb', 'v', 1, 1, 1, zeroblob(16))";
+        generation.conn().execute(sql, []).expect("write");
+        drop(generation);
+        assert_eq!([f.count("generations"), f.count("runs"), f.count("changes")], [0; 3]);
+    }
 }

@@ -75,8 +75,12 @@ fn change(conn: &Connection, key: i64, package: &str, after: &str, undoing: bool
         return Ok(());
     };
     let state = state_of(&item, after, undoing);
-    conn.prepare_cached("UPDATE items SET now = ?3, state = ?4 WHERE transaction_key = ?1 AND position = ?2")?
-        .execute(params![key, position, after, state.as_str()])?;
+    conn.prepare_cached("UPDATE items SET now = ?3, state = ?4 WHERE transaction_key = ?1 AND position = ?2")?.execute(params![
+        key,
+        position,
+        after,
+        state.as_str()
+    ])?;
     Ok(())
 }
 
@@ -119,11 +123,7 @@ fn plan_item(row: &Row<'_>) -> Result<PlanItem, StoreError> {
 fn state_of(item: &PlanItem, after: &str, undoing: bool) -> ItemState {
     let same_at_both_ends = match item.action {
         PlanAction::Reinstall | PlanAction::Hold | PlanAction::Unhold => true,
-        PlanAction::Install
-        | PlanAction::Upgrade
-        | PlanAction::Downgrade
-        | PlanAction::Remove
-        | PlanAction::Purge => false,
+        PlanAction::Install | PlanAction::Upgrade | PlanAction::Downgrade | PlanAction::Remove | PlanAction::Purge => false,
     };
     match classify(item, &fact(after)) {
         Standing::Half => ItemState::Half,

@@ -9,9 +9,8 @@ use crate::error::StoreError;
 
 /// Makes a row for every step, all pending.
 pub(crate) fn insert(conn: &Connection, transaction_key: i64) -> Result<(), StoreError> {
-    let mut statement = conn.prepare_cached(
-        "INSERT INTO steps (transaction_key, position, kind, attempt, state, text) VALUES (?1, ?2, ?3, 0, ?4, '')",
-    )?;
+    let mut statement =
+        conn.prepare_cached("INSERT INTO steps (transaction_key, position, kind, attempt, state, text) VALUES (?1, ?2, ?3, 0, ?4, '')")?;
     for (position, kind) in (0_i64..).zip(StepKind::ALL) {
         statement.execute(params![transaction_key, position, kind.as_str(), StepState::Pending.as_str()])?;
     }
@@ -60,8 +59,11 @@ fn begin(conn: &Connection, key: i64, step: StepKind, attempt: u32, at: Stamp) -
 
 /// The forward run's times and error stay: they say why it is undone.
 fn begin_undo(conn: &Connection, key: i64, step: StepKind, attempt: u32) -> Result<(), StoreError> {
-    conn.prepare_cached("UPDATE steps SET state = 'running', attempt = ?3 WHERE transaction_key = ?1 AND kind = ?2")?
-        .execute(params![key, step.as_str(), attempt])?;
+    conn.prepare_cached("UPDATE steps SET state = 'running', attempt = ?3 WHERE transaction_key = ?1 AND kind = ?2")?.execute(params![
+        key,
+        step.as_str(),
+        attempt
+    ])?;
     Ok(())
 }
 

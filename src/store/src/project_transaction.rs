@@ -16,7 +16,8 @@ pub(crate) struct TransactionRow {
     pub(crate) status: Status,
 }
 
-pub(crate) const ROW: &str = "SELECT key, id, generation, request_digest, state, cancel_requested, attempts, undoing FROM transactions WHERE id = ?1";
+pub(crate) const ROW: &str =
+    "SELECT key, id, generation, request_digest, state, cancel_requested, attempts, undoing FROM transactions WHERE id = ?1";
 
 /// Reads the row, or says that there is none.
 pub(crate) fn read(conn: &Connection, id: TransactionId) -> Result<TransactionRow, StoreError> {
@@ -71,8 +72,11 @@ pub(crate) fn project(conn: &Connection, row: &TransactionRow, event: &Event, ne
 
 fn set_error(conn: &Connection, key: i64, error: Option<(ErrorCode, &String)>) -> Result<(), StoreError> {
     let (code, text) = error.unzip();
-    conn.prepare_cached("UPDATE transactions SET error_code = ?2, error_text = ?3 WHERE key = ?1")?
-        .execute(params![key, code.map(ErrorCode::as_str), text])?;
+    conn.prepare_cached("UPDATE transactions SET error_code = ?2, error_text = ?3 WHERE key = ?1")?.execute(params![
+        key,
+        code.map(ErrorCode::as_str),
+        text
+    ])?;
     Ok(())
 }
 
@@ -81,8 +85,10 @@ pub(crate) const LAST_SEQUENCE: &str = "SELECT coalesce(max(sequence), 0) FROM t
 /// The place in the queue's order is counted here, so that it is durable with the authorisation.
 fn set_queued(conn: &Connection, key: i64, at: Stamp) -> Result<(), StoreError> {
     let last: i64 = conn.prepare_cached(LAST_SEQUENCE)?.query_row([], |row| row.get(0))?;
-    conn.prepare_cached("UPDATE transactions SET sequence = ?2, queued_us = ?3, queued_monotonic_us = ?4, queued_boot = ?5 WHERE key = ?1")?
-        .execute(params![key, last + 1, at.utc_us, at.monotonic_us, at.boot.0])?;
+    conn.prepare_cached(
+        "UPDATE transactions SET sequence = ?2, queued_us = ?3, queued_monotonic_us = ?4, queued_boot = ?5 WHERE key = ?1",
+    )?
+    .execute(params![key, last + 1, at.utc_us, at.monotonic_us, at.boot.0])?;
     Ok(())
 }
 

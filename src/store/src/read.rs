@@ -65,8 +65,7 @@ impl Store {
     }
 }
 
-pub(crate) const REQUEST_BYTES: &str =
-    "SELECT r.bytes FROM transactions t JOIN requests r ON r.transaction_key = t.key WHERE t.id = ?1";
+pub(crate) const REQUEST_BYTES: &str = "SELECT r.bytes FROM transactions t JOIN requests r ON r.transaction_key = t.key WHERE t.id = ?1";
 pub(crate) const PLAN_BYTES: &str = "SELECT p.bytes FROM transactions t JOIN plans p ON p.transaction_key = t.key WHERE t.id = ?1";
 pub(crate) const WORLD_AFTER: &str = "SELECT world_after FROM transactions WHERE id = ?1";
 

@@ -61,7 +61,9 @@ fn verify_bytes(conn: &Connection, row: &Row<'_>) -> Result<(), VerifyError> {
     let key: i64 = row.get("transaction_key")?;
     let event: String = row.get("event")?;
     let (holds, what) = match event.as_str() {
-        "created" => (evidence == digest_option(row, "request_digest")? && evidence == stored(conn, REQUEST, key)?, "its request was changed"),
+        "created" => {
+            (evidence == digest_option(row, "request_digest")? && evidence == stored(conn, REQUEST, key)?, "its request was changed")
+        }
         "prepared" => (evidence == stored(conn, PLAN, key)? && evidence == plan_digest(conn, key)?, "its plan was changed"),
         "completed" => (evidence == digest_option(row, "world_after")?, "its world was changed"),
         _ => (true, ""),

@@ -39,13 +39,7 @@ struct WireOrder {
 /// The document of an order.
 #[must_use]
 pub fn to_bytes(order: &Order) -> Vec<u8> {
-    bytes_of(&WireOrder {
-        version: VERSION,
-        attempt: order.attempt,
-        plan: order.plan,
-        direction: order.direction,
-        restore: order.restore,
-    })
+    bytes_of(&WireOrder { version: VERSION, attempt: order.attempt, plan: order.plan, direction: order.direction, restore: order.restore })
 }
 
 /// Reads a document back.

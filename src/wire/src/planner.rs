@@ -90,7 +90,11 @@ pub fn question_to_bytes(question: &Question) -> Vec<u8> {
         transaction: question.transaction,
         request: (&question.request).into(),
         request_digest: question.request_digest,
-        archives: question.archives.iter().map(|(source, sha256, size)| WireSource { source: *source, sha256: *sha256, size: *size }).collect(),
+        archives: question
+            .archives
+            .iter()
+            .map(|(source, sha256, size)| WireSource { source: *source, sha256: *sha256, size: *size })
+            .collect(),
         revert: question.revert.as_ref().map(|r| WireRevert { plan: (&r.plan).into(), world_after: r.world_after }),
     })
 }

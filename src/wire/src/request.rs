@@ -1,7 +1,9 @@
 //! The request document: what is stored verbatim and digested.
 
 use backstep_core::request::{ConffilePolicy, OnFailure, ServicePolicy};
-use backstep_core::{Architecture, Digest, ItemAction, Kind, LocalArchive, Options, PackageName, Request, RequestItem, TransactionId, Version};
+use backstep_core::{
+    Architecture, Digest, ItemAction, Kind, LocalArchive, Options, PackageName, Request, RequestItem, TransactionId, Version,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{WireError, bytes_of, check_version, json, text};
@@ -103,7 +105,8 @@ impl From<WireOptions> for Options {
 
 impl From<&Request> for WireRequest {
     fn from(r: &Request) -> Self {
-        let item = |i: &RequestItem| WireItem { action: i.action, package: i.name.clone(), arch: i.arch.clone(), version: i.version.clone() };
+        let item =
+            |i: &RequestItem| WireItem { action: i.action, package: i.name.clone(), arch: i.arch.clone(), version: i.version.clone() };
         Self {
             version: VERSION,
             kind: r.kind,

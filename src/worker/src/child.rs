@@ -242,7 +242,7 @@ impl Children for Processes {
         let log = self.log().map_err(error)?;
         let child = self.start(&call, log.into()).map_err(error)?;
         let read = call.status.take().map(|pipe| File::from(pipe.read));
-        Ok(attend(child, read, watch).map_err(error)??)
+        attend(child, read, watch).map_err(error)?
     }
 
     fn stream(&self, call: Call, take: Take<'_>) -> Result<Ended, Failure> {
@@ -383,22 +383,24 @@ mod tests {
     #[test]
     fn a_child_gets_a_fixed_environment_and_no_descriptor_but_its_own() {
         let folder = tempfile::tempdir().expect("folder");
-        let children = processes(folder.path());
-        let (ended, bytes) = output(&children, shell("env | sort; pwd; umask; ls /proc/self/fd | wc -l; cat"), 4096).expect("run");
+        let lock = FrontendLock::take(folder.path(), Duration::ZERO, &mut |_| Ok(())).expect("free");
+        let children = processes(folder.path()).with_lock(Rc::new(lock));
+        let (ended, bytes) = output(&children, shell("env | sort; pwd; cat; ls -l /proc/self/fd | sed 's/.* -> //'"), 4096).expect("run");
         assert_eq!(ended, Ended::Code(0));
         let text = String::from_utf8(bytes).expect("text");
         let kept: Vec<&str> = text.lines().filter(|line| !["_=", "SHLVL=", "OLDPWD="].iter().any(|own| line.starts_with(own))).collect();
         let transaction = format!("BACKSTEP_TRANSACTION={}", attempt(1).transaction);
-        // Three standard ones and the one that ls lists them with.
-        assert_eq!(kept[..3], [&transaction, "PATH=/usr/bin:/bin", "PWD=/"]);
-        assert_eq!((kept[3], kept.last()), ("/", Some(&"4")));
+        assert_eq!(kept[..4], [&transaction, "PATH=/usr/bin:/bin", "PWD=/", "/"]);
+        let ours = folder.path().display().to_string();
+        let inherited: Vec<&&str> = kept.iter().filter(|line| line.starts_with(&ours)).collect();
+        assert_eq!(inherited, [&format!("{ours}/output.log")]);
     }
 
     #[test]
     fn status_lines_arrive_and_output_is_logged() {
         let folder = tempfile::tempdir().expect("folder");
         let pipe = Pipe::new().expect("pipe");
-        let script = format!("echo one >&{0}; echo out; echo err >&2; printf 'two\\nrest' >&{0}; exit 3", pipe.number());
+        let script = format!("echo one >/dev/fd/{0}; echo out; echo err >&2; printf 'two\\nrest' >/dev/fd/{0}; exit 3", pipe.number());
         let mut heard = Heard { lines: Vec::new(), stop_after: usize::MAX };
         let call = Call { status: Some(pipe), ..shell(&script) };
         assert_eq!(processes(folder.path()).run(call, &mut heard), Ok(Ended::Code(3)));
@@ -410,8 +412,7 @@ mod tests {
     fn asking_to_stop_interrupts_the_child_and_waits_for_it() {
         let folder = tempfile::tempdir().expect("folder");
         let pipe = Pipe::new().expect("pipe");
-        let script = format!("trap 'exit 9' INT; echo ready >&{}; while :; do read -r x < /dev/zero & wait $!; done", pipe.number());
-        let script = script.replace("read -r x < /dev/zero & wait $!", "sleep 0.05");
+        let script = format!("trap 'exit 9' INT; echo ready >/dev/fd/{}; while :; do sleep 0.05; done", pipe.number());
         let mut heard = Heard { lines: Vec::new(), stop_after: 1 };
         let call = Call { status: Some(pipe), ..shell(&script) };
         assert_eq!(processes(folder.path()).run(call, &mut heard), Ok(Ended::Code(9)));

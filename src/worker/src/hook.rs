@@ -47,7 +47,7 @@ mod tests {
 
     fn written(folder: &Path) {
         let files = AttemptFiles::in_folder(folder);
-        let bytes = backstep_wire::plan::to_bytes(&plan_of(vec![item("a:all", PlanAction::Install, None, Some("1"))]));
+        let bytes = backstep_wire::plan::to_bytes(&plan_of(vec![item("aa:all", PlanAction::Install, None, Some("1"))]));
         let order = Order { attempt: attempt(1), plan: backstep_wire::digest(&bytes), direction: Direction::Forward, restore: None };
         fs::write(files.plan(), bytes).expect("plan");
         fs::write(files.order(), backstep_wire::order::to_bytes(&order)).expect("order");
@@ -58,11 +58,11 @@ mod tests {
         let folder = tempfile::tempdir().expect("folder");
         written(folder.path());
         let head = "VERSION 3\nAPT::Architecture=amd64\n\n";
-        let same = format!("{head}a - - none < 1 all none /x/a.deb\na - - none < 1 all none **CONFIGURE**\n");
+        let same = format!("{head}aa - - none < 1 all none /x/a.deb\naa - - none < 1 all none **CONFIGURE**\n");
         assert_eq!(check_plan(folder.path(), &mut same.as_bytes()), Ok(()));
-        let more = format!("{same}b 1 all none > - - none **REMOVE**\n");
+        let more = format!("{same}bb 1 all none > - - none **REMOVE**\n");
         assert_eq!(check_plan(folder.path(), &mut more.as_bytes()).expect_err("more").code, ErrorCode::PlanStale);
         let why = fs::read_to_string(AttemptFiles::in_folder(folder.path()).mismatch()).expect("reason");
-        assert!(why.contains("b:all"), "{why}");
+        assert!(why.contains("bb:all"), "{why}");
     }
 }

@@ -159,7 +159,7 @@ mod tests {
     fn a_torn_tail_is_cut_and_numbers_go_on() {
         let folder = tempfile::tempdir().expect("folder");
         let files = AttemptFiles::in_folder(folder.path());
-        FileJournal::open(&files).and_then(|mut j| Ok(j.record(noted("a")).map(drop).expect("record"))).expect("open");
+        FileJournal::open(&files).expect("open").record(noted("a")).expect("record");
         let mut torn = fs::read(files.journal()).expect("bytes");
         torn.extend_from_slice(b"{\"seq\":2,\"utc");
         fs::write(files.journal(), torn).expect("write");

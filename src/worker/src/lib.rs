@@ -7,30 +7,30 @@
 //! Absent on purpose: libapt, D-Bus, SQLite, decisions about what to run, and a shutdown inhibitor (the daemon
 //! holds one while an attempt runs).
 
-mod alternatives;
-mod archives;
+pub mod alternatives;
+pub mod archives;
 pub mod args;
-mod before;
-mod child;
-mod context;
-mod earlier;
-mod facts;
+pub mod before;
+pub mod child;
+pub mod context;
+pub mod earlier;
+pub mod facts;
 pub mod hook;
-mod journal;
-mod locks;
-mod machine;
-mod order;
-mod preflight;
-mod run;
-mod selection;
-mod settle;
-mod signals;
-mod simulation;
-mod steps;
-mod strays;
+pub mod journal;
+pub mod locks;
+pub mod machine;
+pub mod order;
+pub mod preflight;
+pub mod run;
+pub mod selection;
+pub mod settle;
+pub mod signals;
+pub mod simulation;
+pub mod steps;
+pub mod strays;
 #[cfg(test)]
 mod testing;
-mod units;
+pub mod units;
 
 use std::path::Path;
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use backstep_apt::arguments::ENVIRONMENT;
 use backstep_core::progress::Report;
 use backstep_core::{AttemptId, BootId, Direction, ErrorCode, Failure, Plan, StepKind};
-use backstep_engine::runner::{self, Control, Journal, Outcome, Ports, World};
+use backstep_engine::runner::{self, Control, Journal, Outcome, Ports};
 use backstep_wire::journal::Record;
 use backstep_wire::order::Order;
 
@@ -90,12 +90,7 @@ fn private(folder: &Path) -> Result<(), Failure> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(error)
 }
 
-fn begin(
-    machine: &Machine,
-    files: &AttemptFiles,
-    attempt: AttemptId,
-    ports: &mut Ports<'_>,
-) -> Result<(Order, Plan, FrontendLock), Begin> {
+fn begin(machine: &Machine, files: &AttemptFiles, attempt: AttemptId, ports: &mut Ports<'_>) -> Result<(Order, Plan, FrontendLock), Begin> {
     let refused = |error: order::OrderError| Begin::Refused(error.into());
     let order = order::read_order(files, attempt).map_err(refused)?;
     let stuck = |why| if order.direction == Direction::Undo { Begin::Stuck(why) } else { Begin::Refused(why) };

@@ -67,14 +67,14 @@ mod tests {
     #[test]
     fn the_same_set_in_any_order_is_the_plan() {
         let plan = plan_of(vec![
-            item("a:all", PlanAction::Install, None, Some("1:2-3")),
-            item("b:amd64", PlanAction::Upgrade, Some("1"), Some("2")),
-            item("c:i386", PlanAction::Remove, Some("5"), None),
+            item("aa:all", PlanAction::Install, None, Some("1:2-3")),
+            item("bb:amd64", PlanAction::Upgrade, Some("1"), Some("2")),
+            item("cc:i386", PlanAction::Remove, Some("5"), None),
         ]);
-        let text = "Reading…\nRemv c:i386 [5]\nInst b [1] (2 Debian:12/stable [amd64]) []\nInst a (1:2-3 localhost [all])\nConf b (2 x [amd64])\n";
+        let text = "Reading…\nRemv cc:i386 [5]\nInst bb [1] (2 Debian:12/stable [amd64]) []\nInst aa (1:2-3 localhost [all])\nConf bb (2 x [amd64])\n";
         assert_eq!(compare(&plan, text), Ok(()));
-        let failure = compare(&plan, "Inst b [1] (3 Debian:12/stable [amd64])\n").expect_err("stale");
+        let failure = compare(&plan, "Inst bb [1] (3 Debian:12/stable [amd64])\n").expect_err("stale");
         assert_eq!(failure.code, ErrorCode::PlanStale);
-        assert!(failure.text.ends_with("to a, b, c"), "{}", failure.text);
+        assert!(failure.text.ends_with("to aa, bb, cc"), "{}", failure.text);
     }
 }

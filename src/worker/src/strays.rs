@@ -16,7 +16,8 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
 /// Makes this process the one that orphans among its descendants come to.
 pub fn adopt_orphans() -> Result<(), Failure> {
-    nix::sys::prctl::set_child_subreaper(true).map_err(|errno| Failure::new(ErrorCode::WorkerFailed, format!("cannot adopt orphans: {errno}")))
+    nix::sys::prctl::set_child_subreaper(true)
+        .map_err(|errno| Failure::new(ErrorCode::WorkerFailed, format!("cannot adopt orphans: {errno}")))
 }
 
 /// Waits until no stray of our session is left, at most `patience`; answers the names of daemons.
@@ -30,7 +31,10 @@ pub(crate) fn wait(patience: Duration, tick: &mut dyn FnMut() -> Result<(), Fail
         }
         if begun.elapsed() >= patience {
             let names: Vec<String> = working.iter().map(Stray::title).collect();
-            return Err(Failure::new(ErrorCode::WorkerFailed, format!("still running after {} s: {}", patience.as_secs(), names.join(", "))));
+            return Err(Failure::new(
+                ErrorCode::WorkerFailed,
+                format!("still running after {} s: {}", patience.as_secs(), names.join(", ")),
+            ));
         }
         tick()?;
         std::thread::sleep(BETWEEN_LOOKS.min(patience));

@@ -1,8 +1,6 @@
 //! What the tests of this crate share.
 
-use backstep_core::{
-    Archive, ArchiveSource, AttemptId, Digest, Kind, Method, Options, Plan, PlanAction, PlanItem, Reason, UndoQuality,
-};
+use backstep_core::{Archive, ArchiveSource, AttemptId, Digest, Kind, Method, Options, Plan, PlanAction, PlanItem, Reason, UndoQuality};
 
 pub(crate) fn attempt(number: u32) -> AttemptId {
     AttemptId { transaction: "01936b2e-7c1a-7d3e-9f10-0123456789ab".parse().expect("id"), number }
@@ -45,5 +43,5 @@ pub(crate) fn plan_of(items: Vec<PlanItem>) -> Plan {
 }
 
 pub(crate) fn plan() -> Plan {
-    plan_of(vec![item("a:all", PlanAction::Install, None, Some("1"))])
+    plan_of(vec![item("aa:all", PlanAction::Install, None, Some("1"))])
 }

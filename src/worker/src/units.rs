@@ -143,7 +143,8 @@ mod tests {
 
     #[test]
     fn changes_are_told_apart() {
-        let before = units(&[("a", "active", "1"), ("b", "active", "1"), ("c", "active", "1"), ("d", "inactive", ""), ("e", "active", "1")]);
+        let before =
+            units(&[("a", "active", "1"), ("b", "active", "1"), ("c", "active", "1"), ("d", "inactive", ""), ("e", "active", "1")]);
         let now = units(&[("a", "active", "2"), ("b", "failed", "1"), ("d", "active", "3"), ("e", "active", "1"), ("f", "active", "1")]);
         let change = compare(&before, &now);
         assert_eq!(change.restarted, ["a"]);

@@ -1,7 +1,7 @@
 //! Reading a manifest: nothing of it is believed before its checksum is.
 
-use std::fs;
 use std::ffi::OsString;
+use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};

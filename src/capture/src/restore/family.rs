@@ -86,8 +86,8 @@ impl Restorer<'_> {
         if self.verdict(entry, node.as_ref())? != Verdict::Restore {
             return self.put(dir.as_fd(), &temporary, &item, restored);
         }
-        if node.is_some_and(|node| node.facts.kind == Kind::Directory) {
-            self.remove_name(dir.as_fd(), name, path, restored)?;
+        if node.is_some_and(|node| node.facts.kind == Kind::Directory) && !self.remove_name(dir.as_fd(), name, path, restored)? {
+            return self.keep(dir.as_fd(), &temporary, &item, restored);
         }
         self.touched.note(dir.as_fd(), path)?;
         let link = || linkat(CWD, first.proc_path(), &dir, temporary.as_str(), AtFlags::SYMLINK_FOLLOW);

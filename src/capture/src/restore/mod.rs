@@ -12,10 +12,12 @@ mod remove;
 mod tests;
 mod verdict;
 
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, mkdirat};
+use rustix::io::Errno;
 
 use crate::dir::CaptureDir;
 use crate::error::{CaptureError, Context, Result};
@@ -118,13 +120,7 @@ pub fn restore(root: &Path, dir: &CaptureDir, mode: RestoreMode, on_progress: &m
     restore_until(root, dir, mode, &Fuse::endless(), on_progress)
 }
 
-fn restore_until(
-    root: &Path,
-    dir: &CaptureDir,
-    mode: RestoreMode,
-    fuse: &Fuse,
-    on_progress: &mut dyn FnMut(u64, u64),
-) -> Result<Restored> {
+fn restore_until(root: &Path, dir: &CaptureDir, mode: RestoreMode, fuse: &Fuse, on_progress: &mut dyn FnMut(u64, u64)) -> Result<Restored> {
     let root = Root::open(root)?;
     let manifest = dir.manifest()?;
     let after = match mode {
@@ -195,7 +191,7 @@ impl<'a> Restorer<'a> {
         for (entry, present) in self.present().filter(|(_, present)| present.meta.kind == Kind::Directory) {
             let made = match parents.of(&entry.path) {
                 Ok(Some(dir)) => self.make_directory(dir, entry, present, restored),
-                Ok(None) => Ok(false),
+                Ok(None) => self.homeless(&Item { entry, present }, restored).map(|()| false),
                 Err(error) => Err(error),
             };
             if let Ok(true) = made {
@@ -220,16 +216,27 @@ impl<'a> Restorer<'a> {
                 return Ok(false);
             }
         }
-        if node.is_some() {
-            self.remove_name(dir, name, &entry.path, restored)?;
+        if node.is_some() && !self.remove_name(dir, name, &entry.path, restored)? {
+            return Ok(false);
         }
         self.touched.note(dir, &entry.path)?;
-        mkdirat(dir, name, Mode::from_raw_mode(0o700)).cannot("create the directory", &entry.path)?;
+        self.make_complete(dir, name, entry, present)?;
         restored.directories += 1;
-        self.fuse.burn()?;
-        let mut made = Node::open(dir, name, &entry.path)?.ok_or(rustix::io::Errno::NOENT).cannot("open", &entry.path)?;
-        metadata::apply(&mut made, &present.meta, Times::Leave, self.fuse, &entry.path)?;
         Ok(true)
+    }
+
+    /// A directory appears under its name with its owner and mode, so that a half-made one never looks like drift.
+    fn make_complete(&self, dir: BorrowedFd<'_>, name: &OsStr, entry: &Entry, present: &Present) -> Result<()> {
+        let (path, temporary) = (&entry.path, format!("{}directory", place::TEMPORARY));
+        match mkdirat(dir, temporary.as_str(), Mode::from_raw_mode(0o700)) {
+            // A crash left it.
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(error).cannot("create the directory", path),
+        }
+        self.fuse.burn()?;
+        let mut made = Node::open(dir, &temporary, path)?.ok_or(Errno::NOENT).cannot("open", path)?;
+        metadata::apply(&mut made, &present.meta, Times::Leave, self.fuse, path)?;
+        self.rename(dir, &temporary, name, path)
     }
 
     fn present(&self) -> impl DoubleEndedIterator<Item = (&'a Entry, &'a Present)> {
@@ -279,7 +286,7 @@ impl<'a> Restorer<'a> {
                 restored.kept.push(Kept { path: absolute(&item.entry.path), ours: None });
                 Ok(())
             }
-            Ok(Verdict::Restore) => Err(rustix::io::Errno::NOENT).cannot("find the directory of", &item.entry.path),
+            Ok(Verdict::Restore) => Err(Errno::NOENT).cannot("find the directory of", &item.entry.path),
             Err(error) => Err(error),
         };
         restored.note(&item.entry.path, result)

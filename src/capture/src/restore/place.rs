@@ -42,8 +42,8 @@ impl Restorer<'_> {
                 restored.copied += 1;
                 return Ok(());
             }
-            if node.facts.kind == Kind::Directory {
-                self.remove_name(dir, name, path, restored)?;
+            if node.facts.kind == Kind::Directory && !self.remove_name(dir, name, path, restored)? {
+                return self.keep(dir, temporary, item, restored);
             }
         }
         self.replace(dir, temporary, name, item, restored)
@@ -155,20 +155,16 @@ impl Restorer<'_> {
     ) -> Result<bool> {
         let path = &item.entry.path;
         let mut kept = self.vault.object(object, path)?;
-        let Some(waiting) = self.vault.waiting(object.store).map(|waiting| waiting.join(temporary)) else { return Ok(false) };
         let times = self.times(&kept, item, restored);
         apply(&mut kept, &item.present.meta, times, self.fuse, path)?;
-        match fresh(|| linkat(CWD, kept.proc_path(), CWD, &waiting, AtFlags::SYMLINK_FOLLOW), CWD, &waiting) {
+        // In the same directory: a rename between two takes a lock of the whole file system.
+        match fresh(|| linkat(CWD, kept.proc_path(), dir, temporary, AtFlags::SYMLINK_FOLLOW), dir, temporary) {
             Ok(()) => {}
             Err(Errno::XDEV | Errno::MLINK | Errno::PERM | Errno::OPNOTSUPP) => return Ok(false),
             Err(error) => return Err(error).cannot("link back", path),
         }
         self.fuse.burn()?;
-        match renameat(CWD, &waiting, dir, name) {
-            Ok(()) => self.fuse.burn().map(|()| true),
-            Err(Errno::XDEV) => unlinkat(CWD, &waiting, AtFlags::empty()).cannot("remove", &waiting).map(|()| false),
-            Err(error) => Err(error).cannot("put back", path),
-        }
+        self.rename(dir, temporary, name, path).map(|()| true)
     }
 
     /// Makes a new inode like the one from before and renames it to `name`.

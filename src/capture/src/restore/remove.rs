@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, openat2, unlinkat};
@@ -54,7 +55,7 @@ impl Restorer<'_> {
     /// Removes a name and everything below it; says whether it is gone. What someone else changed, or what is
     /// left alone, stays, and so do the directories it is in.
     pub(super) fn remove_name(&self, dir: BorrowedFd<'_>, name: &OsStr, path: &Path, restored: &mut Restored) -> Result<bool> {
-        if name == ELSEWHERE || self.manifest.excludes(path) {
+        if name == ELSEWHERE || self.manifest.excludes(path) || self.is_beside(name) {
             return Ok(false);
         }
         let Some(node) = Node::open(dir, name, path)? else { return Ok(true) };
@@ -81,6 +82,11 @@ impl Restorer<'_> {
             empty &= self.remove_name(dir.as_fd(), &name, &path.join(&name), restored)?;
         }
         Ok(empty)
+    }
+
+    /// Whether it is a captured file that was put beside one that is kept.
+    fn is_beside(&self, name: &OsStr) -> bool {
+        self.after.is_some() && name.as_bytes().ends_with(self.suffix.as_bytes())
     }
 
     /// Without a post-image everything that was not there before goes.

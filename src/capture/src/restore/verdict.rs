@@ -9,8 +9,8 @@ use backstep_core::AttemptId;
 use super::{Item, Kept, Restored, Restorer};
 use crate::dir::CaptureDir;
 use crate::error::Result;
-use crate::manifest::Entry;
-use crate::node::{Kind, Node};
+use crate::manifest::{Entry, Present};
+use crate::node::{Kind, Meta, Node};
 use crate::root::absolute;
 use crate::state::{is_as_recorded, same_state};
 
@@ -42,7 +42,7 @@ impl Restorer<'_> {
         let Some(after) = self.after else { return Ok(Verdict::Restore) };
         let before = entry.present.as_ref();
         let left = after.find(&entry.path).and_then(|entry| entry.present.as_ref());
-        Ok(if is_as_recorded(node, left, &entry.path)? || self.is_back(entry, node)? {
+        Ok(if is_as_recorded(node, left, &entry.path)? || self.is_back(entry, left, node)? {
             Verdict::Restore
         } else if same_state(before, left) {
             Verdict::Leave
@@ -52,12 +52,20 @@ impl Restorer<'_> {
     }
 
     /// Whether an earlier, interrupted restore put it back already.
-    fn is_back(&self, entry: &Entry, node: Option<&Node>) -> Result<bool> {
+    fn is_back(&self, entry: &Entry, left: Option<&Present>, node: Option<&Node>) -> Result<bool> {
         match (node, &entry.present) {
             (None, None) => Ok(true),
-            (Some(node), Some(present)) if present.meta.kind == Kind::Directory => is_as_recorded(Some(node), Some(present), &entry.path),
+            (Some(node), Some(present)) if present.meta.kind == Kind::Directory => {
+                let now = node.meta(&entry.path)?;
+                Ok(now.kind == Kind::Directory && is_between(&now, &present.meta, left.map_or(&present.meta, |left| &left.meta)))
+            }
             (Some(node), Some(present)) => self.holds(node, &Item { entry, present }),
-            (None, Some(_)) | (Some(_), None) => Ok(false),
+            // A directory and a file cannot be exchanged in one step: nothing is what is between them.
+            (None, Some(present)) => {
+                let is_directory = |present: &Present| present.meta.kind == Kind::Directory;
+                Ok(left.is_some_and(|left| is_directory(left) != is_directory(present)))
+            }
+            (Some(_), None) => Ok(false),
         }
     }
 
@@ -75,6 +83,14 @@ impl Restorer<'_> {
         restored.kept.push(Kept { path: absolute(path), ours });
         Ok(())
     }
+}
+
+/// Whether every property is as before or as the transaction left it: a restore that was interrupted on its way.
+fn is_between(now: &Meta, before: &Meta, left: &Meta) -> bool {
+    let owner = |meta: &Meta| (meta.uid, meta.gid);
+    (now.mode == before.mode || now.mode == left.mode)
+        && (owner(now) == owner(before) || owner(now) == owner(left))
+        && now.xattrs.iter().all(|pair| before.xattrs.contains(pair) || left.xattrs.contains(pair))
 }
 
 /// The name, shortened where the suffix would make it too long for a file system.

@@ -79,7 +79,7 @@ pub fn chmod(path: impl AsRef<Path>, mode: u32) {
 }
 
 /// Everything below a directory: type, mode, owner, time, size, content, target, device, attributes, and which
-/// other names the inode has.
+/// other names the inode has. Undo directories do not count.
 pub fn scan(root: &Path) -> BTreeMap<PathBuf, String> {
     let mut found = BTreeMap::new();
     let mut families: BTreeMap<u64, Vec<PathBuf>> = BTreeMap::new();
@@ -95,6 +95,7 @@ pub fn scan(root: &Path) -> BTreeMap<PathBuf, String> {
 fn walk(root: &Path, dir: &Path, found: &mut BTreeMap<PathBuf, String>, families: &mut BTreeMap<u64, Vec<PathBuf>>) {
     let mut names: Vec<PathBuf> = fs::read_dir(dir).unwrap().map(|name| name.unwrap().path()).collect();
     names.sort();
+    names.retain(|path| !path.ends_with(".backstep"));
     for path in names {
         let stat = fs::symlink_metadata(&path).unwrap();
         let kind = stat.file_type();
@@ -109,15 +110,8 @@ fn walk(root: &Path, dir: &Path, found: &mut BTreeMap<PathBuf, String>, families
         } else {
             format!("special fifo={} socket={} char={} device {}", kind.is_fifo(), kind.is_socket(), kind.is_char_device(), stat.rdev())
         };
-        let line = format!(
-            "{:o} {}:{} {}.{} {what} {}",
-            stat.mode(),
-            stat.uid(),
-            stat.gid(),
-            stat.mtime(),
-            stat.mtime_nsec(),
-            xattrs(&path)
-        );
+        let line =
+            format!("{:o} {}:{} {}.{} {what} {}", stat.mode(), stat.uid(), stat.gid(), stat.mtime(), stat.mtime_nsec(), xattrs(&path));
         found.insert(inside, line);
         if kind.is_dir() {
             walk(root, &path, found, families);

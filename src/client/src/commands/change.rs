@@ -4,9 +4,9 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use backstep_bus::{OptionsBuilder, RevertsTarget};
+use backstep_bus::{Choices, OptionsBuilder, RevertsTarget};
 use backstep_core::actor::Origin;
-use backstep_core::{Kind, Options, TransactionId};
+use backstep_core::{Kind, TransactionId};
 use uuid::Uuid;
 
 use crate::args::{ChangeOptions, ChangeVerb, PackagesArgs, RollbackArgs};
@@ -88,7 +88,7 @@ async fn submit(
 ) -> Result<u8, ClientError> {
     let origin = if options.timer { Origin::Timer } else { Origin::Cli };
     let id = TransactionId::new(Uuid::now_v7()).expect("a UUID of version 7 was just made");
-    let built = builder.id(id).options(&choices(&options)).client(CLIENT).origin(origin).build();
+    let built = builder.id(id).choices(&choices(&options)).client(CLIENT).origin(origin).build();
     let description = options.comment.as_deref().unwrap_or_default();
     let (_, path) = session.manager.create_transaction(kind.as_str(), description, built).await?;
     let mut run = options.run;
@@ -96,26 +96,22 @@ async fn submit(
     drive(session, ui, &path, run).await
 }
 
-fn choices(given: &ChangeOptions) -> Options {
-    let default = Options::default();
-    Options {
-        recommends: if given.install_recommends {
-            Some(true)
-        } else if given.no_install_recommends {
-            Some(false)
-        } else {
-            None
-        },
-        autoremove: given.autoremove,
-        allow_downgrade: given.allow_downgrade,
-        allow_remove_essential: given.allow_remove_essential,
-        override_hold: given.override_hold,
-        allow_irreversible: given.allow_irreversible,
-        on_failure: given.on_failure.unwrap_or(default.on_failure),
-        services: given.services.unwrap_or(default.services),
-        conffiles: given.conffiles.unwrap_or(default.conffiles),
-        lock_timeout_s: given.lock_timeout.unwrap_or(default.lock_timeout_s),
-        priority: given.priority.unwrap_or(default.priority),
+/// What was chosen on the command line; the rest is the daemon's configuration.
+fn choices(given: &ChangeOptions) -> Choices {
+    let flag = |given: bool| given.then_some(true);
+    let recommends = flag(given.install_recommends).or_else(|| given.no_install_recommends.then_some(false));
+    Choices {
+        recommends,
+        autoremove: flag(given.autoremove),
+        allow_downgrade: flag(given.allow_downgrade),
+        allow_remove_essential: flag(given.allow_remove_essential),
+        override_hold: flag(given.override_hold),
+        allow_irreversible: flag(given.allow_irreversible),
+        on_failure: given.on_failure,
+        services: given.services,
+        conffiles: given.conffiles,
+        lock_timeout_s: given.lock_timeout,
+        priority: given.priority,
     }
 }
 
@@ -124,8 +120,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_chosen_is_the_default() {
-        assert_eq!(choices(&ChangeOptions::default()), Options::default());
+    fn what_was_not_chosen_is_left_to_the_daemon() {
+        assert_eq!(choices(&ChangeOptions::default()), Choices::default());
     }
 
     #[test]

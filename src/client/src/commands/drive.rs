@@ -238,7 +238,9 @@ mod tests {
 
     #[test]
     fn answers() {
-        for (answer, default, yes) in [("\n", true, true), ("\n", false, false), ("Y\n", false, true), ("no\n", true, false), ("x", true, false)] {
+        for (answer, default, yes) in
+            [("\n", true, true), ("\n", false, false), ("Y\n", false, true), ("no\n", true, false), ("x", true, false)]
+        {
             assert_eq!(affirms(answer, default), yes, "{answer:?}");
         }
     }

@@ -34,12 +34,7 @@ async fn target(session: &Session, id: Option<&str>) -> Result<Option<(Transacti
 }
 
 /// Follows one transaction.
-pub(crate) async fn follow(
-    session: &mut Session,
-    ui: &Ui,
-    id: TransactionId,
-    proxy: TransactionProxy<'static>,
-) -> Result<u8, ClientError> {
+pub(crate) async fn follow(session: &mut Session, ui: &Ui, id: TransactionId, proxy: TransactionProxy<'static>) -> Result<u8, ClientError> {
     let mut follower = Follower::new(session, id.to_string(), proxy).await?;
     let mut progress = Progress::new(ui);
     let mut last = None;

@@ -15,10 +15,44 @@ macro_rules! object {
 /// A transaction: all its properties.
 pub(crate) fn transaction(p: &TransactionProperties) -> Value {
     let mut map = object!(
-        p, id, kind, state, status, description, user, uid, origin, client, reverts, retries, reverted_by, attempts, queue_position,
-        permille, created_at, queued_at, started_at, finished_at, duration, plan_digest, plan_summary, plan_warnings, method,
-        download_bytes, installed_delta, irreversible, phase, current_package, remaining_seconds, cancellable, point_of_no_return,
-        error_code, error_text, differences, waits_for, actions,
+        p,
+        id,
+        kind,
+        state,
+        status,
+        description,
+        user,
+        uid,
+        origin,
+        client,
+        reverts,
+        retries,
+        reverted_by,
+        attempts,
+        queue_position,
+        permille,
+        created_at,
+        queued_at,
+        started_at,
+        finished_at,
+        duration,
+        plan_digest,
+        plan_summary,
+        plan_warnings,
+        method,
+        download_bytes,
+        installed_delta,
+        irreversible,
+        phase,
+        current_package,
+        remaining_seconds,
+        cancellable,
+        point_of_no_return,
+        error_code,
+        error_text,
+        differences,
+        waits_for,
+        actions,
     );
     map.insert("plan".to_owned(), p.plan.iter().map(plan_row).collect());
     map.insert("steps".to_owned(), p.steps.iter().map(step_row).collect());
@@ -28,14 +62,23 @@ pub(crate) fn transaction(p: &TransactionProperties) -> Value {
 /// A line of `watch`: what changes while a transaction runs.
 pub(crate) fn sight(p: &TransactionProperties) -> Value {
     Value::Object(object!(
-        p, id, state, status, permille, phase, current_package, remaining_seconds, queue_position, waits_for, error_code, error_text
+        p,
+        id,
+        state,
+        status,
+        permille,
+        phase,
+        current_package,
+        remaining_seconds,
+        queue_position,
+        waits_for,
+        error_code,
+        error_text
     ))
 }
 
 fn plan_row(row: &PlanRow) -> Value {
-    Value::Object(object!(
-        row, package, arch, action, reason, from, to, size, installed_delta, undo, undo_why, origin, auto, essential
-    ))
+    Value::Object(object!(row, package, arch, action, reason, from, to, size, installed_delta, undo, undo_why, origin, auto, essential))
 }
 
 fn step_row(row: &StepRow) -> Value {
@@ -45,8 +88,26 @@ fn step_row(row: &StepRow) -> Value {
 /// A row of a list; what is unknown is absent.
 pub(crate) fn list_row(row: &ListRow) -> Value {
     let mut map = object!(
-        row, id, kind, state, status, description, uid, user, origin, created, started, finished, duration, summary, items_done,
-        items_total, error_code, error_text, reverts, reverted_by
+        row,
+        id,
+        kind,
+        state,
+        status,
+        description,
+        uid,
+        user,
+        origin,
+        created,
+        started,
+        finished,
+        duration,
+        summary,
+        items_done,
+        items_total,
+        error_code,
+        error_text,
+        reverts,
+        reverted_by
     );
     map.retain(|_, value| !value.is_null());
     Value::Object(map)

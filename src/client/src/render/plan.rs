@@ -115,11 +115,8 @@ fn undo(properties: &TransactionProperties) -> &'static str {
 
 fn reasons(properties: &TransactionProperties) -> String {
     let inexact: Vec<&PlanRow> = properties.plan.iter().filter(|row| !row.undo_why.is_empty()).collect();
-    let mut text: String = inexact
-        .iter()
-        .take(MAX_REASONS)
-        .map(|row| format!("  undo of {}: {}\n", escaped(&row.package), escaped(&row.undo_why)))
-        .collect();
+    let mut text: String =
+        inexact.iter().take(MAX_REASONS).map(|row| format!("  undo of {}: {}\n", escaped(&row.package), escaped(&row.undo_why))).collect();
     if inexact.len() > MAX_REASONS {
         text.push_str(&format!("  and {} more\n", inexact.len() - MAX_REASONS));
     }
@@ -149,7 +146,11 @@ pub(crate) mod tests {
         removed.undo = "best-effort".into();
         removed.undo_why = "its script writes outside the package".into();
         let properties = TransactionProperties {
-            plan: vec![removed, row("install", "hello", "", "2.10-3", 53_100), row("upgrade", "base-files", "12.4", "12.4+deb12u5", 70_000)],
+            plan: vec![
+                removed,
+                row("install", "hello", "", "2.10-3", 53_100),
+                row("upgrade", "base-files", "12.4", "12.4+deb12u5", 70_000),
+            ],
             download_bytes: 123_100,
             installed_delta: -2_000_000,
             plan_warnings: vec!["nano is\u{1b} the editor".into()],
@@ -172,7 +173,10 @@ Warning: nano is\\x1b the editor
     fn architectures_are_shown_where_names_are_not_enough() {
         let mut foreign = row("install", "libc6", "", "2.36", 1);
         foreign.arch = "i386".into();
-        let text = plan(&Ui::plain(), &TransactionProperties { plan: vec![row("upgrade", "libc6", "2.35", "2.36", 1), foreign], ..Default::default() });
+        let text = plan(
+            &Ui::plain(),
+            &TransactionProperties { plan: vec![row("upgrade", "libc6", "2.35", "2.36", 1), foreign], ..Default::default() },
+        );
         assert!(text.contains("libc6:i386") && text.contains("libc6:amd64"), "{text}");
     }
 

@@ -87,10 +87,14 @@ fn message(properties: &TransactionProperties) -> String {
         text = format!("{text}: {package}");
     }
     if properties.remaining_seconds >= 0 {
-        let remaining = time::duration(i64::from(properties.remaining_seconds).max(1) * 1_000_000);
-        text = format!("{text} (about {remaining} left)");
+        text = format!("{text} (about {} left)", remaining(properties.remaining_seconds));
     }
     text
+}
+
+/// Whole seconds: an estimate has no tenths.
+fn remaining(seconds: i32) -> String {
+    if seconds < 10 { format!("{} s", seconds.max(1)) } else { time::duration(i64::from(seconds) * 1_000_000) }
 }
 
 /// What changes at most once a step: the running step with its direction, or what is waited for.
@@ -152,6 +156,8 @@ mod tests {
         properties.current_package = "hello".into();
         properties.remaining_seconds = 65;
         assert_eq!(message(&properties), "Unpacking: hello (about 1 min 5 s left)");
+        properties.remaining_seconds = 0;
+        assert_eq!(message(&properties), "Unpacking: hello (about 1 s left)");
         properties.waits_for = "transaction 0123 of alice".into();
         assert_eq!(message(&properties), "waiting for transaction 0123 of alice");
     }

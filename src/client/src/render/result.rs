@@ -129,7 +129,8 @@ fn failed(ui: &Ui, properties: &TransactionProperties) -> Vec<String> {
 }
 
 fn undone(ui: &Ui, properties: &TransactionProperties, tail: &[u8], end: String) -> Vec<String> {
-    let mut lines: Vec<String> = error(ui, properties).into_iter().collect();
+    let interrupted = || ui.paint(Ink::Caution, "It was interrupted and could not be carried on.");
+    let mut lines = vec![error(ui, properties).unwrap_or_else(interrupted)];
     lines.extend(log_tail(ui, tail));
     let steps = undone_steps(ui, &properties.steps);
     if !steps.is_empty() {
@@ -278,6 +279,12 @@ Hint: See 'backstep log 0123456789ab' for the script's output.
 ";
         assert_eq!(result(&Ui::plain(), &properties, log), expected);
         assert_eq!(exit_code(&properties), 9);
+    }
+
+    #[test]
+    fn an_undo_without_an_error_was_an_interruption() {
+        let text = result(&Ui::plain(), &ended("rolled-back", "", ""), b"");
+        assert!(text.starts_with("It was interrupted and could not be carried on.\nEverything is as before."), "{text}");
     }
 
     #[test]

@@ -30,7 +30,15 @@ mod tests {
 
     #[test]
     fn sizes_read_well() {
-        let cases = [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (1_540, "1.5 kB"), (53_100, "53 kB"), (999_600, "1.0 MB"), (12_345_678, "12 MB")];
+        let cases = [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1000, "1.0 kB"),
+            (1_540, "1.5 kB"),
+            (53_100, "53 kB"),
+            (999_600, "1.0 MB"),
+            (12_345_678, "12 MB"),
+        ];
         for (n, expected) in cases {
             assert_eq!(bytes(n), expected, "{n}");
         }

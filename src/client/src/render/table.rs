@@ -136,7 +136,7 @@ b22  short                     12 MB
     fn a_narrow_terminal_shortens_the_flexible_column() {
         let expected = "\
 Id   Summary       Size
-a1   a summary…    9 kB
+a1   a summary …   9 kB
 b22  short        12 MB
 ";
         assert_eq!(table(&Ui::narrow(23), COLUMNS, &rows()), expected);

@@ -37,10 +37,13 @@ pub(crate) fn full(at_us: i64) -> String {
     local(at_us, &Local)
 }
 
-/// `0.4 s`, `12 s`, `3 min 5 s`, `2 h 5 min`; empty for what did not happen.
+/// `<0.1 s`, `0.4 s`, `12 s`, `3 min 5 s`, `2 h 5 min`; empty for what did not happen.
 pub(crate) fn duration(us: i64) -> String {
     if us <= 0 {
         return String::new();
+    }
+    if us < SECOND / 10 {
+        return "<0.1 s".to_owned();
     }
     let seconds = us / SECOND;
     match seconds {
@@ -69,7 +72,8 @@ mod tests {
 
     #[test]
     fn durations() {
-        let cases = [(0, ""), (450_000, "0.4 s"), (12 * SECOND, "12 s"), (185 * SECOND, "3 min 5 s"), (7_500 * SECOND, "2 h 5 min")];
+        let cases =
+            [(0, ""), (1, "<0.1 s"), (450_000, "0.4 s"), (12 * SECOND, "12 s"), (185 * SECOND, "3 min 5 s"), (7_500 * SECOND, "2 h 5 min")];
         for (us, expected) in cases {
             assert_eq!(duration(us), expected);
         }

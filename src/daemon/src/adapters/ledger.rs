@@ -16,12 +16,7 @@ pub struct StoreLedger {
 impl StoreLedger {
     /// Opens the record of this run of the daemon, making or migrating it as needed.
     pub fn open(path: &Path, at: Stamp) -> anyhow::Result<Self> {
-        let run = Run {
-            id: uuid::Uuid::now_v7().to_string(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            pid: std::process::id(),
-            at,
-        };
+        let run = Run { id: uuid::Uuid::now_v7().to_string(), version: env!("CARGO_PKG_VERSION").to_owned(), pid: std::process::id(), at };
         let store = Store::open(path, &run).with_context(|| format!("cannot open {}", path.display()))?;
         Ok(Self { store })
     }

@@ -56,7 +56,13 @@ impl Systemd {
     async fn active_state(&self, attempt: AttemptId) -> zbus::Result<String> {
         let manager = ServiceManagerProxy::new(&self.connection).await?;
         let path = manager.get_unit(&unit_name(attempt)).await?;
-        UnitProxy::builder(&self.connection).path(path).cache_properties(zbus::proxy::CacheProperties::No).build().await?.active_state().await
+        UnitProxy::builder(&self.connection)
+            .path(path)
+            .cache_properties(zbus::proxy::CacheProperties::No)
+            .build()
+            .await?
+            .active_state()
+            .await
     }
 }
 

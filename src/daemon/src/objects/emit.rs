@@ -16,14 +16,29 @@ use zbus::object_server::SignalEmitter;
 use zbus::{OwnedObjectPath, Variant};
 
 use super::Registry;
+use super::transaction::TransactionObject;
 use crate::service::{Service, subject};
 use crate::{inhibit::Inhibitor, log, status_file::StatusFile};
 
 const PAUSE: Duration = Duration::from_millis(200);
 /// Properties whose change is told without a value.
 const PRIVATE: &[&str] = &[
-    "Plan", "PlanDigest", "PlanSummary", "PlanWarnings", "Method", "DownloadBytes", "InstalledDelta", "Irreversible", "Steps", "Phase",
-    "CurrentPackage", "ErrorCode", "ErrorText", "Differences", "WaitsFor", "RevertedBy",
+    "Plan",
+    "PlanDigest",
+    "PlanSummary",
+    "PlanWarnings",
+    "Method",
+    "DownloadBytes",
+    "InstalledDelta",
+    "Irreversible",
+    "Steps",
+    "Phase",
+    "CurrentPackage",
+    "ErrorCode",
+    "ErrorText",
+    "Differences",
+    "WaitsFor",
+    "RevertedBy",
 ];
 
 /// Tells the bus what the manager has to tell, until the manager is gone.
@@ -80,7 +95,8 @@ impl Emitter {
     /// Sends held progress whose time has come.
     async fn release(&mut self) {
         let now = Instant::now();
-        let ready: Vec<TransactionId> = self.held.keys().copied().filter(|id| self.last.get(id).is_none_or(|last| *last + PAUSE <= now)).collect();
+        let ready: Vec<TransactionId> =
+            self.held.keys().copied().filter(|id| self.last.get(id).is_none_or(|last| *last + PAUSE <= now)).collect();
         for id in ready {
             let Some(permille) = self.held.remove(&id) else { continue };
             self.last.insert(id, now);
@@ -100,7 +116,8 @@ impl Emitter {
             Notice::State { id, state } => self.state(*id, *state).await,
             Notice::Step { id, step, direction, state } => {
                 self.inhibitor.follow(&self.service.connection, *step, *direction).await;
-                self.signal(*id, "StepChanged", &(id.to_string(), step.as_str(), direction.as_str(), state.as_str())).await?;
+                TransactionObject::step_changed(&self.emitter(*id)?, &id.to_string(), step.as_str(), direction.as_str(), state.as_str())
+                    .await?;
                 self.changed(*id).await
             }
             Notice::Progress { .. } => Ok(()),
@@ -113,22 +130,20 @@ impl Emitter {
         log::state(id, state);
         self.sequence += 1;
         self.changed(id).await?;
-        self.signal(id, "StateChanged", &(id.to_string(), self.sequence, state.as_str())).await
+        TransactionObject::state_turned(&self.emitter(id)?, &id.to_string(), self.sequence, state.as_str()).await
     }
 
     async fn progress(&self, id: TransactionId, permille: u16) -> zbus::Result<()> {
         self.changed(id).await?;
-        self.signal(id, "Progress", &(id.to_string(), u32::from(permille))).await
+        TransactionObject::progress(&self.emitter(id)?, &id.to_string(), u32::from(permille)).await
     }
 
     /// Texts name packages, so they go to the owner's connection only.
     async fn error(&self, id: TransactionId, code: ErrorCode, text: &str) -> zbus::Result<()> {
         let owner = self.service.read(|manager| manager.ledger().summary(id)).ok().flatten().map(|summary| summary.actor.sender);
         let Some(owner) = owner.filter(|owner| !owner.is_empty()) else { return Ok(()) };
-        let destination = zbus::names::BusName::try_from(owner)?;
-        let path = transaction_path(id);
-        let connection = &self.service.connection;
-        connection.emit_signal(Some(destination), &path, TRANSACTION_INTERFACE, "ErrorOccurred", &(code.as_str(), text)).await
+        let emitter = self.emitter(id)?.set_destination(owner.try_into()?);
+        TransactionObject::error_occurred(&emitter, code.as_str(), text).await
     }
 
     async fn finished(&mut self, id: TransactionId, state: TransactionState, code: Option<ErrorCode>) -> zbus::Result<()> {
@@ -136,12 +151,11 @@ impl Emitter {
         self.inhibitor.release();
         self.held.remove(&id);
         self.last.remove(&id);
-        self.signal(id, "Finished", &(id.to_string(), state.as_str(), code.map_or("", ErrorCode::as_str))).await
+        TransactionObject::finished(&self.emitter(id)?, &id.to_string(), state.as_str(), code.map_or("", ErrorCode::as_str)).await
     }
 
-    async fn signal<B: serde::Serialize + zbus::DynamicType>(&self, id: TransactionId, name: &str, body: &B) -> zbus::Result<()> {
-        let path = transaction_path(id);
-        self.service.connection.emit_signal(None::<zbus::names::BusName<'_>>, &path, TRANSACTION_INTERFACE, name, body).await
+    fn emitter(&self, id: TransactionId) -> zbus::Result<SignalEmitter<'static>> {
+        SignalEmitter::new(&self.service.connection, transaction_path(id)).map(SignalEmitter::into_owned)
     }
 
     /// `PropertiesChanged` of one transaction: what everybody may see with its value, the rest by name.
@@ -178,7 +192,8 @@ impl Emitter {
         if let Err(error) = self.status.write(&active, &queue, &attention) {
             tracing::warn!("cannot write the public status file: {error}");
         }
-        let changed = HashMap::from([("Active", Variant::from(active)), ("Queue", Variant::from(queue)), ("Attention", Variant::from(attention))]);
+        let changed =
+            HashMap::from([("Active", Variant::from(active)), ("Queue", Variant::from(queue)), ("Attention", Variant::from(attention))]);
         if let Err(error) = properties_changed(&self.service.connection, MANAGER_PATH, MANAGER_INTERFACE, &changed, &[]).await {
             tracing::warn!("cannot tell the manager's properties: {error}");
         }

@@ -22,7 +22,7 @@ use crate::service::Service;
 const MAX_ROWS: u32 = 500;
 
 /// The object at `/org/backstep1`.
-pub struct ManagerObject {
+pub(super) struct ManagerObject {
     pub(super) service: Arc<Service>,
     pub(super) registry: Arc<Registry>,
 }

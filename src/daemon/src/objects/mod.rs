@@ -41,7 +41,10 @@ fn find(service: &Service, text: &str) -> Result<TransactionId, Failure> {
     let found = service.read(|manager| manager.ledger().find(text))?;
     match found.as_slice() {
         [id] => Ok(*id),
-        [] => Err(Failure::new(ErrorCode::TransactionUnknown, format!("no transaction has the id {:?}", text.chars().take(64).collect::<String>()))),
+        [] => Err(Failure::new(
+            ErrorCode::TransactionUnknown,
+            format!("no transaction has the id {:?}", text.chars().take(64).collect::<String>()),
+        )),
         _ => Err(Failure::new(ErrorCode::TransactionUnknown, format!("more than one transaction has an id that ends in {text:?}"))),
     }
 }

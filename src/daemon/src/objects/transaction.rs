@@ -11,6 +11,7 @@ use backstep_core::{AttemptId, Digest, ErrorCode, Failure, TransactionId};
 use backstep_engine::manager::{CancelOutcome, Verdict};
 use zbus::interface;
 use zbus::message::Header;
+use zbus::object_server::SignalEmitter;
 
 use super::{interaction, owner_or, redacted};
 use crate::authority::{self, Interaction};
@@ -21,7 +22,7 @@ use crate::service::Service;
 const MAX_LOG: u64 = 64 << 10;
 
 /// The object of one transaction.
-pub struct TransactionObject {
+pub(super) struct TransactionObject {
     pub(super) service: Arc<Service>,
     pub(super) id: TransactionId,
     pub(super) owner: u32,
@@ -36,7 +37,8 @@ impl TransactionObject {
 
     async fn execute(&self, digest: String, #[zbus(header)] header: Header<'_>) -> Result<(), BusError> {
         let caller = owner_or(&self.service, &header, self.owner, None).await?;
-        let digest: Digest = digest.parse().map_err(|error: backstep_core::id::IdError| BusError::new(ErrorCode::RequestMalformed, error.to_string()))?;
+        let digest: Digest =
+            digest.parse().map_err(|error: backstep_core::id::IdError| BusError::new(ErrorCode::RequestMalformed, error.to_string()))?;
         let subject = authority::subject(&header)?;
         Ok(requests::execute(&self.service, &caller, &subject, self.id, digest, interaction(&header)).await?)
     }
@@ -74,12 +76,28 @@ impl TransactionObject {
         Ok((data, next, end))
     }
 
-    #[zbus(out_args("document"))]
+    #[zbus(out_args("json"))]
     async fn get_document(&self, #[zbus(header)] header: Header<'_>) -> Result<String, BusError> {
         owner_or(&self.service, &header, self.owner, Some(Permission::ViewAll)).await?;
         let record = self.service.read(|manager| manager.ledger().record(self.id))?.ok_or_else(|| self.gone())?;
         Ok(backstep_spool::document(&record, &self.service.host_id))
     }
+
+    // Named apart from the notifier that the property `State` gets.
+    #[zbus(signal, name = "StateChanged")]
+    pub(super) async fn state_turned(emitter: &SignalEmitter<'_>, id: &str, seq: u64, state: &str) -> zbus::Result<()>;
+
+    #[zbus(signal)]
+    pub(super) async fn step_changed(emitter: &SignalEmitter<'_>, id: &str, step: &str, direction: &str, state: &str) -> zbus::Result<()>;
+
+    #[zbus(signal)]
+    pub(super) async fn progress(emitter: &SignalEmitter<'_>, id: &str, permille: u32) -> zbus::Result<()>;
+
+    #[zbus(signal)]
+    pub(super) async fn error_occurred(emitter: &SignalEmitter<'_>, code: &str, text: &str) -> zbus::Result<()>;
+
+    #[zbus(signal)]
+    pub(super) async fn finished(emitter: &SignalEmitter<'_>, id: &str, state: &str, code: &str) -> zbus::Result<()>;
 
     #[zbus(property(emits_changed_signal = "const"))]
     fn id(&self) -> String {
@@ -161,37 +179,37 @@ impl TransactionObject {
         self.whole().actions.clone()
     }
 
-    #[zbus(property(emits_changed_signal = "invalidates"))]
+    #[zbus(property(emits_changed_signal = "const"))]
     async fn description(&self, #[zbus(header)] header: Option<Header<'_>>) -> String {
         self.seen(header).await.description.clone()
     }
 
-    #[zbus(property(emits_changed_signal = "invalidates"))]
+    #[zbus(property(emits_changed_signal = "const"))]
     async fn user(&self, #[zbus(header)] header: Option<Header<'_>>) -> String {
         self.seen(header).await.user.clone()
     }
 
-    #[zbus(property(emits_changed_signal = "invalidates"))]
+    #[zbus(property(emits_changed_signal = "const"))]
     async fn uid(&self, #[zbus(header)] header: Option<Header<'_>>) -> u32 {
         self.seen(header).await.uid
     }
 
-    #[zbus(property(emits_changed_signal = "invalidates"))]
+    #[zbus(property(emits_changed_signal = "const"))]
     async fn origin(&self, #[zbus(header)] header: Option<Header<'_>>) -> String {
         self.seen(header).await.origin.clone()
     }
 
-    #[zbus(property(emits_changed_signal = "invalidates"))]
+    #[zbus(property(emits_changed_signal = "const"))]
     async fn client(&self, #[zbus(header)] header: Option<Header<'_>>) -> String {
         self.seen(header).await.client.clone()
     }
 
-    #[zbus(property(emits_changed_signal = "invalidates"))]
+    #[zbus(property(emits_changed_signal = "const"))]
     async fn reverts(&self, #[zbus(header)] header: Option<Header<'_>>) -> String {
         self.seen(header).await.reverts.clone()
     }
 
-    #[zbus(property(emits_changed_signal = "invalidates"))]
+    #[zbus(property(emits_changed_signal = "const"))]
     async fn retries(&self, #[zbus(header)] header: Option<Header<'_>>) -> String {
         self.seen(header).await.retries.clone()
     }

@@ -28,7 +28,9 @@ impl Universe {
     pub fn answer(&self, question: &Question) -> Answer {
         let mut items = match question.request.kind {
             Kind::Rollback => question.revert.iter().flat_map(|revert| revert.plan.items.iter().filter_map(inverted)).collect(),
-            Kind::Upgrade | Kind::FullUpgrade => PACKAGES.iter().filter(|p| !p.1.is_empty() && p.1 != p.2).map(|p| change(p, Reason::Upgrade)).collect(),
+            Kind::Upgrade | Kind::FullUpgrade => {
+                PACKAGES.iter().filter(|p| !p.1.is_empty() && p.1 != p.2).map(|p| change(p, Reason::Upgrade)).collect()
+            }
             Kind::Autoremove => Vec::new(),
             _ => question.request.items.iter().map(named).collect::<Result<Vec<_>, _>>()?.concat(),
         };

@@ -99,7 +99,10 @@ impl Manager {
         let open = self.ledger.unfinished()?;
         let own = open.iter().filter(|summary| summary.actor.uid == uid).count();
         if own >= limits::MAX_OPEN_PER_UID {
-            return Err(Failure::new(ErrorCode::QueueFull, format!("{own} transactions of this user wait, {} at most", limits::MAX_OPEN_PER_UID)));
+            return Err(Failure::new(
+                ErrorCode::QueueFull,
+                format!("{own} transactions of this user wait, {} at most", limits::MAX_OPEN_PER_UID),
+            ));
         }
         if open.len() >= limits::MAX_OPEN {
             return Err(Failure::new(ErrorCode::QueueFull, format!("{} transactions wait, {} at most", open.len(), limits::MAX_OPEN)));

@@ -69,7 +69,11 @@ impl Manager {
 
     fn resume(&mut self, attempt: AttemptId, direction: Direction, captured: bool) -> Result<(), Failure> {
         let number = attempt.number + 1;
-        let why = if captured { "the change was interrupted; the captured files are put back" } else { "interrupted before anything was changed" };
+        let why = if captured {
+            "the change was interrupted; the captured files are put back"
+        } else {
+            "interrupted before anything was changed"
+        };
         let events = vec![Event::Resumed { attempt: number, direction, reason: why.to_owned() }];
         self.record(attempt.transaction, events)?;
         self.resumed.insert(attempt.transaction, number);

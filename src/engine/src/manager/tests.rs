@@ -102,8 +102,7 @@ impl Ledger for FakeLedger {
 
     fn freeze(&mut self, plan: &Plan, bytes: &[u8], digest: Digest, at: Stamp) -> Result<Status, Failure> {
         let events = vec![Event::Prepared { digest }];
-        let status =
-            self.append(&Append { id: plan.transaction, attempt: None, events, at, journal_seq: None, world_after: None })?;
+        let status = self.append(&Append { id: plan.transaction, attempt: None, events, at, journal_seq: None, world_after: None })?;
         self.with(|inner| inner.rows.get_mut(&plan.transaction).map(|row| row.plan = Some((bytes.to_vec(), digest))));
         Ok(status)
     }
@@ -451,7 +450,9 @@ fn journal_lines_count_once_however_often_they_are_read() {
 
 #[test]
 fn a_failure_undoes_and_its_differences_decide_how_it_ends() {
-    for (differences, expected) in [(Vec::new(), TransactionState::RolledBack), (vec!["/etc/x".to_owned()], TransactionState::PartiallyRolledBack)] {
+    for (differences, expected) in
+        [(Vec::new(), TransactionState::RolledBack), (vec!["/etc/x".to_owned()], TransactionState::PartiallyRolledBack)]
+    {
         let mut world = World::new();
         let (id, launch) = world.launched();
         let journal = lines(vec![
@@ -478,7 +479,8 @@ fn cancel_is_immediate_before_and_an_undo_during_and_too_late_after() {
     let (id, launch) = world.launched();
     assert_eq!(world.manager.cancel(id, 0).expect("cancel"), CancelOutcome::WillRollBack(launch.order.attempt));
     assert_eq!(world.state(id), TransactionState::Cancelling);
-    let undone = lines(vec![Record::UndoStarted { code: ErrorCode::Cancelled, text: String::new() }, Record::Aborted { differences: Vec::new() }]);
+    let undone =
+        lines(vec![Record::UndoStarted { code: ErrorCode::Cancelled, text: String::new() }, Record::Aborted { differences: Vec::new() }]);
     world.manager.follow(launch.order.attempt, &undone).expect("follow");
     assert_eq!(world.state(id), TransactionState::Cancelled);
     let (committing, launch) = world.launched();

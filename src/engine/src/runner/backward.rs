@@ -93,9 +93,7 @@ fn ended(step: StepKind, undone: &Result<Undone, UndoError>) -> Record {
     let (state, code, text) = match undone {
         Ok(undone) if undone.differences.is_empty() => (StepState::Undone, None, undone.text.clone()),
         Ok(undone) => (StepState::UndoFailed, Some(ErrorCode::UndoIncomplete), differ(&undone.differences)),
-        Err(UndoError::Failed(failure) | UndoError::Blocked(failure)) => {
-            (StepState::UndoFailed, Some(failure.code), failure.text.clone())
-        }
+        Err(UndoError::Failed(failure) | UndoError::Blocked(failure)) => (StepState::UndoFailed, Some(failure.code), failure.text.clone()),
     };
     Record::StepEnded { step, state, code, text }
 }

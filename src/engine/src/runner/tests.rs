@@ -119,7 +119,10 @@ fn a_failure_is_undone_in_reverse_and_recorded_in_full_order() {
     steps[2].fails = Some(failure("postinst said no"));
     let (outcome, journal) = kit::run_plain(&mut boxed(steps));
     assert_eq!(outcome, Outcome::Aborted { differences: Vec::new() });
-    assert_eq!(fakes.calls(), ["do fetch", "verify fetch", "do secure", "verify secure", "do apply", "undo apply", "undo secure", "undo fetch"]);
+    assert_eq!(
+        fakes.calls(),
+        ["do fetch", "verify fetch", "do secure", "verify secure", "do apply", "undo apply", "undo secure", "undo fetch"]
+    );
     assert_eq!(journal.cause(), Some(failure("postinst said no")));
     assert_eq!(journal.records.last(), Some(&Record::Aborted { differences: Vec::new() }));
 }
@@ -219,7 +222,8 @@ fn many_differences_are_counted_not_listed() {
 fn an_undo_that_was_interrupted_goes_on_with_what_is_left() {
     let fakes = Fakes::default();
     fakes.0.borrow_mut().effects = vec![StepKind::Secure];
-    let states = vec![(StepKind::Fetch, StepState::Completed), (StepKind::Secure, StepState::Completed), (StepKind::Apply, StepState::Undone)];
+    let states =
+        vec![(StepKind::Fetch, StepState::Completed), (StepKind::Secure, StepState::Completed), (StepKind::Apply, StepState::Undone)];
     let earlier = Earlier { states, why: Failure::new(ErrorCode::WorkerLost, "gone") };
     let mut journal = MemoryJournal::default();
     let mut ports = Ports { journal: &mut journal, control: &NoCancel, world: &StillWorld };

@@ -334,12 +334,6 @@ BEGIN
     SELECT RAISE(ABORT, 'refused: there is one gate');
 END;
 
-CREATE TRIGGER gate_same BEFORE UPDATE ON gate
-WHEN NEW.one IS NOT OLD.one
-BEGIN
-    SELECT RAISE(ABORT, 'refused: there is one gate');
-END;
-
 -- changes
 
 CREATE TRIGGER changes_no_delete BEFORE DELETE ON changes
@@ -890,18 +884,13 @@ BEGIN
     SELECT RAISE(ABORT, 'refused: no generation is open');
 END;
 
-CREATE TRIGGER events_no_replace BEFORE INSERT ON events
-WHEN EXISTS (SELECT 1 FROM events WHERE seq = NEW.seq)
-BEGIN
-    SELECT RAISE(ABORT, 'refused: there is such a row in events');
-END;
-
 CREATE TRIGGER events_in_open_generation BEFORE INSERT ON events
 WHEN NEW.generation IS NOT (SELECT generation FROM gate)
 BEGIN
     SELECT RAISE(ABORT, 'refused: that generation is not open');
 END;
 
+-- Refuses REPLACE as well: the next number is never taken.
 CREATE TRIGGER events_without_gap BEFORE INSERT ON events
 WHEN NEW.seq IS NOT (SELECT coalesce(max(seq), 0) + 1 FROM events)
 BEGIN

@@ -2,9 +2,9 @@
 
 use backstep_core::record::{Filter, ItemState};
 use backstep_core::replay::replay;
-use backstep_core::{Digest, Direction, ErrorCode, Event, Kind, PlanAction, StepKind, StepState, TransactionState};
+use backstep_core::{Digest, Direction, ErrorCode, Event, Kind, StepKind, StepState, TransactionState};
 
-use super::{Fixture, actor, digest_of, ended, id, item, plan, request, stamp};
+use super::{Fixture, actor, digest_of, ended, id, plan, request, stamp};
 use crate::{Append, Created, OpenCounts, StoreError, VerifyError};
 
 fn item_changed(after: &str) -> Event {
@@ -273,7 +273,9 @@ fn every_row_names_its_generation_and_run() {
     f.store.close().expect("close");
     let mut store = crate::Store::open(&path, &super::run(2)).expect("open");
     let noted = [Event::CancelRequested { uid: 0 }];
-    assert!(store.append(&Append { id: id(1), attempt: None, events: &noted, at: stamp(0), journal_seq: None, world_after: None }).is_err());
+    assert!(
+        store.append(&Append { id: id(1), attempt: None, events: &noted, at: stamp(0), journal_seq: None, world_after: None }).is_err()
+    );
     let runs: i64 = store.conn.query_row("SELECT count(*) FROM runs", [], |row| row.get(0)).expect("count");
     assert_eq!(runs, 1, "what is rolled back takes the run's row with it");
 }

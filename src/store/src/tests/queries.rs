@@ -28,10 +28,14 @@ fn filters() -> Vec<Filter> {
         |f| f.unfinished = true,
     ];
     for field in narrow {
-        let more: Vec<Filter> = filters.iter().cloned().map(|mut filter| {
-            field(&mut filter);
-            filter
-        }).collect();
+        let more: Vec<Filter> = filters
+            .iter()
+            .cloned()
+            .map(|mut filter| {
+                field(&mut filter);
+                filter
+            })
+            .collect();
         filters.extend(more);
     }
     filters

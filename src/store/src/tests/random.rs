@@ -63,7 +63,8 @@ proptest! {
         prop_assert_eq!(f.store.verify_chain().expect("whole"), record.events.len() as u64);
         let attempts = record.events.iter().filter(|event| matches!(event.event, Event::Started { .. } | Event::Resumed { .. })).count();
         prop_assert_eq!(f.count("attempts"), attempts as i64);
-        let undone = record.events.iter().any(|event| matches!(event.event, Event::UndoStarted { .. } | Event::Resumed { direction: Direction::Undo, .. }));
+        let turns = |event: &Event| matches!(event, Event::UndoStarted { .. } | Event::Resumed { direction: Direction::Undo, .. });
+        let undone = record.events.iter().any(|event| turns(&event.event));
         prop_assert_eq!(record.summary.status.undoing, undone);
     }
 }

@@ -24,17 +24,43 @@ const MUTABLE: [(&str, &[&str]); 4] = [
     (
         "transactions",
         &[
-            "state", "cancel_requested", "undoing", "attempts", "sequence", "error_code", "error_text", "world_after",
-            "queued_us", "queued_monotonic_us", "queued_boot", "started_us", "started_monotonic_us", "started_boot",
-            "finished_us", "finished_monotonic_us", "finished_boot", "updated_us", "updated_monotonic_us", "updated_boot",
+            "state",
+            "cancel_requested",
+            "undoing",
+            "attempts",
+            "sequence",
+            "error_code",
+            "error_text",
+            "world_after",
+            "queued_us",
+            "queued_monotonic_us",
+            "queued_boot",
+            "started_us",
+            "started_monotonic_us",
+            "started_boot",
+            "finished_us",
+            "finished_monotonic_us",
+            "finished_boot",
+            "updated_us",
+            "updated_monotonic_us",
+            "updated_boot",
         ],
     ),
     ("items", &["now", "state"]),
     (
         "steps",
         &[
-            "attempt", "state", "error_code", "error_text", "text", "started_us", "started_monotonic_us", "started_boot",
-            "finished_us", "finished_monotonic_us", "finished_boot",
+            "attempt",
+            "state",
+            "error_code",
+            "error_text",
+            "text",
+            "started_us",
+            "started_monotonic_us",
+            "started_boot",
+            "finished_us",
+            "finished_monotonic_us",
+            "finished_boot",
         ],
     ),
     ("attempts", &["result", "journal_seq", "ended_us", "ended_monotonic_us", "ended_boot"]),
@@ -121,7 +147,7 @@ fn nothing_is_written_without_a_generation() {
         assert!(message.contains("refused: ") && message.contains(expected), "{insert}: {message}");
         let needs = "SELECT count(*) FROM sqlite_schema WHERE tbl_name = ?1 AND sql LIKE '%no generation is open%' AND sql LIKE ?2";
         let has = |verb: &str| raw.query_row(needs, [&table, verb], |row| row.get::<_, i64>(0)).expect("count");
-        assert!(expected != "" || has("%BEFORE INSERT%") == 1, "{table}");
+        assert!(!expected.is_empty() || has("%BEFORE INSERT%") == 1, "{table}");
         for (mutable, columns) in MUTABLE {
             if mutable == table {
                 assert_eq!(has("%BEFORE UPDATE%"), 1, "{table}");
@@ -144,9 +170,8 @@ fn only_the_listed_columns_change() {
     for table in tables(&raw).iter().filter(|table| *table != "gate") {
         let mutable = MUTABLE.iter().find(|(name, _)| name == table).map_or(&[][..], |(_, columns)| *columns);
         for column in columns(&raw, table).iter().filter(|column| !mutable.contains(&column.as_str())) {
-            let kind: String = raw
-                .query_row("SELECT type FROM pragma_table_info(?1) WHERE name = ?2", [table, column], |row| row.get(0))
-                .expect("type");
+            let kind: String =
+                raw.query_row("SELECT type FROM pragma_table_info(?1) WHERE name = ?2", [table, column], |row| row.get(0)).expect("type");
             let value = match kind.as_str() {
                 "INTEGER" => format!("coalesce({column}, 0) + 1"),
                 "TEXT" => format!("coalesce({column}, '') || 'x'"),
@@ -212,9 +237,8 @@ fn illegal_pairs_of_states_are_refused_and_legal_ones_are_not() {
     f.create(1, Kind::Install, None).expect("create");
     let raw = f.raw();
     // The only way to every state from outside: the trigger taken away, the state set, the trigger put back.
-    let trigger: String = raw
-        .query_row("SELECT sql FROM sqlite_schema WHERE name = 'transactions_transitions'", [], |row| row.get(0))
-        .expect("trigger");
+    let trigger: String =
+        raw.query_row("SELECT sql FROM sqlite_schema WHERE name = 'transactions_transitions'", [], |row| row.get(0)).expect("trigger");
     let finished = |state: &TransactionState| if state.is_final() { "1" } else { "NULL" };
     for from in TransactionState::ALL {
         let set = format!("UPDATE transactions SET state = '{from}', finished_us = {};", finished(from));
@@ -224,13 +248,41 @@ fn illegal_pairs_of_states_are_refused_and_legal_ones_are_not() {
             assert_eq!(refused(&raw, &before, &sql), !may_follow(*from, *to), "{from} -> {to}");
         }
     }
-    let born = "INSERT INTO transactions (id, reversed, generation, kind, description, priority, uid, user, sender, unit, origin, client,
-            request_digest, created_us, created_monotonic_us, created_boot, state, cancel_requested, undoing, attempts,
-            updated_us, updated_monotonic_us, updated_boot)
-        SELECT '01936b2e-7c1a-7d3e-9f10-cccccccccccc', reversed, generation, kind, description, priority, uid, user, sender, unit, origin,
-            client, request_digest, 1, 1, created_boot, STATE, 0, 0, 0, 1, 1, created_boot FROM transactions";
-    assert!(!refused(&raw, OPEN, &born.replace("STATE", "'created'")));
-    assert!(refused(&raw, OPEN, &born.replace("STATE", "'queued'")));
+}
+
+/// A copy of the one transaction, as it is born; the words in capitals are for the tests to put in.
+const BORN: &str = "INSERT OR REPLACE INTO transactions (id, reversed, generation, kind, description, priority, uid, user, sender, unit,
+        origin, client, request_digest, created_us, created_monotonic_us, created_boot, state, cancel_requested, undoing, attempts,
+        updated_us, updated_monotonic_us, updated_boot)
+    SELECT ID, reversed, GENERATION, kind, description, priority, uid, user, sender, unit, origin, client, request_digest,
+        1, 1, created_boot, STATE, 0, 0, 0, 1, 1, created_boot FROM transactions WHERE key = 1";
+
+fn born(id: &str, generation: &str, state: &str) -> String {
+    BORN.replace("GENERATION", generation).replace("ID,", &format!("{id},")).replace("STATE", state)
+}
+
+#[test]
+fn a_transaction_is_born_new_created_and_in_the_open_generation() {
+    let mut f = Fixture::new();
+    f.create(1, Kind::Install, None).expect("create");
+    let raw = f.raw();
+    let new = "'01936b2e-7c1a-7d3e-9f10-cccccccccccc'";
+    assert!(!refused(&raw, OPEN, &born(new, "1", "'created'")));
+    assert!(refused(&raw, "", &born(new, "1", "'created'")));
+    assert!(refused(&raw, OPEN, &born(new, "1", "'queued'")));
+    assert!(refused(&raw, OPEN, &born(new, "2", "'created'")));
+    assert!(refused(&raw, OPEN, &born("id", "1", "'created'")), "REPLACE deletes the row that is there");
+}
+
+/// REPLACE in an update deletes the row that has the value; no trigger for DELETE runs then.
+#[test]
+fn a_sequence_number_is_not_taken_from_another() {
+    let mut f = filled();
+    f.create(2, Kind::Install, None).expect("create");
+    let raw = f.raw();
+    let take = |number: u8| format!("UPDATE OR REPLACE transactions SET sequence = {number}, queued_us = 1 WHERE key = 2");
+    assert!(refused(&raw, OPEN, &take(1)));
+    assert!(!refused(&raw, OPEN, &take(2)));
 }
 
 #[test]
@@ -239,6 +291,8 @@ fn unknown_names_are_refused_by_checks() {
     let raw = f.raw();
     raw.execute_batch(OPEN).expect("open");
     let statements = [
+        "UPDATE gate SET one = 2",
+        "UPDATE gate SET generation = NULL",
         "UPDATE items SET state = 'eaten'",
         "UPDATE steps SET state = 'eaten'",
         "UPDATE attempts SET result = 'eaten', ended_us = 1",

@@ -12,8 +12,7 @@ use super::Fixture;
 
 /// The quoted names of `column IN (…)` in a table's definition.
 fn checked(f: &Fixture, table: &str, column: &str) -> BTreeSet<String> {
-    let sql: String =
-        f.store.conn.query_row("SELECT sql FROM sqlite_schema WHERE name = ?1", [table], |row| row.get(0)).expect("table");
+    let sql: String = f.store.conn.query_row("SELECT sql FROM sqlite_schema WHERE name = ?1", [table], |row| row.get(0)).expect("table");
     let start = sql.find(&format!("CHECK ({column} IN (")).unwrap_or_else(|| panic!("{table}.{column} has no CHECK"));
     let list = &sql[start..start + sql[start..].find("))").expect("end")];
     list.split('\'').skip(1).step_by(2).map(str::to_owned).collect()
@@ -75,11 +74,8 @@ fn the_tracking_status_is_the_core_s_view_of_every_state() {
         f.store.conn.query_row("SELECT sql FROM sqlite_schema WHERE name = 'transactions'", [], |row| row.get(0)).expect("table");
     let case = &sql[sql.find("CASE").expect("case")..sql.find("END").expect("end") + 3];
     for state in TransactionState::ALL {
-        let found: String = f
-            .store
-            .conn
-            .query_row(&format!("SELECT {case} FROM (SELECT ?1 AS state)"), [state.as_str()], |row| row.get(0))
-            .expect("case");
+        let found: String =
+            f.store.conn.query_row(&format!("SELECT {case} FROM (SELECT ?1 AS state)"), [state.as_str()], |row| row.get(0)).expect("case");
         assert_eq!(found, state.tracking().as_str(), "{state}");
     }
 }

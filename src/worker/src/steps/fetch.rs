@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use backstep_apt::arguments::commands;
 use backstep_apt::status_fd::{AptLine, apt_line};
-use backstep_core::{Archive, ArchiveSource, ErrorCode, Failure, StepKind};
+use backstep_core::{Archive, ArchiveSource, ErrorCode, Failure, Method, StepKind};
 use backstep_engine::runner::{Done, Left, Need, Stage, Step, UndoError, Undone};
 
 use crate::archives::{self, Match};
@@ -149,7 +149,8 @@ fn place(archive: &Archive, machine: &crate::machine::Machine, elsewhere: &[Path
 
 fn hash_in_parallel(tasks: &[Task<'_>]) -> Result<(), Failure> {
     std::thread::scope(|scope| {
-        let threads: Vec<_> = tasks.iter().map(|task| scope.spawn(|| task.iter().try_for_each(|(archive, path)| verify(archive, path)))).collect();
+        let threads: Vec<_> =
+            tasks.iter().map(|task| scope.spawn(|| task.iter().try_for_each(|(archive, path)| verify(archive, path)))).collect();
         let panicked = |_| Failure::new(ErrorCode::Internal, "a hashing thread panicked");
         threads.into_iter().try_for_each(|thread| thread.join().map_err(panicked)?)
     })
@@ -165,7 +166,12 @@ fn verify(archive: &Archive, path: &Path) -> Result<(), Failure> {
 
 /// The paths of `'file:/…' name size hash` lines, with percent signs resolved.
 fn local_files(uris: &str) -> Vec<PathBuf> {
-    let path = |line: &str| line.strip_prefix("'file:")?.split('\'').next().map(|path| PathBuf::from(path.replace("/./", "/").replace("%2b", "+").replace("%3a", ":").replace("%7e", "~")));
+    let path = |line: &str| {
+        line.strip_prefix("'file:")?
+            .split('\'')
+            .next()
+            .map(|path| PathBuf::from(path.replace("/./", "/").replace("%2b", "+").replace("%3a", ":").replace("%7e", "~")))
+    };
     uris.lines().filter_map(path).collect()
 }
 
@@ -232,7 +238,7 @@ impl Step for Fetch {
     fn check(&mut self, stage: &mut Stage<'_>) -> Result<Need, Failure> {
         stage.progress(0, "", "checking the plan against the system")?;
         preflight::check(&self.context)?;
-        let nothing = self.context.archives().next().is_none();
+        let nothing = self.context.plan.method != Method::Packages || self.context.archives().next().is_none();
         Ok(if nothing { Need::Nothing("no archives are needed".to_owned()) } else { Need::Act })
     }
 

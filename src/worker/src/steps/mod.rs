@@ -6,6 +6,8 @@ mod commit;
 mod fetch;
 mod secure;
 mod services;
+#[cfg(test)]
+mod tests;
 
 use backstep_engine::runner::Step;
 

@@ -8,8 +8,8 @@ use backstep_engine::runner::{Done, Left, Need, Stage, Step, UndoError, Undone};
 use super::secure;
 use crate::before::{self, Before};
 use crate::context::Shared;
-use crate::units::{self, Change, compare};
 use crate::settle;
+use crate::units::{self, Change, compare};
 
 /// See the module.
 pub(super) struct Services {

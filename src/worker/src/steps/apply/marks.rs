@@ -63,7 +63,8 @@ pub(super) fn set_auto(context: &Context) -> Result<(), Failure> {
         return Ok(());
     }
     let path = context.machine.extended_states();
-    replace(&path, marks.render().as_bytes()).map_err(|error| Failure::new(ErrorCode::DpkgFailed, format!("cannot write {}: {error}", path.display())))
+    replace(&path, marks.render().as_bytes())
+        .map_err(|error| Failure::new(ErrorCode::DpkgFailed, format!("cannot write {}: {error}", path.display())))
 }
 
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use backstep_apt::arguments::{Commands, commands};
 use backstep_apt::interrupted::interrupted;
 use backstep_apt::status_fd::{AptLine, apt_line};
-use backstep_core::{ErrorCode, Failure};
+use backstep_core::{ErrorCode, Failure, PlanAction};
 use backstep_engine::runner::{Done, Stage};
 
 use super::super::permille;
@@ -22,6 +22,9 @@ const KILLED: [&str; 3] = ["exited unexpectedly", "received a segmentation fault
 
 /// Changes packages as the plan says.
 pub(super) fn change(context: &Context, before: &Facts, killed: &mut bool, stage: &mut Stage<'_>) -> Result<Done, Failure> {
+    if is_there(context, before) {
+        return marks::set_auto(context).map(|()| Done::already("the packages are as planned"));
+    }
     let pipe = Pipe::new()?;
     let commands = commands(&context.plan, pipe.number(), |archive| context.archive_path(archive));
     if !commands.apt_get.is_empty() {
@@ -38,6 +41,11 @@ pub(super) fn change(context: &Context, before: &Facts, killed: &mut bool, stage
     Ok(Done::applied(format!("{} packages changed", context.plan.items.len())))
 }
 
+/// A reinstall looks the same before and after: it is never there already.
+fn is_there(context: &Context, facts: &Facts) -> bool {
+    context.plan.count(PlanAction::Reinstall) == 0 && facts.off_target(&context.plan).is_empty()
+}
+
 fn run_apt(
     context: &Context,
     commands: &Commands,
@@ -51,8 +59,9 @@ fn run_apt(
     let log_from = stage_log(context);
     let mut listener = Listener { stage: &mut *stage, told: Told::default() };
     let ended = context.children.run(call, &mut listener);
-    let told = listener.told;
-    *killed = ended.as_ref().map_or(true, |ended| was_killed(context, *ended, log_from));
+    let mut told = listener.told;
+    told.last_words = last_words(context, log_from);
+    *killed = ended.as_ref().map_or(true, |ended| was_killed(*ended, &told));
     settle_strays(context, *killed, stage)?;
     let ended = ended?;
     refused(context)?;
@@ -64,7 +73,7 @@ fn run_apt(
 
 /// The removal half of a purge is all that apt-get does when dpkg purges afterwards.
 fn judge_apt(context: &Context, before: &Facts, told: &Told, ended: Ended) -> Result<(), Failure> {
-    if context.plan.count(backstep_core::PlanAction::Purge) > 0 && ended.is_success() {
+    if context.plan.count(PlanAction::Purge) > 0 && ended.is_success() {
         return Ok(());
     }
     judge(context, before, told, Some(ended))
@@ -84,11 +93,16 @@ fn stage_log(context: &Context) -> usize {
     fs::metadata(context.files().output()).map_or(0, |meta| usize::try_from(meta.len()).unwrap_or(0))
 }
 
-fn was_killed(context: &Context, ended: Ended, log_from: usize) -> bool {
+/// The errors of apt-get itself in its output, without their mark.
+fn last_words(context: &Context, log_from: usize) -> Vec<String> {
     let log = fs::read(context.files().output()).unwrap_or_default();
     let log = String::from_utf8_lossy(log.get(log_from..).unwrap_or_default()).into_owned();
-    let says = |line: &str| line.starts_with("E: Sub-process ") && KILLED.iter().any(|sign| line.contains(sign));
-    matches!(ended, Ended::Signal(_)) || log.lines().any(says)
+    log.lines().filter_map(|line| line.strip_prefix("E: ")).map(str::to_owned).collect()
+}
+
+fn was_killed(ended: Ended, told: &Told) -> bool {
+    let says = |line: &String| line.starts_with("Sub-process ") && KILLED.iter().any(|sign| line.contains(sign));
+    matches!(ended, Ended::Signal(_)) || told.last_words.iter().any(says)
 }
 
 fn settle_strays(context: &Context, killed: bool, stage: &mut Stage<'_>) -> Result<(), Failure> {
@@ -121,16 +135,20 @@ fn judge(context: &Context, before: &Facts, told: &Told, ended: Option<Ended>) -
     let (code, first) = match (&told.error, ended) {
         (Some((subject, text)), _) if text.contains("script") => (ErrorCode::ScriptFailed, format!("{subject}: {text}")),
         (Some((subject, text)), _) => (ErrorCode::DpkgFailed, format!("{subject}: {text}")),
-        (None, Some(ended)) if !ended.is_success() => (ErrorCode::DpkgFailed, format!("apt-get {ended}: {}", off.join("; "))),
+        (None, Some(ended)) if !ended.is_success() => {
+            let said = told.last_words.first().cloned().unwrap_or_else(|| format!("apt-get {ended}"));
+            (ErrorCode::DpkgFailed, format!("{said}; {}", off.join("; ")))
+        }
         (None, _) => (ErrorCode::DpkgFailed, off.join("; ")),
     };
     Err(Failure::new(code, first))
 }
 
-/// What apt said went wrong; the first word counts, the others follow from it.
+/// What apt said went wrong: the first error of its status lines counts, the others follow from it.
 #[derive(Default)]
 struct Told {
     error: Option<(String, String)>,
+    last_words: Vec<String>,
 }
 
 struct Listener<'a, 'b> {

@@ -1,0 +1,288 @@
+//! A daemon that follows a script: it answers calls, shows a list of sights one after the other, and keeps
+//! what it was asked.
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use backstep_bus::names::{BUS_NAME, MANAGER_PATH, TRANSACTION_INTERFACE, transaction_path};
+use backstep_bus::{BusError, ListRow, PackageArgument, StatisticsRow, TransactionProperties};
+use backstep_core::{ErrorCode, TransactionId};
+use futures_util::StreamExt;
+use zbus::message::{Flags, Message, Type};
+use zbus::{Connection, MessageStream, OwnedVariant, connection};
+
+/// A private bus; it ends with the value.
+pub(crate) struct Bus {
+    child: Child,
+    pub(crate) address: String,
+}
+
+impl Bus {
+    pub(crate) fn start() -> Self {
+        let mut child = Command::new("dbus-daemon")
+            .args(["--session", "--nofork", "--nopidfile", "--print-address"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("dbus-daemon is needed for these tests");
+        let mut address = String::new();
+        BufReader::new(child.stdout.take().expect("stdout")).read_line(&mut address).expect("address");
+        Self { child, address: address.trim().to_owned() }
+    }
+}
+
+impl Drop for Bus {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// What the daemon does.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Script {
+    /// What planning leads to.
+    pub(crate) planned: TransactionProperties,
+    /// What is seen after `Execute`, one a reading; the last stays.
+    pub(crate) run: Vec<TransactionProperties>,
+    /// What is seen after `Cancel` while it runs.
+    pub(crate) after_cancel: Vec<TransactionProperties>,
+    /// What `Cancel` answers while it runs.
+    pub(crate) cancel_outcome: &'static str,
+    /// What `Execute` answers instead.
+    pub(crate) refuse_execute: Option<(ErrorCode, String)>,
+    /// The output of children.
+    pub(crate) log: Vec<u8>,
+    /// The daemon restarts after so many readings of the run.
+    pub(crate) restart_after: Option<usize>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    script: Script,
+    calls: Vec<String>,
+    id: String,
+    phase: Phase,
+    readings: usize,
+    exported: bool,
+}
+
+#[derive(Debug, Default, PartialEq, Clone, Copy)]
+enum Phase {
+    #[default]
+    Created,
+    Prepared,
+    Run,
+    Cancelled,
+}
+
+/// The running daemon.
+pub(crate) struct Daemon {
+    state: Arc<Mutex<State>>,
+    _thread: JoinHandle<()>,
+}
+
+impl Daemon {
+    pub(crate) fn start(bus: &Bus, script: Script) -> Self {
+        let state = Arc::new(Mutex::new(State { script, ..State::default() }));
+        let (ready, started) = std::sync::mpsc::channel();
+        let (shared, address) = (state.clone(), bus.address.clone());
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+            runtime.block_on(async {
+                loop {
+                    let connection = connection::Builder::address(address.as_str()).build().await.expect("connect");
+                    // First the ears, then the name: no call is lost.
+                    let calls = MessageStream::from(&connection);
+                    connection.request_name(BUS_NAME).await.expect("name");
+                    // Nobody waits any more after a restart.
+                    ready.send(()).ok();
+                    if !serve(&connection, calls, &shared).await {
+                        return;
+                    }
+                    connection.close().await.expect("close");
+                }
+            });
+        });
+        started.recv().expect("started");
+        Self { state, _thread: thread }
+    }
+
+    pub(crate) fn calls(&self) -> Vec<String> {
+        self.state.lock().expect("lock").calls.clone()
+    }
+
+    pub(crate) fn id(&self) -> String {
+        self.state.lock().expect("lock").id.clone()
+    }
+
+    pub(crate) fn short(&self) -> String {
+        self.id().parse::<TransactionId>().map(TransactionId::short).unwrap_or_default()
+    }
+}
+
+/// Answers calls until the bus ends, or until a restart is due: then `true`.
+async fn serve(connection: &Connection, mut calls: MessageStream, state: &Mutex<State>) -> bool {
+    while let Some(Ok(message)) = calls.next().await {
+        if message.message_type() != Type::MethodCall {
+            continue;
+        }
+        answer(connection, state, &message).await;
+        let mut state = state.lock().expect("lock");
+        if state.phase == Phase::Run && state.script.restart_after.is_some_and(|after| state.readings > after) {
+            state.script.restart_after = None;
+            state.exported = false;
+            return true;
+        }
+    }
+    false
+}
+
+async fn answer(connection: &Connection, state: &Mutex<State>, call: &Message) {
+    let header = call.header();
+    let member = header.member().expect("member").as_str().to_owned();
+    let manager = header.path().is_some_and(|path| path.as_str() == MANAGER_PATH);
+    let result =
+        if manager { on_manager(connection, state, call, &member).await } else { on_transaction(connection, state, call, &member).await };
+    if let Err(error) = result {
+        connection.reply_dbus_error(&header, error).await.expect("reply");
+    }
+}
+
+async fn on_manager(connection: &Connection, state: &Mutex<State>, call: &Message, member: &str) -> Result<(), BusError> {
+    let header = call.header();
+    match member {
+        "CreateTransaction" => {
+            let (id, path) = create(&mut state.lock().expect("lock"), call);
+            connection.reply(&header, &(id, path)).await?;
+        }
+        "GetTransaction" => {
+            let id: String = call.body().deserialize()?;
+            let path = {
+                let mut state = state.lock().expect("lock");
+                if id.is_empty() || !state.id.ends_with(&id) || state.id.is_empty() {
+                    return Err(BusError::new(ErrorCode::TransactionUnknown, format!("no transaction {id:?}")));
+                }
+                state.calls.push("GetTransaction".into());
+                state.exported = true;
+                transaction_path(state.id.parse().expect("id"))
+            };
+            connection.reply(&header, &path).await?;
+        }
+        "ListTransactions" => {
+            let row = {
+                let state = state.lock().expect("lock");
+                ListRow { id: state.id.clone(), kind: "install".into(), state: "completed".into(), created: 1, ..ListRow::default() }
+            };
+            connection.reply(&header, &(vec![row],)).await?;
+        }
+        "GetStatistics" => {
+            let row = StatisticsRow { kind: "install".into(), count: 1, ..StatisticsRow::default() };
+            connection.reply(&header, &(vec![row],)).await?;
+        }
+        "Get" => connection.reply(&header, &OwnedVariant::from(zbus::Str::from("0.fake"))).await?,
+        other => return Err(BusError::new(ErrorCode::Internal, format!("the fake knows no {other}"))),
+    }
+    Ok(())
+}
+
+fn create(state: &mut State, call: &Message) -> (String, zbus::OwnedObjectPath) {
+    let body = call.body();
+    let (kind, description, mut options): (String, String, HashMap<String, OwnedVariant>) = body.deserialize().expect("arguments");
+    let mut keys: Vec<&str> = options.keys().map(String::as_str).collect();
+    keys.sort_unstable();
+    let mut text = format!("CreateTransaction {kind} {description} {}", keys.join(","));
+    if let Some(packages) = options.remove("packages") {
+        let packages: Vec<PackageArgument> = packages.try_into().expect("packages");
+        let packages: Vec<String> = packages.iter().map(|(action, name, version)| format!("({action}, {name}, {version})")).collect();
+        text.push_str(&format!(" [{}]", packages.join(" ")));
+    }
+    let id: String = options.remove("id").expect("id").try_into().expect("id");
+    let parsed = backstep_bus::request_from_options(&kind, &description, options, &backstep_core::Options::default()).expect("a request");
+    for fd in parsed.fds {
+        let length = std::fs::File::from(fd).metadata().expect("metadata").len();
+        text.push_str(&format!(" archive of {length} bytes"));
+    }
+    state.calls.push(text);
+    (state.phase, state.readings, state.exported) = (Phase::Created, 0, true);
+    state.id.clone_from(&id);
+    let path = transaction_path(id.parse().expect("id"));
+    (id, path)
+}
+
+async fn on_transaction(connection: &Connection, state: &Mutex<State>, call: &Message, member: &str) -> Result<(), BusError> {
+    let header = call.header();
+    if !state.lock().expect("lock").exported {
+        let unknown = zbus::fdo::Error::UnknownObject("no such object".into());
+        connection.reply_dbus_error(&header, unknown).await?;
+        return Ok(());
+    }
+    match member {
+        "GetAll" => {
+            let properties = state.lock().expect("lock").sight();
+            connection.reply(&header, &properties).await?;
+            // There is always more to see, as far as the client knows.
+            connection
+                .emit_signal(None::<&str>, header.path().expect("path"), TRANSACTION_INTERFACE, "StateChanged", &("", 1u64, ""))
+                .await?;
+        }
+        "Prepare" => {
+            state.lock().expect("lock").turn("Prepare", Phase::Prepared);
+            connection.reply(&header, &()).await?;
+        }
+        "Execute" => {
+            let digest: String = call.body().deserialize()?;
+            let flags = call.primary_header().flags();
+            let interactive = if flags.contains(Flags::ALLOW_INTERACTIVE_AUTH) { " interactive" } else { "" };
+            {
+                let mut state = state.lock().expect("lock");
+                if let Some((code, text)) = state.script.refuse_execute.clone() {
+                    return Err(BusError::new(code, text));
+                }
+                state.turn(&format!("Execute {digest}{interactive}"), Phase::Run);
+            }
+            connection.reply(&header, &()).await?;
+        }
+        "Cancel" => {
+            let outcome = {
+                let mut state = state.lock().expect("lock");
+                let outcome = if state.phase == Phase::Run { state.script.cancel_outcome } else { "cancelled" };
+                state.turn("Cancel", Phase::Cancelled);
+                outcome
+            };
+            connection.reply(&header, &outcome).await?;
+        }
+        "ReadLog" => {
+            let (offset, _): (u64, u32) = call.body().deserialize()?;
+            let log = state.lock().expect("lock").script.log.clone();
+            let from = usize::try_from(offset).expect("offset").min(log.len());
+            // In small pieces, so that readers must put them together.
+            let to = (from + 17).min(log.len());
+            connection.reply(&header, &(&log[from..to], to as u64, to == log.len())).await?;
+        }
+        other => return Err(BusError::new(ErrorCode::Internal, format!("the fake knows no {other}"))),
+    }
+    Ok(())
+}
+
+impl State {
+    fn turn(&mut self, call: &str, phase: Phase) {
+        self.calls.push(call.to_owned());
+        (self.phase, self.readings) = (phase, 0);
+    }
+
+    fn sight(&mut self) -> TransactionProperties {
+        let sights = match self.phase {
+            Phase::Created => vec![TransactionProperties { state: "created".into(), ..TransactionProperties::default() }],
+            Phase::Prepared => vec![self.script.planned.clone()],
+            Phase::Run => self.script.run.clone(),
+            Phase::Cancelled => self.script.after_cancel.clone(),
+        };
+        let at = self.readings.min(sights.len().saturating_sub(1));
+        self.readings += 1;
+        let seen = sights.get(at).cloned().unwrap_or_default();
+        TransactionProperties { id: self.id.clone(), kind: "install".into(), ..seen }
+    }
+}

@@ -1,0 +1,317 @@
+//! The command line against a scripted daemon on a private bus: what people see, what the daemon is asked,
+//! and the exit code.
+
+mod fake;
+mod terminal;
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Command, Output, Stdio};
+
+use backstep_bus::{PlanRow, StepRow, TransactionProperties};
+use backstep_core::ErrorCode;
+use fake::{Bus, Daemon, Script};
+
+const SHORT: &str = "0123456789ab";
+
+fn command(bus: &Bus) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_backstep"));
+    command.args(["--bus", &bus.address]).stdin(Stdio::null()).env_remove("NO_COLOR");
+    command
+}
+
+fn run(bus: &Bus, line: &str) -> Output {
+    command(bus).args(line.split(' ')).output().expect("run")
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("utf-8")
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("utf-8")
+}
+
+fn hello() -> PlanRow {
+    PlanRow {
+        package: "hello".into(),
+        arch: "amd64".into(),
+        action: "install".into(),
+        to: "2.10-3".into(),
+        size: 53_100,
+        undo: "exact".into(),
+        ..PlanRow::default()
+    }
+}
+
+fn step(title: &str, state: &str) -> StepRow {
+    StepRow { title: title.into(), state: state.into(), ..StepRow::default() }
+}
+
+fn planned() -> TransactionProperties {
+    TransactionProperties {
+        state: "prepared".into(),
+        plan: vec![hello()],
+        plan_digest: "d1".into(),
+        plan_summary: "1 to install (hello)".into(),
+        download_bytes: 53_100,
+        ..TransactionProperties::default()
+    }
+}
+
+fn executing(permille: u32) -> TransactionProperties {
+    let steps = vec![step("Change packages", "running")];
+    TransactionProperties { state: "executing".into(), permille, steps, remaining_seconds: -1, ..planned() }
+}
+
+fn completed() -> TransactionProperties {
+    TransactionProperties { state: "completed".into(), permille: 1000, duration: 2_300_000, ..planned() }
+}
+
+fn install() -> Script {
+    Script { planned: planned(), run: vec![executing(100), executing(500), completed()], ..Script::default() }
+}
+
+const PLAN: &str = "\
+Action   Package  To       Size  Undo
+install  hello    2.10-3  53 kB  exact
+
+1 to install; download 53 kB; can be undone.
+";
+
+#[test]
+fn a_plan_is_shown_accepted_and_completed() {
+    let bus = Bus::start();
+    let daemon = Daemon::start(&bus, install());
+    let output = run(&bus, "install -y -m why hello nano- g++:amd64 cc=1.2");
+    let done = format!(
+        "{PLAN}[ 10%] Change packages\nDone: 1 installed (hello).\nTransaction {SHORT}, 2.3 s. Undo it with 'backstep rollback {SHORT}'.\n"
+    );
+    assert_eq!((out(&output).replace(&daemon.short(), SHORT), err(&output)), (done, String::new()));
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(
+        daemon.calls(),
+        [
+            "CreateTransaction install why client,id,origin,packages [(, hello, ) (remove, nano, ) (, g++:amd64, ) (, cc, 1.2)]",
+            "Prepare",
+            "Execute d1 interactive",
+        ]
+    );
+}
+
+#[test]
+fn a_failure_is_told_with_its_undo() {
+    let bus = Bus::start();
+    let failed = TransactionProperties {
+        state: "rolled-back".into(),
+        error_code: "script.failed".into(),
+        error_text: "postinst of hello failed".into(),
+        steps: vec![step("Fetch archives", "undone"), step("Change packages", "undone"), step("Commit", "pending")],
+        ..completed()
+    };
+    let undoing = TransactionProperties { state: "rolling-back".into(), ..executing(600) };
+    let run_of = vec![executing(100), undoing, failed];
+    let daemon = Daemon::start(&bus, Script { run: run_of, log: b"no luck \x1b[31m\n".to_vec(), ..install() });
+    let output = run(&bus, "install -y hello");
+    let expected = format!(
+        "\
+Error: postinst of hello failed (script.failed)
+  | no luck \\x1b[31m
+Undone, the last step first:
+  Change packages        undone
+  Fetch archives         undone
+Everything is as before. Transaction {SHORT}, 2.3 s.
+Hint: See 'backstep log {SHORT}' for the script's output.
+"
+    );
+    assert_eq!(err(&output).replace(&daemon.short(), SHORT), expected);
+    assert_eq!(out(&output), format!("{PLAN}[ 10%] Change packages\n[ 60%] Undoing: Change packages\n"));
+    assert_eq!(output.status.code(), Some(9));
+}
+
+#[test]
+fn a_refusal_is_told_and_the_transaction_withdrawn() {
+    let bus = Bus::start();
+    let denied = Some((ErrorCode::AuthDenied, "not authorised".to_owned()));
+    let daemon = Daemon::start(&bus, Script { refuse_execute: denied, ..install() });
+    let output = run(&bus, "install -y hello");
+    assert_eq!(err(&output), "Error: not authorised\nHint: Ask an administrator, or run the command as root.\n");
+    assert_eq!(output.status.code(), Some(5));
+    assert_eq!(daemon.calls().last().map(String::as_str), Some("Cancel"));
+}
+
+#[test]
+fn an_impossible_request_is_told_with_its_reason() {
+    let bus = Bus::start();
+    let planned = TransactionProperties {
+        state: "failed".into(),
+        error_code: "package.unknown".into(),
+        error_text: "no package hullo".into(),
+        ..TransactionProperties::default()
+    };
+    let daemon = Daemon::start(&bus, Script { planned, ..Script::default() });
+    let output = run(&bus, "install -y hullo");
+    assert!(err(&output).starts_with("Error: no package hullo (package.unknown)\nNothing was changed."), "{}", err(&output));
+    assert_eq!((output.status.code(), daemon.calls().len()), (Some(3), 2));
+}
+
+#[test]
+fn an_empty_plan_is_nothing_to_do() {
+    let bus = Bus::start();
+    let planned = TransactionProperties { state: "prepared".into(), plan_summary: "nothing to do".into(), ..Default::default() };
+    let daemon = Daemon::start(&bus, Script { planned, ..Script::default() });
+    let output = run(&bus, "upgrade");
+    assert_eq!((out(&output).as_str(), output.status.code()), ("Nothing to do.\n", Some(0)));
+    assert_eq!(daemon.calls().last().map(String::as_str), Some("Cancel"));
+}
+
+#[test]
+fn without_a_terminal_nothing_runs_unasked() {
+    let bus = Bus::start();
+    let daemon = Daemon::start(&bus, install());
+    let output = run(&bus, "install hello");
+    assert_eq!(err(&output), "Error: cannot ask for confirmation without a terminal; add -y to accept the plan\n");
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(daemon.calls()[1..], ["Prepare", "Cancel"]);
+}
+
+#[test]
+fn a_dry_run_stops_at_the_plan() {
+    let bus = Bus::start();
+    let daemon = Daemon::start(&bus, install());
+    for line in ["install --dry-run hello", "plan install hello"] {
+        let output = run(&bus, line);
+        assert_eq!((out(&output).as_str(), output.status.code()), (PLAN, Some(0)), "{line}");
+        assert_eq!(daemon.calls().last().map(String::as_str), Some("Cancel"));
+    }
+    let json: serde_json::Value = serde_json::from_slice(&run(&bus, "--json plan install hello").stdout).expect("json");
+    assert_eq!(json["plan"][0]["package"], "hello");
+    assert_eq!(json["plan"][0]["undo"], "exact");
+}
+
+#[test]
+fn an_unknown_id_is_told() {
+    let bus = Bus::start();
+    let daemon = Daemon::start(&bus, install());
+    for line in ["show beef", "log beef", "cancel beef", "watch beef", "rollback beef", "retry beef", "transaction show beef"] {
+        let output = run(&bus, line);
+        assert_eq!(err(&output), "Error: no transaction \"beef\"\nHint: See 'backstep history' for the ids there are.\n", "{line}");
+        assert_eq!(output.status.code(), Some(3), "{line}");
+    }
+    let output = run(&bus, "--json show beef");
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("json");
+    assert_eq!((&json["error"]["code"], &json["error"]["exit"]), (&"transaction.unknown".into(), &3.into()));
+    drop(daemon);
+}
+
+#[test]
+fn no_daemon_is_exit_code_13() {
+    let bus = Bus::start();
+    for line in ["status", "install -y hello", "history"] {
+        let output = run(&bus, line);
+        assert!(err(&output).starts_with("Error: cannot reach backstepd"), "{line}: {}", err(&output));
+        assert_eq!(output.status.code(), Some(13), "{line}");
+    }
+    let output = Command::new(env!("CARGO_BIN_EXE_backstep")).args(["--bus", "unix:path=/nonexistent", "status"]).output().expect("run");
+    assert_eq!(output.status.code(), Some(13), "{}", err(&output));
+}
+
+#[test]
+fn slips_cost_no_call() {
+    let bus = Bus::start();
+    let daemon = Daemon::start(&bus, install());
+    for (line, code) in [("install hello*", 2), ("install", 2), ("remove ./x.deb", 2), ("install ./no-such.deb", 3), ("frobnicate", 2)] {
+        assert_eq!(run(&bus, line).status.code(), Some(code), "{line}");
+    }
+    assert!(daemon.calls().is_empty(), "{:?}", daemon.calls());
+}
+
+#[test]
+fn a_local_archive_goes_as_a_descriptor() {
+    let bus = Bus::start();
+    let daemon = Daemon::start(&bus, install());
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("x.deb");
+    std::fs::write(&path, b"!<arch>\n").expect("write");
+    let output = command(&bus).args(["install", "-y", "--no-wait"]).arg(&path).output().expect("run");
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    assert_eq!(daemon.calls()[0], "CreateTransaction install  archives,client,id,origin archive of 8 bytes");
+    assert!(out(&output).contains("is queued"), "{}", out(&output));
+}
+
+#[test]
+fn a_restarted_daemon_is_picked_up_again() {
+    let bus = Bus::start();
+    let daemon = Daemon::start(&bus, Script { restart_after: Some(1), ..install() });
+    let output = run(&bus, "install -y hello");
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    assert!(out(&output).contains("Done: 1 installed (hello)."), "{}", out(&output));
+    assert!(daemon.calls().iter().any(|call| call == "GetTransaction"), "{:?}", daemon.calls());
+}
+
+#[test]
+fn ctrl_c_asks_the_daemon() {
+    let bus = Bus::start();
+    let cancelled = TransactionProperties { state: "cancelled".into(), error_code: "cancelled".into(), ..completed() };
+    let script = Script { run: vec![executing(100)], after_cancel: vec![cancelled], cancel_outcome: "will-roll-back", ..install() };
+    let daemon = Daemon::start(&bus, script);
+    let mut child = command(&bus).args(["install", "-y", "hello"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("spawn");
+    let mut stdout = BufReader::new(child.stdout.take().expect("stdout"));
+    let mut line = String::new();
+    while !line.contains("[ 10%]") {
+        line.clear();
+        assert_ne!(stdout.read_line(&mut line).expect("read"), 0, "it ended early");
+    }
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).expect("pid"));
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).expect("kill");
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest).expect("read");
+    let mut stderr = String::new();
+    child.stderr.take().expect("stderr").read_to_string(&mut stderr).expect("read");
+    assert_eq!(child.wait().expect("wait").code(), Some(11), "{rest}{stderr}");
+    assert!(rest.starts_with("Stopping; what was changed is being undone."), "{rest}");
+    assert!(stderr.contains("Cancelled; everything is as before."), "{stderr}");
+    assert_eq!(daemon.calls().last().map(String::as_str), Some("Cancel"));
+}
+
+#[test]
+fn json_is_one_object_and_watch_is_one_a_line() {
+    let bus = Bus::start();
+    let daemon = Daemon::start(&bus, install());
+    let output = run(&bus, "--json install -y hello");
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("json");
+    assert_eq!((&json["state"], &json["id"]), (&"completed".into(), &daemon.id().into()));
+    let output = run(&bus, &format!("--json watch {}", daemon.id()));
+    let states: Vec<String> =
+        out(&output).lines().map(|l| serde_json::from_str::<serde_json::Value>(l).expect("json")["state"].to_string()).collect();
+    assert_eq!(states, ["\"completed\""]);
+}
+
+#[test]
+fn lists_and_status_are_tables_or_json() {
+    let bus = Bus::start();
+    let daemon = Daemon::start(&bus, install());
+    run(&bus, "install -y hello");
+    let output = run(&bus, "history --kind install -n 5");
+    assert!(out(&output).starts_with("Id "), "{}{}", out(&output), err(&output));
+    assert!(out(&output).contains(&daemon.short()), "{}", out(&output));
+    let json: serde_json::Value = serde_json::from_slice(&run(&bus, "--json list").stdout).expect("json");
+    assert_eq!(json[0]["id"], daemon.id());
+    let status = run(&bus, "status");
+    assert!(out(&status).starts_with("backstepd 0.fake is ready.\n"), "{}{}", out(&status), err(&status));
+    let json: serde_json::Value = serde_json::from_slice(&run(&bus, "status --json").stdout).expect("json");
+    assert_eq!(json["version"], "0.fake");
+    let show = run(&bus, &format!("show {}", daemon.short()));
+    assert!(out(&show).contains("State: completed\n"), "{}{}", out(&show), err(&show));
+    let stats = run(&bus, "stats");
+    assert!(out(&stats).starts_with("Kind "), "{}{}", out(&stats), err(&stats));
+}
+
+#[test]
+fn a_log_is_safe_for_the_terminal() {
+    let bus = Bus::start();
+    let daemon = Daemon::start(&bus, Script { log: b"one\r\ntwo \x1b]0;x\x07 \xc3\xa4".to_vec(), ..install() });
+    run(&bus, "install -y hello");
+    for line in [format!("log {}", daemon.short()), format!("log --follow {}", daemon.short())] {
+        assert_eq!(out(&run(&bus, &line)), "one\ntwo \\x1b]0;x\\x07 ä\n", "{line}");
+    }
+}
