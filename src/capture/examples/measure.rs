@@ -3,7 +3,7 @@
 //! Makes a tree of small files and an /etc of 1,000, captures both, replaces every file as dpkg does, restores,
 //! and prints the times; then the same for a plan of ten packages. The barrier (`syncfs`) is part of every figure;
 //! its share is printed by repeating the call on a clean file system.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,5 +1,5 @@
 //! What others changed since the transaction stays theirs.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! Other file systems: an undo directory on each, copies where there can be none. Needs root.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! Random trees and random changes: after a restore nothing differs, by our comparison and by an independent scan.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! Capture, change, restore: every type of file and every kind of change.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod common;
 

@@ -18,6 +18,7 @@ pub(crate) struct Agent(Child);
 
 impl Agent {
     /// Starts `pkttyagent` when a person who is not root sits at a terminal; `None` when there is no need or no agent.
+    #[allow(clippy::disallowed_methods)] // The one child of the client: polkit's own agent, with fixed arguments.
     pub(crate) fn start() -> Option<Self> {
         if Uid::effective().is_root() || !std::io::stdin().is_terminal() {
             return None;

@@ -53,6 +53,7 @@ impl Ink {
 
 impl Ui {
     /// From the arguments, the terminals, `NO_COLOR` and `TERM`.
+    #[allow(clippy::disallowed_methods)] // NO_COLOR and TERM are what terminals and people say; they only choose colours.
     pub(crate) fn from_environment(global: &Global) -> Self {
         let out = io::stdout().is_terminal();
         let err = io::stderr().is_terminal();

@@ -1,7 +1,7 @@
 //! Archives in our own keeping: copies of what callers hand over, and what earlier transactions kept.
 //!
 //! Invariants: a caller's file is copied from its descriptor once and named by its content; no caller's path is
-//! ever opened; a file here is never changed.
+//! ever opened; a file here is never changed. The worker keeps archives here too, and names them in `by-name/`.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -82,7 +82,9 @@ impl Archives {
     }
 
     fn kept(&self, package: &PackageId, version: &Version) -> Option<(ArchiveSource, Digest, u64, File)> {
-        let link = self.dir.join("by-name").join(format!("{}_{version}_{}", package.name, package.arch));
+        // As apt names archives: a colon would be a device on other file systems, so it is quoted.
+        let quoted = version.as_str().replace(':', "%3a");
+        let link = self.dir.join("by-name").join(format!("{}_{quoted}_{}.deb", package.name, package.arch));
         let target = fs::read_link(link).ok()?;
         let sha256: Digest = target.file_name()?.to_str()?.strip_suffix(".deb")?.parse().ok()?;
         let file = File::open(self.path(&sha256)).ok()?;

@@ -27,6 +27,7 @@ pub async fn wait(service: &Arc<Service>, patience: Option<u64>) -> anyhow::Resu
         _ = terminate.recv() => tracing::info!("told to end; workers go on"),
         _ = interrupt.recv() => tracing::info!("told to end; workers go on"),
         () = unneeded(service, patience) => tracing::info!("nothing to do: ending until called again"),
+        () = replaced(service) => tracing::info!("a new version is installed: ending, so that the next call starts it"),
     }
     tell(&[NotifyState::Stopping]);
     // Whoever calls from now on starts a new daemon; calls that are here already are answered first.
@@ -46,6 +47,21 @@ async fn unneeded(service: &Arc<Service>, patience: Option<u64>) {
             return;
         }
     }
+}
+
+/// Waits until our program file was replaced by an upgrade and nothing needs this process any more. Looked at when
+/// a transaction has ended: an upgrade that is not one of ours restarts the unit itself.
+async fn replaced(service: &Arc<Service>) {
+    loop {
+        service.attempt_ended().await;
+        if is_replaced() && service.is_idle() {
+            return;
+        }
+    }
+}
+
+fn is_replaced() -> bool {
+    std::fs::read_link("/proc/self/exe").is_ok_and(|path| path.as_os_str().as_encoded_bytes().ends_with(b" (deleted)"))
 }
 
 fn tell(states: &[NotifyState<'_>]) {

@@ -46,6 +46,7 @@ pub struct Service {
     shown: Mutex<BTreeMap<TransactionId, Arc<TransactionProperties>>>,
     notices: mpsc::UnboundedSender<Vec<Notice>>,
     work: Notify,
+    ended: Notify,
     calls: AtomicUsize,
     activity: AtomicUsize,
 }
@@ -91,6 +92,7 @@ impl Service {
             shown: Mutex::new(BTreeMap::new()),
             notices: sender,
             work: Notify::new(),
+            ended: Notify::new(),
             calls: AtomicUsize::new(0),
             activity: AtomicUsize::new(0),
         };
@@ -126,6 +128,16 @@ impl Service {
     /// Waits until something was decided.
     pub async fn work(&self) {
         self.work.notified().await;
+    }
+
+    /// Says that an attempt has ended and is followed no more.
+    pub fn end_attempt(&self) {
+        self.ended.notify_one();
+    }
+
+    /// Waits for that.
+    pub async fn attempt_ended(&self) {
+        self.ended.notified().await;
     }
 
     /// Marks a call that takes its time, so that the daemon does not end under it.

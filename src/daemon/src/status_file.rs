@@ -1,6 +1,7 @@
 //! `/run/backstep/status.json`: what everybody may know, readable while the daemon is away.
 
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use zbus::OwnedObjectPath;
@@ -19,6 +20,7 @@ impl StatusFile {
     }
 
     /// Replaces it. Paths of objects say which transactions; nothing private is in it.
+    #[allow(clippy::disallowed_methods)] // Written beside and renamed; on a tmpfs there is nothing to sync.
     pub fn write(&self, active: &[OwnedObjectPath], queue: &[OwnedObjectPath], attention: &[OwnedObjectPath]) -> io::Result<()> {
         let ids = |paths: &[OwnedObjectPath]| -> serde_json::Value {
             paths.iter().filter_map(|path| path.rsplit('/').next()).map(|element| element.replace('_', "-")).collect()
@@ -32,6 +34,8 @@ impl StatusFile {
         });
         let tmp = self.dir.join(".status.json.tmp");
         std::fs::write(&tmp, format!("{document:#}\n"))?;
+        // The daemon's umask lets nobody else read; this file is for everybody.
+        std::fs::set_permissions(&tmp, std::fs::Permissions::from_mode(0o644))?;
         std::fs::rename(tmp, self.dir.join("status.json"))
     }
 }

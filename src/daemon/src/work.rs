@@ -50,4 +50,5 @@ async fn attend(service: &Arc<Service>, attempt: AttemptId) {
     let watchdog = idle::Watchdog::start();
     follow(Arc::clone(service), attempt).await;
     drop(watchdog);
+    service.end_attempt();
 }

@@ -7,6 +7,7 @@
 
 pub mod channel;
 
+mod action_group;
 mod configuration;
 mod explain;
 mod intent;

@@ -86,6 +86,7 @@ fn deletes_on_purge(package: &PackageId, admin: &Path) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)] // a test sets its scene with plain calls
 mod tests {
     use super::*;
 

@@ -9,6 +9,7 @@ use rust_apt::cache::Upgrade;
 use rust_apt::error::AptErrors;
 use rust_apt::{Cache, DepType, Package, PkgSelectedState};
 
+use crate::action_group::grouped;
 use crate::configuration::Configuration;
 use crate::explain;
 use crate::intent::{self, Intent};
@@ -25,8 +26,10 @@ pub(crate) fn plan(question: &Question, descriptors: Vec<OwnedFd>, configuration
     let cache = open(&local)?;
     let request = &question.request;
     let auto = AutoMarks::read(&cache, snapshot);
-    let mut intent = intent::mark(&cache, request, configuration, &local)?;
-    solve(&cache, request.kind)?;
+    let mut intent = grouped(&cache, || {
+        let intent = intent::mark(&cache, request, configuration, &local)?;
+        solve(&cache, request.kind).map(|()| intent)
+    })?;
     let seen = Seen::look(&cache, request.kind);
     let autoremove = request.kind == Kind::Autoremove || request.options.autoremove || configuration.always_autoremoves();
     let unused = seen.remove_unused(&cache, autoremove);

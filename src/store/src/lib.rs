@@ -7,6 +7,9 @@
 //! user of rusqlite. Absent on purpose: the format of requests and plans (bytes come in and go out), the
 //! clock (stamps come in), retention and any in-memory copy of the history.
 
+// Tests set their scene with plain calls.
+#![cfg_attr(test, allow(clippy::disallowed_methods))]
+
 mod append;
 mod chain;
 mod columns;

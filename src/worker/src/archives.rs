@@ -52,10 +52,15 @@ pub fn keep(from: &Path, to: &Path) -> Result<(), Failure> {
     if to.exists() {
         return Ok(());
     }
-    let error = |error: io::Error| Failure::new(ErrorCode::FetchFailed, format!("cannot keep {}: {error}", to.display()));
-    if fs::hard_link(from, to).is_ok() {
+    if fs::hard_link(from, to).is_ok() { Ok(()) } else { copy(from, to) }
+}
+
+/// Copies an archive from a place whose owner may write to it later. Already there is fine.
+pub fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
+    if to.exists() {
         return Ok(());
     }
+    let error = |error: io::Error| Failure::new(ErrorCode::FetchFailed, format!("cannot keep {}: {error}", to.display()));
     let part = part_of(to);
     fs::copy(from, &part).map_err(error)?;
     File::open(&part).and_then(|file| file.sync_all()).map_err(error)?;

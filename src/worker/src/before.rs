@@ -3,8 +3,7 @@
 //! Written once into the capture's folder, before the capture is complete; read by whoever undoes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::path::Path;
 
 use backstep_core::{Digest, ErrorCode, Failure};
@@ -56,8 +55,7 @@ impl Before {
 pub fn write(folder: &Path, before: &Before) -> Result<(), Failure> {
     let error = |error: std::io::Error| Failure::new(ErrorCode::CaptureFailed, format!("cannot write {NAME}: {error}"));
     let bytes = serde_json::to_vec(before).map_err(|source| error(source.into()))?;
-    let mut file = File::create(folder.join(NAME)).map_err(error)?;
-    file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(error)
+    crate::durable::replace(&folder.join(NAME), &bytes, 0o600).map_err(error)
 }
 
 /// Reads it.

@@ -14,7 +14,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use backstep_core::{ErrorCode, Failure, TransactionId};
@@ -27,6 +27,8 @@ use crate::locks::FrontendLock;
 
 /// How often a running child is looked at when it says nothing.
 const TICK: Duration = Duration::from_millis(100);
+/// How often a running child without a status pipe is looked at.
+const SILENT_TICK: Duration = Duration::from_millis(5);
 /// The longest status line taken; apt's are shorter by far.
 const MAX_LINE: usize = 64 << 10;
 
@@ -153,7 +155,7 @@ impl Watch for Unwatched {
 pub type Take<'a> = &'a mut dyn FnMut(&mut dyn Read) -> io::Result<()>;
 
 /// The port to other programs; tests put a fake here.
-pub trait Children {
+pub trait Children: Sync {
     /// Runs a child to its end. An error of `watch` is answered after the child has ended: a child that changes
     /// packages is never left alone.
     fn run(&self, call: Call, watch: &mut dyn Watch) -> Result<Ended, Failure>;
@@ -180,7 +182,7 @@ pub fn output(children: &dyn Children, call: Call, limit: u64) -> Result<(Ended,
 pub struct Processes {
     environment: Vec<(String, String)>,
     output: PathBuf,
-    lock: Option<Rc<FrontendLock>>,
+    lock: Option<Arc<FrontendLock>>,
 }
 
 impl Processes {
@@ -194,7 +196,7 @@ impl Processes {
 
     /// The same, with a frontend lock to hand on.
     #[must_use]
-    pub fn with_lock(self, lock: Rc<FrontendLock>) -> Self {
+    pub fn with_lock(self, lock: Arc<FrontendLock>) -> Self {
         Self { lock: Some(lock), ..self }
     }
 
@@ -202,6 +204,7 @@ impl Processes {
         OpenOptions::new().append(true).create(true).mode(0o600).open(&self.output)
     }
 
+    #[expect(clippy::disallowed_methods, reason = "this is the one place")]
     fn command(&self, call: &Call, stdout: Stdio) -> io::Result<Command> {
         let mut command = Command::new(&call.program);
         command.args(&call.arguments).env_clear().envs(self.environment.iter().map(|(k, v)| (k, v))).current_dir("/");
@@ -266,7 +269,7 @@ fn attend(mut child: Child, mut status: Option<File>, watch: &mut dyn Watch) -> 
     let mut asked = false;
     loop {
         let ended = child.try_wait()?;
-        listen(status.as_mut(), &mut heard, watch, &mut trouble, ended.is_none())?;
+        listen(&mut status, &mut heard, watch, &mut trouble, ended.is_none())?;
         if let Some(status) = ended {
             return Ok(trouble.map_or(Ok(self::ended(status)), Err));
         }
@@ -286,28 +289,32 @@ fn interrupt(child: &Child) -> io::Result<()> {
     kill(Pid::from_raw(pid), Signal::SIGINT).map_err(io::Error::from)
 }
 
-/// Takes what the child said; waits a tick for it when the child may say more.
+/// Takes what the child said; waits a tick for it when the child may say more. A pipe that nobody writes to any
+/// more is let go: it would be ready for ever.
 fn listen(
-    status: Option<&mut File>,
+    status: &mut Option<File>,
     heard: &mut Lines,
     watch: &mut dyn Watch,
     trouble: &mut Option<Failure>,
     may_wait: bool,
 ) -> io::Result<()> {
-    let Some(status) = status else {
+    let Some(pipe) = status else {
         if may_wait {
-            std::thread::sleep(TICK / 4);
+            std::thread::sleep(SILENT_TICK);
         }
         return Ok(());
     };
     if may_wait {
         let tick = PollTimeout::try_from(TICK).map_err(io::Error::other)?;
-        poll(&mut [PollFd::new(status.as_fd(), PollFlags::POLLIN)], tick)?;
+        poll(&mut [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)], tick)?;
     }
-    for line in heard.read(status)? {
+    for line in heard.read(pipe)? {
         if let Err(failure) = watch.line(&line) {
             trouble.get_or_insert(failure);
         }
+    }
+    if heard.at_end {
+        *status = None;
     }
     Ok(())
 }
@@ -316,6 +323,7 @@ fn listen(
 #[derive(Default)]
 struct Lines {
     rest: Vec<u8>,
+    at_end: bool,
 }
 
 impl Lines {
@@ -324,7 +332,10 @@ impl Lines {
         let mut buffer = [0; 8192];
         loop {
             match from.read(&mut buffer) {
-                Ok(0) => break,
+                Ok(0) => {
+                    self.at_end = true;
+                    break;
+                }
                 Ok(count) => self.rest.extend_from_slice(&buffer[..count]),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -384,7 +395,7 @@ mod tests {
     fn a_child_gets_a_fixed_environment_and_no_descriptor_but_its_own() {
         let folder = tempfile::tempdir().expect("folder");
         let lock = FrontendLock::take(folder.path(), Duration::ZERO, &mut |_| Ok(())).expect("free");
-        let children = processes(folder.path()).with_lock(Rc::new(lock));
+        let children = processes(folder.path()).with_lock(Arc::new(lock));
         let (ended, bytes) = output(&children, shell("env | sort; pwd; cat; ls -l /proc/self/fd | sed 's/.* -> //'"), 4096).expect("run");
         assert_eq!(ended, Ended::Code(0));
         let text = String::from_utf8(bytes).expect("text");

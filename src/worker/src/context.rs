@@ -1,5 +1,6 @@
 //! What all steps of one attempt share.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -8,6 +9,7 @@ use backstep_core::{Archive, AttemptId, Plan};
 
 use crate::child::Children;
 use crate::machine::{AttemptFiles, Machine};
+use crate::units::Units;
 
 /// One attempt's surroundings.
 pub struct Context {
@@ -25,6 +27,8 @@ pub struct Context {
     pub children: Box<dyn Children>,
     /// The number under which dpkg inherits the frontend lock.
     pub lock: i32,
+    /// The units as the services step left them, so that the check that follows need not ask again.
+    pub settled_units: RefCell<Option<Units>>,
     /// How apt calls this program back before it changes anything; absent in tests without apt.
     pub hook: Option<String>,
 }

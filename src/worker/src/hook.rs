@@ -10,6 +10,7 @@ use std::path::Path;
 use backstep_apt::pre_install_pkgs;
 use backstep_core::{ErrorCode, Failure, Plan};
 
+use crate::durable::replace;
 use crate::machine::AttemptFiles;
 use crate::order::{OrderError, read_plan};
 
@@ -19,7 +20,7 @@ pub fn check_plan(folder: &Path, input: &mut dyn Read) -> Result<(), Failure> {
     let checked = plan(&files).and_then(|plan| compare(&plan, input));
     if let Err(failure) = &checked {
         let error = |error| Failure::new(ErrorCode::WorkerFailed, format!("cannot say why: {error}"));
-        fs::write(files.mismatch(), &failure.text).map_err(error)?;
+        replace(&files.mismatch(), failure.text.as_bytes(), 0o600).map_err(error)?;
     }
     checked
 }

@@ -4,10 +4,12 @@
 //! lock are held, in this order; what cannot be begun is refused in the journal, with nothing changed; the frontend
 //! lock is given back after the last record.
 
+use std::cell::RefCell;
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use backstep_apt::arguments::ENVIRONMENT;
@@ -135,7 +137,7 @@ fn work(
     hook: Option<String>,
     ports: &mut Ports<'_>,
 ) -> Result<Outcome, Failure> {
-    let lock = Rc::new(lock);
+    let lock = Arc::new(lock);
     let policy = plan.options.on_failure;
     let context = context(machine, &order, plan, &lock, hook);
     match (order.direction, order.restore) {
@@ -145,16 +147,17 @@ fn work(
     }
 }
 
-fn context(machine: &Machine, order: &Order, plan: Plan, lock: &Rc<FrontendLock>, hook: Option<String>) -> Shared {
+fn context(machine: &Machine, order: &Order, plan: Plan, lock: &Arc<FrontendLock>, hook: Option<String>) -> Shared {
     let environment = ENVIRONMENT.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     let output = machine.attempt(order.attempt).output();
-    let children = Processes::new(environment, order.attempt.transaction, &output).with_lock(Rc::clone(lock));
+    let children = Processes::new(environment, order.attempt.transaction, &output).with_lock(Arc::clone(lock));
     let (undo_of, restore) = match order.direction {
         Direction::Forward => (order.attempt, order.restore),
         Direction::Undo => (order.restore.unwrap_or(order.attempt), None),
     };
     let (machine, attempt, number) = (machine.clone(), order.attempt, lock.number());
-    Rc::new(Context { machine, attempt, undo_of, restore, plan, children: Box::new(children), lock: number, hook })
+    let (children, settled_units) = (Box::new(children), RefCell::default());
+    Rc::new(Context { machine, attempt, undo_of, restore, plan, children, lock: number, settled_units, hook })
 }
 
 fn undo(machine: &Machine, of: AttemptId, context: &Shared, ports: &mut Ports<'_>) -> Result<Outcome, Failure> {

@@ -113,11 +113,24 @@ fn text(path: &Path) -> Result<String, Failure> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The paths of all archives of the plan.
+/// The paths of all archives of the plan, read by two threads.
 fn payloads(context: &Context) -> Result<BTreeSet<PathBuf>, Failure> {
+    let archives: Vec<PathBuf> = context.archives().map(|archive| context.machine.kept_archive(archive.sha256)).collect();
+    let children = context.children.as_ref();
+    let (one, other) = archives.split_at(archives.len() / 2);
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| payloads_of(children, other));
+        let mut paths = payloads_of(children, one)?;
+        let panicked = |_| Failure::new(ErrorCode::Internal, "a listing thread panicked");
+        paths.extend(other.join().map_err(panicked)??);
+        Ok(paths)
+    })
+}
+
+fn payloads_of(children: &dyn Children, archives: &[PathBuf]) -> Result<BTreeSet<PathBuf>, Failure> {
     let mut paths = BTreeSet::new();
-    for archive in context.archives() {
-        paths.extend(payload(context.children.as_ref(), &context.machine.kept_archive(archive.sha256))?);
+    for archive in archives {
+        paths.extend(payload(children, archive)?);
     }
     Ok(paths)
 }

@@ -2,5 +2,8 @@
 //!
 //! Every module is one subject. A machine takes a few seconds, so a test may tell a longer story than a unit test.
 
+// Tests set their scene with plain calls.
+#![allow(clippy::disallowed_methods)]
+
 mod harness;
 mod packaging;

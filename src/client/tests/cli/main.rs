@@ -1,6 +1,9 @@
 //! The command line against a scripted daemon on a private bus: what people see, what the daemon is asked,
 //! and the exit code.
 
+// Tests set their scene with plain calls.
+#![allow(clippy::disallowed_methods)]
+
 mod fake;
 mod terminal;
 

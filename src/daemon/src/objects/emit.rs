@@ -50,6 +50,7 @@ pub async fn emit(
     inhibitor: Inhibitor,
 ) {
     let mut emitter = Emitter { service, registry, status, inhibitor, sequence: 0, last: BTreeMap::new(), held: BTreeMap::new() };
+    emitter.tell_manager().await;
     loop {
         let due = emitter.due();
         tokio::select! {

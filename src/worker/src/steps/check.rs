@@ -36,7 +36,9 @@ impl Check {
         if policy == ServicePolicy::Off || before.units.is_empty() {
             return Ok(());
         }
-        let failed = compare(&before.units, &units::read(&self.context.machine, self.context.children.as_ref())?).failed;
+        let known = self.context.settled_units.take();
+        let now = known.map_or_else(|| units::read(&self.context.machine, self.context.children.as_ref()), Ok)?;
+        let failed = compare(&before.units, &now).failed;
         let text = || format!("{} ran before and failed after the change", failed.join(", "));
         match (failed.is_empty(), policy) {
             (true, _) | (false, ServicePolicy::Off) => Ok(()),

@@ -55,14 +55,16 @@ impl Fetch {
     fn is_in_place(&self, archive: &Archive) -> Result<bool, Failure> {
         let machine = &self.context.machine;
         let (place, kept) = (machine.apt_archives().join(&archive.file_name), machine.kept_archive(archive.sha256));
-        if archives::compare(&place, archive)? == Match::Same {
-            return archives::keep(&place, &kept).map(|()| true);
+        match archives::compare(&place, archive)? {
+            Match::Same => return archives::keep(&place, &kept).map(|()| true),
+            // apt compares a file that is there by its size only, and would take it.
+            Match::Other => remove(&place)?,
+            Match::Absent => {}
         }
         if archives::compare(&kept, archive)? != Match::Same {
+            remove(&kept)?;
             return Ok(false);
         }
-        // apt compares a file that is there by its size only.
-        remove(&place)?;
         archives::keep(&kept, &place).map(|()| true)
     }
 
@@ -112,8 +114,9 @@ impl Fetch {
     }
 
     fn keep_one(&self, archive: &Archive, elsewhere: &[PathBuf]) -> Result<(), Failure> {
-        let place = place(archive, &self.context.machine, elsewhere);
-        archives::keep(&place, &self.context.machine.kept_archive(archive.sha256))
+        let machine = &self.context.machine;
+        let (place, kept) = (place(archive, machine, elsewhere), machine.kept_archive(archive.sha256));
+        if place.starts_with(machine.apt_archives()) { archives::keep(&place, &kept) } else { archives::copy(&place, &kept) }
     }
 
     fn on_this_machine(&self, missing: &[&Archive]) -> Result<Vec<PathBuf>, Failure> {

@@ -49,6 +49,7 @@ impl Step for Services {
             now = units::read(&self.context.machine, children)?;
         }
         let text = describe(&compare(&before.units, &now));
+        self.context.settled_units.replace(Some(now));
         stage.progress(1000, "", "services settled")?;
         Ok(if reload || !text.is_empty() { Done::applied(text) } else { Done::already("no service changed") })
     }

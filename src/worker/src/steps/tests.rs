@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use backstep_core::{ErrorCode, Failure, PlanAction, StepKind};
@@ -35,7 +36,7 @@ enum Trouble {
 #[derive(Clone)]
 struct FakeApt {
     machine: Machine,
-    calls: Rc<RefCell<Vec<String>>>,
+    calls: Arc<Mutex<Vec<String>>>,
     trouble: Trouble,
 }
 
@@ -53,8 +54,13 @@ fn put(path: &Path, bytes: &[u8]) {
 impl FakeApt {
     fn download(&self) {
         let bytes = if self.trouble == Trouble::BadDownload { b"other" } else { NEW_DEB };
-        fs::write(self.machine.apt_archives().join("old_2_all.deb"), OLD_DEB).expect("archive");
-        fs::write(self.machine.apt_archives().join("new_1_all.deb"), bytes).expect("archive");
+        for (name, bytes) in [("old_2_all.deb", OLD_DEB), ("new_1_all.deb", bytes)] {
+            let place = self.machine.apt_archives().join(name);
+            // apt takes a file that is there for the right one when its size is.
+            if fs::metadata(&place).map_or(true, |meta| meta.len() != bytes.len() as u64) {
+                fs::write(place, bytes).expect("archive");
+            }
+        }
     }
 
     /// What dpkg and scripts do: replace by renaming, create, write in place, change both databases.
@@ -80,7 +86,7 @@ impl FakeApt {
     fn note(&self, call: &Call) {
         let verbs = ["--download-only", "--print-uris", "-s", "--fsys-tarfile", "install"];
         let verb = verbs.into_iter().find(|verb| call.arguments.iter().any(|argument| argument == verb)).unwrap_or("?");
-        self.calls.borrow_mut().push(format!("{} {verb}", call.program));
+        self.calls.lock().expect("calls").push(format!("{} {verb}", call.program));
     }
 }
 
@@ -131,7 +137,7 @@ impl Small {
         let (root, state) = (tempfile::tempdir().expect("root"), tempfile::tempdir().expect("state"));
         let machine = Machine::new(root.path(), state.path());
         fill(&machine);
-        let apt = FakeApt { machine: machine.clone(), calls: Rc::default(), trouble };
+        let apt = FakeApt { machine: machine.clone(), calls: Arc::default(), trouble };
         let mut old = item("old:all", PlanAction::Upgrade, Some("1"), Some("2"));
         old.archive = Some(archive("old_2_all.deb", OLD_DEB));
         let mut new = item("new:all", PlanAction::Install, None, Some("1"));
@@ -140,7 +146,8 @@ impl Small {
         let mut plan = plan_of(vec![new, old]);
         plan.world = crate::facts::read(&machine).expect("facts").world;
         let (attempt, children) = (attempt(1), Box::new(apt.clone()));
-        let context = Context { machine, attempt, undo_of: attempt, restore: None, plan, children, lock: 7, hook: None };
+        let settled_units = RefCell::default();
+        let context = Context { machine, attempt, undo_of: attempt, restore: None, plan, children, lock: 7, settled_units, hook: None };
         Self { _root: root, _state: state, apt, context: Rc::new(context) }
     }
 
@@ -210,7 +217,7 @@ fn a_plan_is_carried_out_by_these_calls_and_no_others() {
     let (outcome, journal) = small.run();
     assert_eq!(outcome, Outcome::Committed);
     let calls = ["apt-get --download-only", "dpkg-deb --fsys-tarfile", "dpkg-deb --fsys-tarfile", "apt-get install"];
-    assert_eq!(*small.apt.calls.borrow(), calls);
+    assert_eq!(*small.apt.calls.lock().expect("calls"), calls);
     let facts = crate::facts::read(&small.context.machine).expect("facts");
     assert!(facts.marks.is_auto(&"new:all".parse().expect("id")));
     let changed: Vec<&Record> = journal.records.iter().filter(|record| matches!(record, Record::ItemChanged { .. })).collect();
@@ -249,6 +256,13 @@ fn an_archive_that_is_not_of_the_plan_changes_nothing() {
     assert_eq!(journal.cause(), Some(why));
     assert_eq!(journal.begun(backstep_core::Direction::Forward), [StepKind::Fetch]);
     assert!(!small.context.machine.kept_archive(backstep_wire::digest(b"other")).exists());
+}
+
+#[test]
+fn a_wrong_archive_of_the_right_size_in_the_cache_is_fetched_again() {
+    let small = Small::new(Trouble::None);
+    fs::write(small.context.machine.apt_archives().join("new_1_all.deb"), b"wrong").expect("archive");
+    assert_eq!(small.run().0, Outcome::Committed);
 }
 
 #[test]

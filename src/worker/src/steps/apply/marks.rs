@@ -1,16 +1,12 @@
 //! Marks: holds in dpkg's selections and automatic marks in apt's file.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
-
 use backstep_apt::status::Want;
 use backstep_core::{ErrorCode, Failure, PackageId, Plan, PlanAction};
 use backstep_engine::runner::Done;
 
 use crate::child::{Call, Unwatched};
 use crate::context::Context;
+use crate::durable::replace;
 use crate::facts::{self, Facts, wanted_marks};
 
 /// Sets the selections and marks of the plan.
@@ -63,14 +59,6 @@ pub(super) fn set_auto(context: &Context) -> Result<(), Failure> {
         return Ok(());
     }
     let path = context.machine.extended_states();
-    replace(&path, marks.render().as_bytes())
+    replace(&path, marks.render().as_bytes(), 0o644)
         .map_err(|error| Failure::new(ErrorCode::DpkgFailed, format!("cannot write {}: {error}", path.display())))
-}
-
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let new = path.with_extension("backstep-new");
-    let mut file = File::options().write(true).create(true).truncate(true).mode(0o644).open(&new)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(new, path)
 }
