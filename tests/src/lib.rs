@@ -2,7 +2,7 @@
 //!
 //! Purpose: one place for what the tests share: [`machine`] boots a disposable Debian machine, [`backstep`] one
 //! with our packages, [`package`] and
-//! [`repository`] make tiny packages and serve them, [`private_bus`] runs the daemon on a bus of its own, [`programs`] finds our programs, [`snapshot`] says what differs in a file tree, [`command`] is the
+//! [`repository`] make tiny packages, [`web`] serves them slowly, [`private_bus`] runs the daemon on a bus of its own, [`programs`] finds our programs, [`snapshot`] says what differs in a file tree, [`command`] is the
 //! one way to run a child, [`wait`] the one way to wait. Absent on purpose: product code.
 
 // Tests set their scene with plain calls.
@@ -17,3 +17,4 @@ pub mod programs;
 pub mod repository;
 pub mod snapshot;
 pub mod wait;
+pub mod web;

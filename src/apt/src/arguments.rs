@@ -105,7 +105,8 @@ fn permissions(plan: &Plan) -> Vec<&'static str> {
     wanted.into_iter().filter_map(|(wanted, option)| wanted.then_some(option)).collect()
 }
 
-fn purges_all(plan: &Plan) -> bool {
+/// Whether apt-get itself purges: its `--purge` is for all removals or none.
+pub(crate) fn purges_all(plan: &Plan) -> bool {
     plan.count(PlanAction::Purge) > 0 && plan.count(PlanAction::Remove) == 0
 }
 

@@ -4,8 +4,9 @@
 //! plan's. apt writes purges and removals alike (`**REMOVE**`), so those two are not told apart here; which of
 //! them happens is decided by the arguments that apt was given.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use crate::arguments::purges_all;
 use backstep_core::{Plan, PlanAction, PlanItem};
 
 /// Why an input is not of the hook's protocol.
@@ -155,9 +156,12 @@ pub fn compare(plan: &Plan, hook: &[HookItem]) -> Result<(), Mismatch> {
     let with_arch = hook.iter().all(|item| item.old_arch.is_some() || item.new_arch.is_some());
     let expected: BTreeMap<String, Deed> = plan.items.iter().filter_map(|item| planned(item, with_arch)).collect();
     let found = announced(hook);
+    let by_dpkg: BTreeSet<String> = if purges_all(plan) { BTreeSet::new() } else { purged(plan, with_arch) };
     let mut differences = Vec::new();
     for (key, deed) in &expected {
         match found.get(key) {
+            // What an earlier removal left is purged by dpkg after apt-get, which then does not announce it.
+            None if by_dpkg.contains(key) => {}
             None => differences.push(format!("{key} stays, the plan says {}", deed.text())),
             Some(other) if other != deed => differences.push(format!("{key}: {}, the plan says {}", other.text(), deed.text())),
             Some(_) => {}
@@ -167,6 +171,11 @@ pub fn compare(plan: &Plan, hook: &[HookItem]) -> Result<(), Mismatch> {
         differences.push(format!("{key}: {}, the plan says nothing", deed.text()));
     }
     if differences.is_empty() { Ok(()) } else { Err(Mismatch { differences }) }
+}
+
+fn purged(plan: &Plan, with_arch: bool) -> BTreeSet<String> {
+    let purged = plan.items.iter().filter(|item| item.action == PlanAction::Purge);
+    purged.filter_map(|item| planned(item, with_arch)).map(|(key, _)| key).collect()
 }
 
 fn planned(item: &PlanItem, with_arch: bool) -> Option<(String, Deed)> {
@@ -262,5 +271,15 @@ mod tests {
         assert!(matches!(parse("VERSION 4\n\n"), Err(HookError::Protocol(_))));
         assert!(matches!(parse("VERSION 3\n"), Err(HookError::NoList)));
         assert!(matches!(parse("VERSION 3\n\nx y\n"), Err(HookError::Line(_))));
+    }
+
+    #[test]
+    fn leftovers_that_dpkg_purges_afterwards_need_not_be_announced() {
+        let hook = parse("VERSION 3\n\ngone 1 amd64 none > - - none **REMOVE**\n").expect("parses");
+        let leftover = item(PlanAction::Purge, "old:amd64", Some("1"), None);
+        let mixed = plan(vec![item(PlanAction::Remove, "gone:amd64", Some("1"), None), leftover.clone()]);
+        assert_eq!(compare(&mixed, &hook), Ok(()));
+        let purges_only = plan(vec![item(PlanAction::Purge, "gone:amd64", Some("1"), None), leftover]);
+        assert!(compare(&purges_only, &hook).is_err(), "apt-get announces leftovers when it purges itself");
     }
 }

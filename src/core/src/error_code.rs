@@ -25,6 +25,8 @@ closed_enum! {
         DepsUnsatisfiable = "deps.unsatisfiable",
         /// An essential or protected package would go.
         PlanEssential = "plan.essential",
+        /// A package would go to an earlier version.
+        PlanDowngrade = "plan.downgrade",
         /// A part of the plan cannot be undone.
         PlanIrreversible = "plan.irreversible",
         /// The system changed since the plan was made.
@@ -135,7 +137,7 @@ impl ErrorCode {
         match self {
             Self::RequestMalformed | Self::RequestUnknownOption | Self::RequestTooLarge | Self::RequestDuplicate => 2,
             Self::PackageUnknown | Self::PackageNotInstalled | Self::VersionUnknown | Self::TransactionUnknown => 3,
-            Self::PackageHeld | Self::DepsUnsatisfiable | Self::PlanEssential | Self::PlanFailed | Self::ArchiveInvalid => 4,
+            Self::PackageHeld | Self::DepsUnsatisfiable | Self::PlanEssential | Self::PlanDowngrade | Self::PlanFailed | Self::ArchiveInvalid => 4,
             Self::AuthDenied | Self::AuthUnavailable => 5,
             Self::LockBusy | Self::QueueFull | Self::QueueClosed => 6,
             Self::FetchFailed | Self::FetchHashMismatch | Self::TrustUnsigned => 7,
@@ -172,6 +174,7 @@ impl ErrorCode {
             Self::VersionUnknown => "See the versions there are with 'apt list -a PACKAGE'.",
             Self::DepsUnsatisfiable => "Change the request; the packages named above stand in each other's way.",
             Self::PlanEssential => "The system may not work without it; add --allow-remove-essential if you are sure.",
+            Self::PlanDowngrade => "Earlier versions may not read newer data; add --allow-downgrade if you are sure.",
             Self::PlanIrreversible => "Look at the undo column of the plan, and add --allow-irreversible to accept it.",
             Self::PlanStale => "Run the command again: it makes a new plan.",
             Self::PlanMismatch => "Read the property PlanDigest again and authorise that.",

@@ -206,7 +206,7 @@ fn check(question: &Question, intent: &Intent, items: &[PlanItem], packages: &[P
     let downgraded = of(&|p| p.marked_downgrade() && !intent.downgrades.contains(&p.index()));
     if !downgraded.is_empty() && !may_downgrade(request) {
         let text = format!("{} would go to an earlier version, which must be allowed", names(&downgraded));
-        return Err(Failure::new(ErrorCode::RequestMalformed, text));
+        return Err(Failure::new(ErrorCode::PlanDowngrade, text));
     }
     Ok(())
 }

@@ -49,6 +49,7 @@ pub(crate) fn project(conn: &Connection, row: &TransactionRow, event: &Event, ne
         Event::Failed { code, text } | Event::UndoStarted { code, text } | Event::AttentionNeeded { code, text } => {
             set_error(conn, row.key, Some((*code, text)))?;
         }
+        Event::Interrupted { text } => set_error(conn, row.key, Some((ErrorCode::WorkerLost, text)))?,
         // What an earlier attempt met is over.
         Event::Completed => set_error(conn, row.key, None)?,
         Event::Queued { .. } => set_queued(conn, row.key, at)?,
@@ -63,7 +64,6 @@ pub(crate) fn project(conn: &Connection, row: &TransactionRow, event: &Event, ne
         | Event::CancelRequested { .. }
         | Event::Expired
         | Event::UndoFinished { .. }
-        | Event::Interrupted { .. }
         | Event::Resumed { .. }
         | Event::Accepted => {}
     }

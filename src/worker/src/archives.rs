@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::{Path, PathBuf};
 
 use backstep_core::{Archive, Digest, ErrorCode, Failure};
@@ -71,16 +72,37 @@ fn part_of(path: &Path) -> PathBuf {
     path.with_extension("part")
 }
 
-/// Keeps the archive of a version that goes away, when apt's cache has it. Best effort: it only makes a later
-/// undo cheaper.
-pub fn keep_old(machine: &Machine, file_name: &str) -> io::Result<bool> {
+/// Keeps the archive of a version that goes away, when apt's cache has it, and names it.
+pub fn keep_old(machine: &Machine, file_name: &str) -> io::Result<()> {
     let path = machine.apt_archives().join(file_name);
-    let Ok(mut file) = File::open(&path) else { return Ok(false) };
-    let kept = machine.kept_archive(hash(&mut file)?);
+    let Ok(mut file) = File::open(&path) else { return Ok(()) };
+    let sha256 = hash(&mut file)?;
+    let kept = machine.kept_archive(sha256);
     if !kept.exists() {
         fs::hard_link(&path, kept)?;
     }
-    Ok(true)
+    name(machine, file_name, sha256)
+}
+
+/// Lets a kept archive be found by its package and version: `by-name/<name>_<version>_<arch>.deb`, as apt names
+/// archives. The newest archive of a name wins.
+pub fn name(machine: &Machine, file_name: &str, sha256: Digest) -> io::Result<()> {
+    let folder = machine.archives().join("by-name");
+    match fs::DirBuilder::new().mode(0o700).create(&folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let target = Path::new("..").join(format!("{sha256}.deb"));
+    let (link, part) = (folder.join(file_name), folder.join(format!(".{file_name}.part")));
+    if fs::read_link(&link).is_ok_and(|named| named == target) {
+        return Ok(());
+    }
+    match fs::remove_file(&part) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    symlink(target, &part)?;
+    fs::rename(part, link)
 }
 
 #[cfg(test)]
@@ -107,5 +129,17 @@ mod tests {
         fs::write(&from, b"content").expect("write");
         assert_eq!((keep(&from, &to), keep(&from, &to)), (Ok(()), Ok(())));
         assert_eq!(fs::read(&to).expect("kept"), b"content");
+    }
+
+    #[test]
+    fn the_newest_archive_of_a_name_is_the_one_that_is_found() {
+        let root = tempfile::tempdir().expect("folder");
+        let machine = Machine::new(root.path(), &root.path().join("state"));
+        fs::create_dir_all(machine.archives()).expect("folder");
+        for byte in [1, 1, 2] {
+            name(&machine, "a_1_all.deb", Digest([byte; 32])).expect("name");
+            let named = fs::read_link(machine.archives().join("by-name/a_1_all.deb")).expect("link");
+            assert_eq!(named, Path::new("..").join(format!("{}.deb", Digest([byte; 32]))));
+        }
     }
 }

@@ -5,5 +5,10 @@
 // Tests set their scene with plain calls.
 #![allow(clippy::disallowed_methods)]
 
+mod failures;
 mod harness;
 mod packaging;
+mod scene;
+mod state;
+mod transactions;
+mod undo;

@@ -120,6 +120,9 @@ impl Ledger for FakeLedger {
             if let Event::Failed { code, text } | Event::UndoStarted { code, text } | Event::AttentionNeeded { code, text } = event {
                 row.error = Some(Failure::new(*code, text.clone()));
             }
+            if let Event::Interrupted { text } = event {
+                row.error = Some(Failure::new(ErrorCode::WorkerLost, text.clone()));
+            }
             row.events.push(event.clone());
         }
         if let (Some(attempt), Some(seq)) = (append.attempt, append.journal_seq) {

@@ -183,7 +183,7 @@ fn impossible_requests_fail_in_both_and_are_explained() {
         ("install virtual-many", request(K::Install, "virtual-many"), E::PackageUnknown, &["many-a, many-b"]),
         ("install banned", request(K::Install, "banned"), E::VersionUnknown, &["banned"]),
         ("-y install frozen", request(K::Install, "frozen"), E::PackageHeld, &["frozen"]),
-        ("-y install tool=1", request(K::Install, "tool=1"), E::RequestMalformed, &["tool", "earlier"]),
+        ("-y install tool=1", request(K::Install, "tool=1"), E::PlanDowngrade, &["tool", "earlier"]),
         ("-y remove base", request(K::Remove, "base"), E::PlanEssential, &["base"]),
         ("-y remove prot", request(K::Remove, "prot"), E::PlanEssential, &["prot"]),
     ];

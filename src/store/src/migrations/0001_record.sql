@@ -81,7 +81,7 @@ CREATE TABLE error_codes (
 INSERT INTO error_codes (code) VALUES
     ('request.malformed'), ('request.unknown-option'), ('request.too-large'), ('request.duplicate'), ('package.unknown'),
     ('package.not-installed'), ('package.held'), ('version.unknown'), ('deps.unsatisfiable'), ('plan.essential'),
-    ('plan.irreversible'), ('plan.stale'), ('plan.mismatch'), ('plan.failed'), ('auth.denied'), ('auth.unavailable'),
+    ('plan.downgrade'), ('plan.irreversible'), ('plan.stale'), ('plan.mismatch'), ('plan.failed'), ('auth.denied'), ('auth.unavailable'),
     ('lock.busy'), ('dpkg.interrupted'), ('fetch.failed'), ('fetch.hash-mismatch'), ('trust.unsigned'), ('archive.invalid'),
     ('disk.full'), ('disk.read-only'), ('capture.failed'), ('script.failed'), ('dpkg.failed'), ('check.mismatch'),
     ('service.failed'), ('undo.material'), ('undo.failed'), ('undo.incomplete'), ('undo.nothing'), ('undo.conflict'),

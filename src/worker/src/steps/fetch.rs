@@ -128,14 +128,41 @@ impl Fetch {
         Ok(local_files(&String::from_utf8_lossy(&bytes)))
     }
 
-    fn keep_old_versions(&self) {
+    /// What is not downloaded: handed over with the request, or kept by an earlier transaction or by apt.
+    fn check_handed(&self) -> Result<(), Failure> {
+        for archive in self.context.archives().filter(|archive| archive.source != ArchiveSource::Repository) {
+            let machine = &self.context.machine;
+            let (kept, cached) = (machine.kept_archive(archive.sha256), machine.apt_archives().join(&archive.file_name));
+            if !kept.exists() && archives::compare(&cached, archive)? == Match::Same {
+                archives::keep(&cached, &kept)?;
+            }
+            verify(archive, &kept)?;
+        }
+        Ok(())
+    }
+
+    /// Names what is kept, so that a later undo by packages finds it. Without the name it is fetched again, so a
+    /// failure is only noted.
+    fn name_all(&self, stage: &mut Stage<'_>) -> Result<(), Failure> {
+        for archive in self.context.archives() {
+            note(stage, archives::name(&self.context.machine, &archive.file_name, archive.sha256))?;
+        }
+        Ok(())
+    }
+
+    fn keep_old_versions(&self, stage: &mut Stage<'_>) -> Result<(), Failure> {
         for item in &self.context.plan.items {
             let Some(version) = &item.from else { continue };
             let name = format!("{}_{}_{}.deb", item.package.name, version.to_string().replace(':', "%3a"), item.package.arch);
-            // Only makes a later undo cheaper; without it the archive is fetched or built again.
-            archives::keep_old(&self.context.machine, &name).unwrap_or_default();
+            note(stage, archives::keep_old(&self.context.machine, &name))?;
         }
+        Ok(())
     }
+}
+
+/// Keeping an archive only makes a later undo cheaper.
+fn note(stage: &mut Stage<'_>, kept: std::io::Result<()>) -> Result<(), Failure> {
+    kept.or_else(|error| stage.note(None, format!("an archive is not kept for a later undo: {error}")))
 }
 
 type Task<'a> = Vec<(&'a Archive, PathBuf)>;
@@ -241,23 +268,24 @@ impl Step for Fetch {
     fn check(&mut self, stage: &mut Stage<'_>) -> Result<Need, Failure> {
         stage.progress(0, "", "checking the plan against the system")?;
         preflight::check(&self.context)?;
-        let nothing = self.context.plan.method != Method::Packages || self.context.archives().next().is_none();
-        Ok(if nothing { Need::Nothing("no archives are needed".to_owned()) } else { Need::Act })
+        let packages = self.context.plan.method == Method::Packages;
+        Ok(if packages { Need::Act } else { Need::Nothing("no archives are needed".to_owned()) })
     }
 
     fn act(&mut self, stage: &mut Stage<'_>) -> Result<Done, Failure> {
-        let machine = &self.context.machine;
-        let handed = self.context.archives().filter(|archive| archive.source != ArchiveSource::Repository);
-        handed.into_iter().try_for_each(|archive| verify(archive, &machine.kept_archive(archive.sha256)))?;
-        self.keep_old_versions();
-        let missing = self.missing()?;
-        if missing.is_empty() {
-            return Ok(Done::already("all archives are here"));
+        self.keep_old_versions(stage)?;
+        if self.context.archives().next().is_none() {
+            return Ok(Done::already("no archives are needed"));
         }
-        self.download(stage)?;
-        stage.progress(950, "", "verifying archives")?;
-        self.keep_all(&missing)?;
-        Ok(Done::applied(format!("{} archives fetched", missing.len())))
+        self.check_handed()?;
+        let missing = self.missing()?;
+        if !missing.is_empty() {
+            self.download(stage)?;
+            stage.progress(950, "", "verifying archives")?;
+            self.keep_all(&missing)?;
+        }
+        self.name_all(stage)?;
+        Ok(if missing.is_empty() { Done::already("all archives are here") } else { Done::applied(format!("{} archives fetched", missing.len())) })
     }
 
     /// The content was compared when each archive was kept; what is left to compare is that none is missing.
