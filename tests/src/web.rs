@@ -7,7 +7,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -29,21 +29,21 @@ struct Switches {
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
-    folder: PathBuf,
+    _repository: Repository,
     switches: Arc<Switches>,
     listener: Option<JoinHandle<()>>,
     connections: Arc<Mutex<Vec<JoinHandle<()>>>>,
 }
 
 impl Server {
-    /// Serves the folder of a repository.
-    pub fn start(repository: &Repository) -> Result<Self> {
+    /// Serves a repository.
+    pub fn start(repository: Repository) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").context("cannot listen")?;
         let address = listener.local_addr()?;
         let (switches, connections) = (Arc::<Switches>::default(), Arc::<Mutex<Vec<JoinHandle<()>>>>::default());
         let (shared, kept, folder) = (Arc::clone(&switches), Arc::clone(&connections), repository.path().to_owned());
         let listener = thread::spawn(move || accept(&listener, &folder, &shared, &kept));
-        Ok(Self { address, folder: repository.path().to_owned(), switches, listener: Some(listener), connections })
+        Ok(Self { address, _repository: repository, switches, listener: Some(listener), connections })
     }
 
     /// Makes this server a package source of a machine and has the machine fetch its index.
@@ -64,12 +64,6 @@ impl Server {
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.switches.waiting.load(Ordering::SeqCst)
-    }
-
-    /// The folder that is served.
-    #[must_use]
-    pub fn folder(&self) -> &Path {
-        &self.folder
     }
 }
 
@@ -152,7 +146,7 @@ mod tests {
     #[test]
     fn files_are_served_and_archives_wait() -> Result<()> {
         let repository = Repository::new(&[Package::new("bs-web", "1")])?;
-        let server = Server::start(&repository)?;
+        let server = Server::start(repository)?;
         assert!(get(&server, "/./Packages")?.contains("Package: bs-web"));
         assert!(get(&server, "/./InRelease")?.starts_with("HTTP/1.1 404"));
         server.hold(true);

@@ -181,3 +181,46 @@ async fn lists_narrow_and_page() -> Result<()> {
     assert_eq!(code(list(ListFilter { kind: Some("explode".into()), ..ListFilter::default() }).await), Some(ErrorCode::RequestMalformed));
     Ok(())
 }
+
+#[tokio::test]
+async fn progress_is_told_at_most_five_times_a_second_and_never_goes_back() -> Result<()> {
+    use futures_util::StreamExt;
+    let daemon = Simulated::start().await?;
+    let client = Client::new(&daemon.bus).await?;
+    let (_, path) = client.manager.create_transaction("install", "", packages(&["alpha"])).await?;
+    let transaction = client.transaction(&path).await?;
+    let mut told = transaction.receive_progress().await?;
+    let mut ended = transaction.receive_finished().await?;
+    transaction.prepare().await?;
+    let digest = client.wait_for(&transaction, is(TransactionState::Prepared)).await?.plan_digest;
+    let begun = std::time::Instant::now();
+    transaction.execute(&digest).await?;
+    let mut values = Vec::new();
+    let finished = loop {
+        tokio::select! {
+            Some(signal) = told.next() => values.push(signal.args()?.permille),
+            Some(signal) = ended.next() => break signal.args()?.state.to_owned(),
+        }
+    };
+    let allowed = begun.elapsed().as_secs_f64() * 5.0 + 1.0;
+    assert_eq!(finished, "completed");
+    assert!(values.len() > 1 && values.len() as f64 <= allowed, "{} signals, {allowed} allowed", values.len());
+    assert!(values.is_sorted(), "{values:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_retry_keeps_the_failed_transaction() -> Result<()> {
+    let daemon = Simulated::start().await?;
+    let client = Client::new(&daemon.bus).await?;
+    let (id, path) = client.manager.submit("install", "first", packages(&["broken"])).await?;
+    client.wait_for(&client.transaction(&path).await?, |now| now.is_final()).await?;
+    let options = HashMap::from([("comment", Variant::from("second")), ("origin", Variant::from("cli"))]);
+    let (again, path) = client.manager.retry(&id, options).await?;
+    let retried = client.transaction(&path).await?.properties().await?;
+    assert_ne!(again, id);
+    assert_eq!((retried.retries.as_str(), retried.description.as_str(), retried.origin.as_str()), (id.as_str(), "second", "cli"));
+    let unknown = client.manager.retry(&id, HashMap::from([("kind", Variant::from("remove"))])).await;
+    assert_eq!(code(unknown), Some(ErrorCode::RequestUnknownOption));
+    Ok(())
+}

@@ -177,7 +177,18 @@ impl ListRow {
     /// The same row without what only the owner and holders of the read action may see.
     #[must_use]
     pub fn redacted(self) -> Self {
-        Self { description: None, uid: None, user: None, summary: None, error_text: None, ..self }
+        Self {
+            description: None,
+            uid: None,
+            user: None,
+            origin: None,
+            summary: None,
+            error_code: None,
+            error_text: None,
+            reverts: None,
+            reverted_by: None,
+            ..self
+        }
     }
 }
 

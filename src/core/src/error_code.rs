@@ -137,7 +137,12 @@ impl ErrorCode {
         match self {
             Self::RequestMalformed | Self::RequestUnknownOption | Self::RequestTooLarge | Self::RequestDuplicate => 2,
             Self::PackageUnknown | Self::PackageNotInstalled | Self::VersionUnknown | Self::TransactionUnknown => 3,
-            Self::PackageHeld | Self::DepsUnsatisfiable | Self::PlanEssential | Self::PlanDowngrade | Self::PlanFailed | Self::ArchiveInvalid => 4,
+            Self::PackageHeld
+            | Self::DepsUnsatisfiable
+            | Self::PlanEssential
+            | Self::PlanDowngrade
+            | Self::PlanFailed
+            | Self::ArchiveInvalid => 4,
             Self::AuthDenied | Self::AuthUnavailable => 5,
             Self::LockBusy | Self::QueueFull | Self::QueueClosed => 6,
             Self::FetchFailed | Self::FetchHashMismatch | Self::TrustUnsigned => 7,

@@ -15,6 +15,7 @@ use nix::fcntl::{Flock, FlockArg};
 use crate::adapters::{NewIds, SpoolMirror, StoreLedger, SystemClock};
 use crate::archives::Archives;
 use crate::attempts::{Attempts, make_dir};
+use crate::authority::Verdict;
 use crate::callers::Callers;
 use crate::inhibit::Inhibitor;
 use crate::launcher::Launcher;
@@ -50,6 +51,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         defaults: config.defaults,
         host_id,
         manager,
+        verdict: if options.simulate { Verdict::Simulated } else { Verdict::Polkit },
         connection,
     };
     let (service, notices) = Service::new(parts);

@@ -48,7 +48,7 @@ pub fn state(id: TransactionId, state: TransactionState) {
 pub fn finished(id: TransactionId, state: TransactionState, code: Option<ErrorCode>) {
     let code = code.map_or("", ErrorCode::as_str);
     if state == TransactionState::NeedsAttention {
-        tracing::error!(MESSAGE_ID = ATTENTION, TRANSACTION = %id, CODE = code, "transaction {id} needs a decision: backstep show {id}, then backstep transaction undo or accept");
+        tracing::error!(MESSAGE_ID = ATTENTION, TRANSACTION = %id, CODE = code, "transaction {id} needs a decision: backstep show {id}, then backstep repair {id} --undo or --accept");
     } else {
         tracing::info!(MESSAGE_ID = FINISHED, TRANSACTION = %id, STATE = %state, CODE = code, "transaction {id} ended as {state} {code}");
     }

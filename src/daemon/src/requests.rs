@@ -31,10 +31,28 @@ pub fn create(
     enter(service, &request, actor, id)
 }
 
+/// What a caller says of a retry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetryClaims {
+    /// Through which door.
+    pub origin: Origin,
+    /// The client's name and version.
+    pub client: String,
+    /// The new description; the old one without.
+    pub comment: Option<String>,
+}
+
+impl Default for RetryClaims {
+    fn default() -> Self {
+        Self { origin: Origin::Dbus, client: String::new(), comment: None }
+    }
+}
+
 /// Takes the request of an ended transaction again.
-pub fn retry(service: &Service, caller: &Caller, id: TransactionId, origin: Origin, client: &str) -> Result<Created, Failure> {
-    let request = service.read(|manager| manager.request_for_retry(id))?;
-    enter(service, &request, callers::actor(caller, origin, client), None)
+pub fn retry(service: &Service, caller: &Caller, id: TransactionId, claims: RetryClaims) -> Result<Created, Failure> {
+    let mut request = service.read(|manager| manager.request_for_retry(id))?;
+    request.description = claims.comment.unwrap_or(request.description);
+    enter(service, &request, callers::actor(caller, claims.origin, &claims.client), None)
 }
 
 fn enter(service: &Service, request: &Request, actor: Actor, id: Option<TransactionId>) -> Result<Created, Failure> {

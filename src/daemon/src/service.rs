@@ -14,7 +14,7 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::archives::Archives;
 use crate::attempts::Attempts;
-use crate::authority::Authority;
+use crate::authority::{Authority, Verdict};
 use crate::callers::Callers;
 use crate::launcher::Launcher;
 use crate::planner::Planner;
@@ -71,6 +71,8 @@ pub struct Parts {
     pub host_id: String,
     /// The manager.
     pub manager: Manager,
+    /// Who decides what callers may.
+    pub verdict: Verdict,
 }
 
 impl Service {
@@ -79,7 +81,7 @@ impl Service {
     pub fn new(parts: Parts) -> (Arc<Self>, mpsc::UnboundedReceiver<Vec<Notice>>) {
         let (sender, receiver) = mpsc::unbounded_channel();
         let service = Self {
-            authority: Authority::new(parts.connection.clone()),
+            authority: Authority::new(parts.connection.clone(), parts.verdict),
             connection: parts.connection,
             callers: parts.callers,
             planner: parts.planner,

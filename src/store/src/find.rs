@@ -31,8 +31,8 @@ impl Store {
         newest_not_reverted(&self.conn, COMPLETED)
     }
 
-    /// What `rollback --last-failed` undoes: the newest transaction that failed and left changes (partially
-    /// rolled back, or waiting for a person) and that no completed rollback has undone. Those in state `failed`
+    /// What `rollback --last-failed` undoes: the newest transaction that failed and left changes
+    /// (partially rolled back) and that no completed rollback has undone. Those in state `failed`
     /// ended before anything was changed.
     pub fn last_failed(&self) -> Result<Option<TransactionId>, StoreError> {
         newest_not_reverted(&self.conn, FAILED_WITH_CHANGES)
@@ -42,8 +42,7 @@ impl Store {
 /// The digits backwards begin with the tail's; `g` is the first character after the hexadecimal digits.
 pub(crate) const BY_TAIL: &str = "SELECT id FROM transactions WHERE reversed >= ?1 AND reversed < ?2 LIMIT 2";
 pub(crate) const COMPLETED: &str = "SELECT id FROM transactions WHERE state = 'completed' ORDER BY key DESC";
-pub(crate) const FAILED_WITH_CHANGES: &str =
-    "SELECT id FROM transactions WHERE state IN ('partially-rolled-back', 'needs-attention') ORDER BY key DESC";
+pub(crate) const FAILED_WITH_CHANGES: &str = "SELECT id FROM transactions WHERE state = 'partially-rolled-back' ORDER BY key DESC";
 pub(crate) const NEWEST_ROLLBACK: &str = "SELECT id FROM transactions WHERE reverts = ?1 AND state = 'completed' ORDER BY key DESC LIMIT 1";
 
 fn ids<P: rusqlite::Params>(conn: &Connection, sql: &str, params: P) -> Result<Vec<TransactionId>, StoreError> {

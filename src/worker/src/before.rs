@@ -43,6 +43,13 @@ impl Before {
         self.world == world.to_string()
     }
 
+    /// The packages of which dpkg does not say what it said before, in words.
+    #[must_use]
+    pub fn off(&self, words: &BTreeMap<String, String>) -> Vec<String> {
+        let off = self.items.iter().filter(|(package, word)| words.get(*package) != Some(word));
+        off.map(|(package, word)| format!("{package} is not {word}")).collect()
+    }
+
     /// Whether a unit's file is of a package of the plan; instances follow their template.
     #[must_use]
     pub fn brings(&self, unit: &str) -> bool {
@@ -90,6 +97,8 @@ mod tests {
         write(folder.path(), &before).expect("write");
         assert_eq!(read(folder.path()), Ok(before.clone()));
         assert!(before.is_world(Digest([1; 32])) && !before.is_world(Digest([2; 32])));
+        assert!(before.off(&BTreeMap::from([("a:all".into(), "installed 1".into())])).is_empty());
+        assert_eq!(before.off(&BTreeMap::from([("a:all".into(), "config-files 1".into())])), ["a:all is not installed 1"]);
     }
 
     #[test]

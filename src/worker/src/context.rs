@@ -54,7 +54,7 @@ impl Context {
         self.plan.items.iter().filter_map(|item| item.archive.as_ref())
     }
 
-    /// Where an archive that no repository offers lies.
+    /// Where an archive lies once it is fetched.
     #[must_use]
     pub fn archive_path(&self, archive: &Archive) -> String {
         self.machine.kept_archive(archive.sha256).display().to_string()

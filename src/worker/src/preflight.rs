@@ -55,8 +55,8 @@ fn fresh(context: &Context, facts: &Facts) -> Result<(), Failure> {
         Method::Marks => not_at_before(plan, facts),
         Method::Packages => {
             not_at_before(plan, facts)?;
-            let commands = backstep_apt::arguments::commands(plan, 2, |archive| context.archive_path(archive));
-            simulation::check(context.children.as_ref(), &commands.apt_get, plan)
+            let arguments = backstep_apt::arguments::fetch(plan, 2, |archive| context.archive_path(archive));
+            simulation::check(context.children.as_ref(), &arguments, plan)
         }
     }
 }

@@ -13,73 +13,73 @@ use backstep_tests::wait::wait_until;
 use serde_json::Value;
 
 /// How long a machine may take for anything that is waited for.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Runs `backstep` as root.
-pub fn backstep(machine: &Machine, words: &[&str]) -> Result<Output> {
+pub(crate) fn backstep(machine: &Machine, words: &[&str]) -> Result<Output> {
     machine.run([&["backstep"], words].concat())
 }
 
 /// A command that runs while the test goes on.
-pub struct Background {
+pub(crate) struct Background {
     child: Child,
     line: String,
 }
 
 impl Background {
     /// Starts a command in a machine as root.
-    pub fn start(machine: &Machine, words: &[&str]) -> Result<Self> {
+    pub(crate) fn start(machine: &Machine, words: &[&str]) -> Result<Self> {
         let mut command = machine.call(words).command()?;
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         Ok(Self { child, line: words.join(" ") })
     }
 
     /// Waits for its end.
-    pub fn end(self) -> Result<Output> {
+    pub(crate) fn end(self) -> Result<Output> {
         let output = self.child.wait_with_output()?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Ok(Output { command: self.line, status: output.status, stdout: text(&output.stdout), stderr: text(&output.stderr) })
     }
 
     /// An error with what it printed if it has ended.
-    pub fn check_running(&mut self) -> Result<()> {
+    pub(crate) fn check_running(&mut self) -> Result<()> {
         ensure!(self.child.try_wait()?.is_none(), "{} ended too early", self.line);
         Ok(())
     }
 }
 
 /// The transactions on record, newest first.
-pub fn history(machine: &Machine) -> Result<Vec<Value>> {
+pub(crate) fn history(machine: &Machine) -> Result<Vec<Value>> {
     Ok(serde_json::from_str(&backstep(machine, &["history", "--json"])?.success()?.stdout)?)
 }
 
 /// All properties of a transaction.
-pub fn show(machine: &Machine, id: &str) -> Result<Value> {
+pub(crate) fn show(machine: &Machine, id: &str) -> Result<Value> {
     Ok(serde_json::from_str(&backstep(machine, &["show", "--json", id])?.success()?.stdout)?)
 }
 
 /// The whole record of a transaction.
-pub fn document(machine: &Machine, id: &str) -> Result<Value> {
+pub(crate) fn document(machine: &Machine, id: &str) -> Result<Value> {
     Ok(serde_json::from_str(&backstep(machine, &["show", "--document", id])?.success()?.stdout)?)
 }
 
 /// The words of the events of a transaction, in order.
-pub fn events(document: &Value) -> Vec<String> {
+pub(crate) fn events(document: &Value) -> Vec<String> {
     document["events"].as_array().into_iter().flatten().map(|event| text(&event["event"])).collect()
 }
 
 /// The newest transaction's row.
-pub fn newest(machine: &Machine) -> Result<Value> {
+pub(crate) fn newest(machine: &Machine) -> Result<Value> {
     history(machine)?.into_iter().next().context("nothing is on record")
 }
 
 /// A JSON string's text; empty for anything else.
-pub fn text(value: &Value) -> String {
+pub(crate) fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
 /// Waits until the newest transaction is one of another id than `before`, and in `state`; answers its id.
-pub fn wait_for_newest(machine: &Machine, description: &str, state: &str) -> Result<String> {
+pub(crate) fn wait_for_newest(machine: &Machine, description: &str, state: &str) -> Result<String> {
     wait_until(&format!("{description:?} is {state}"), PATIENCE, || {
         let rows = history(machine)?;
         Ok(rows.iter().find(|row| row["description"] == description && row["state"] == state).map(|row| text(&row["id"])))
@@ -87,7 +87,7 @@ pub fn wait_for_newest(machine: &Machine, description: &str, state: &str) -> Res
 }
 
 /// Waits until a step of a transaction runs, in whichever direction.
-pub fn wait_for_step(machine: &Machine, id: &str, step: &str) -> Result<()> {
+pub(crate) fn wait_for_step(machine: &Machine, id: &str, step: &str) -> Result<()> {
     wait_until(&format!("step {step} of {id} runs"), PATIENCE, || {
         let shown = show(machine, id)?;
         let steps = shown["steps"].as_array().cloned().unwrap_or_default();
@@ -96,11 +96,11 @@ pub fn wait_for_step(machine: &Machine, id: &str, step: &str) -> Result<()> {
 }
 
 /// The main process of a unit; 0 when it has none.
-pub fn main_pid(machine: &Machine, unit: &str) -> Result<u32> {
+pub(crate) fn main_pid(machine: &Machine, unit: &str) -> Result<u32> {
     Ok(machine.check(["systemctl", "show", "--value", "--property=MainPID", unit])?.trim().parse()?)
 }
 
 /// Waits until a file is there.
-pub fn wait_for_file(machine: &Machine, path: &str) -> Result<()> {
+pub(crate) fn wait_for_file(machine: &Machine, path: &str) -> Result<()> {
     wait_until(&format!("{path} is there"), PATIENCE, || Ok(machine.path(path).exists().then_some(())))
 }

@@ -5,9 +5,14 @@
 // Tests set their scene with plain calls.
 #![allow(clippy::disallowed_methods)]
 
+mod authorisation;
+mod clients;
+mod daemon;
 mod failures;
 mod harness;
+mod limits;
 mod packaging;
+mod readme;
 mod scene;
 mod state;
 mod transactions;

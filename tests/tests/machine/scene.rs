@@ -40,7 +40,8 @@ impl Ended {
     pub(crate) fn plan(&self) -> Vec<String> {
         let rows = self.json["plan"].as_array().map(Vec::as_slice).unwrap_or_default();
         let text = |row: &Value, key: &str| row[key].as_str().unwrap_or_default().to_owned();
-        let mut rows: Vec<_> = rows.iter().map(|row| ["action", "package", "to"].map(|key| text(row, key)).join(" ").trim().to_owned()).collect();
+        let mut rows: Vec<_> =
+            rows.iter().map(|row| ["action", "package", "to"].map(|key| text(row, key)).join(" ").trim().to_owned()).collect();
         rows.sort();
         rows
     }
@@ -81,7 +82,11 @@ impl Scene {
     /// Runs `backstep` with the words of `line` and `--json`.
     pub(crate) fn backstep(&self, line: &str) -> Result<Ended> {
         let output = self.machine.run(["backstep", "--json"].into_iter().chain(line.split_whitespace()))?;
-        let json = if output.stdout.trim().is_empty() { Value::Null } else { serde_json::from_str(&output.stdout).with_context(|| format!("{line}: no JSON: {}", output.stdout))? };
+        let json = if output.stdout.trim().is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_str(&output.stdout).with_context(|| format!("{line}: no JSON: {}", output.stdout))?
+        };
         let code = output.status.code().context("the client was killed")?;
         Ok(Ended { code, json, stderr: output.stderr })
     }

@@ -100,7 +100,13 @@ fn downgrading_reinstalling_and_removing() -> Result<()> {
 
 #[test]
 fn full_upgrades_mixed_requests_and_local_archives() -> Result<()> {
-    let scene = Scene::new(&[plain("bs-main", "1"), plain("bs-rival", "1"), plain("bs-other", "1.2"), plain("bs-other", "1.3"), plain("bs-new", "1")])?;
+    let scene = Scene::new(&[
+        plain("bs-main", "1"),
+        plain("bs-rival", "1"),
+        plain("bs-other", "1.2"),
+        plain("bs-other", "1.3"),
+        plain("bs-new", "1"),
+    ])?;
     scene.machine.check(["apt-get", "install", "-qq", "bs-main", "bs-rival"])?;
     scene.publish(&[plain("bs-main", "2").conflicts("bs-rival")])?;
 

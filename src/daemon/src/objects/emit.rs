@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use backstep_bus::TransactionProperties;
 use backstep_bus::names::{MANAGER_INTERFACE, MANAGER_PATH, TRANSACTION_INTERFACE, transaction_path};
 use backstep_core::{ErrorCode, TransactionId, TransactionState};
 use backstep_engine::Notice;
@@ -21,6 +22,8 @@ use crate::service::{Service, subject};
 use crate::{inhibit::Inhibitor, log, status_file::StatusFile};
 
 const PAUSE: Duration = Duration::from_millis(200);
+/// Transactions whose last told properties are remembered.
+const SENT: usize = 64;
 /// Properties whose change is told without a value.
 const PRIVATE: &[&str] = &[
     "Plan",
@@ -49,7 +52,8 @@ pub async fn emit(
     status: StatusFile,
     inhibitor: Inhibitor,
 ) {
-    let mut emitter = Emitter { service, registry, status, inhibitor, sequence: 0, last: BTreeMap::new(), held: BTreeMap::new() };
+    let mut emitter =
+        Emitter { service, registry, status, inhibitor, sequence: 0, last: BTreeMap::new(), held: BTreeMap::new(), sent: BTreeMap::new() };
     emitter.tell_manager().await;
     loop {
         let due = emitter.due();
@@ -71,6 +75,7 @@ struct Emitter {
     sequence: u64,
     last: BTreeMap<TransactionId, Instant>,
     held: BTreeMap<TransactionId, u16>,
+    sent: BTreeMap<TransactionId, Arc<TransactionProperties>>,
 }
 
 impl Emitter {
@@ -134,7 +139,7 @@ impl Emitter {
         TransactionObject::state_turned(&self.emitter(id)?, &id.to_string(), self.sequence, state.as_str()).await
     }
 
-    async fn progress(&self, id: TransactionId, permille: u16) -> zbus::Result<()> {
+    async fn progress(&mut self, id: TransactionId, permille: u16) -> zbus::Result<()> {
         self.changed(id).await?;
         TransactionObject::progress(&self.emitter(id)?, &id.to_string(), u32::from(permille)).await
     }
@@ -160,23 +165,13 @@ impl Emitter {
     }
 
     /// `PropertiesChanged` of one transaction: what everybody may see with its value, the rest by name.
-    async fn changed(&self, id: TransactionId) -> zbus::Result<()> {
+    async fn changed(&mut self, id: TransactionId) -> zbus::Result<()> {
         let Some(now) = self.service.properties(id).map_err(|failure| zbus::Error::Failure(failure.text))? else { return Ok(()) };
-        let changed: HashMap<&str, Variant<'_>> = HashMap::from([
-            ("State", Variant::from(now.state.as_str())),
-            ("Status", Variant::from(now.status.as_str())),
-            ("Attempts", Variant::from(now.attempts)),
-            ("QueuePosition", Variant::from(now.queue_position)),
-            ("Permille", Variant::from(now.permille)),
-            ("RemainingSeconds", Variant::from(now.remaining_seconds)),
-            ("QueuedAt", Variant::from(now.queued_at)),
-            ("StartedAt", Variant::from(now.started_at)),
-            ("FinishedAt", Variant::from(now.finished_at)),
-            ("Duration", Variant::from(now.duration)),
-            ("Cancellable", Variant::from(now.cancellable)),
-            ("PointOfNoReturn", Variant::from(now.point_of_no_return)),
-            ("Actions", Variant::from(now.actions.clone())),
-        ]);
+        let before = self.sent.insert(id, Arc::clone(&now));
+        if self.sent.len() > SENT {
+            self.sent.pop_first();
+        }
+        let changed = changes(before.as_deref(), &now);
         let path = transaction_path(id);
         properties_changed(&self.service.connection, &path, TRANSACTION_INTERFACE, &changed, PRIVATE).await
     }
@@ -199,6 +194,30 @@ impl Emitter {
             tracing::warn!("cannot tell the manager's properties: {error}");
         }
     }
+}
+
+/// The public properties that differ from what was told last; all of them the first time.
+fn changes<'a>(before: Option<&'a TransactionProperties>, now: &'a TransactionProperties) -> HashMap<&'static str, Variant<'a>> {
+    let told = before.map(public).unwrap_or_default();
+    public(now).into_iter().filter(|property| !told.contains(property)).collect()
+}
+
+fn public(properties: &TransactionProperties) -> Vec<(&'static str, Variant<'_>)> {
+    vec![
+        ("State", Variant::from(properties.state.as_str())),
+        ("Status", Variant::from(properties.status.as_str())),
+        ("Attempts", Variant::from(properties.attempts)),
+        ("QueuePosition", Variant::from(properties.queue_position)),
+        ("Permille", Variant::from(properties.permille)),
+        ("RemainingSeconds", Variant::from(properties.remaining_seconds)),
+        ("QueuedAt", Variant::from(properties.queued_at)),
+        ("StartedAt", Variant::from(properties.started_at)),
+        ("FinishedAt", Variant::from(properties.finished_at)),
+        ("Duration", Variant::from(properties.duration)),
+        ("Cancellable", Variant::from(properties.cancellable)),
+        ("PointOfNoReturn", Variant::from(properties.point_of_no_return)),
+        ("Actions", Variant::from(properties.actions.clone())),
+    ]
 }
 
 async fn properties_changed(

@@ -15,7 +15,7 @@ use zbus::{OwnedObjectPath, OwnedVariant, interface};
 use super::{Registry, find, interaction};
 use crate::authority::{self, Interaction};
 use crate::callers::Caller;
-use crate::requests;
+use crate::requests::{self, RetryClaims};
 use crate::service::Service;
 
 /// Rows of one list at most.
@@ -74,8 +74,8 @@ impl ManagerObject {
     ) -> Result<(String, OwnedObjectPath), BusError> {
         let id = find(&self.service, &id)?;
         let caller = self.owner_of(id, &header).await?;
-        let (origin, client) = retry_options(options)?;
-        let created = requests::retry(&self.service, &caller, id, origin, &client)?;
+        let claims = retry_options(options)?;
+        let created = requests::retry(&self.service, &caller, id, claims)?;
         self.answer(created.id).await
     }
 
@@ -157,19 +157,20 @@ fn failed(failure: Failure) -> zbus::fdo::Error {
     zbus::fdo::Error::Failed(failure.text)
 }
 
-/// `Retry` takes the claims of who asks and nothing that would change the request.
-fn retry_options(options: HashMap<String, OwnedVariant>) -> Result<(Origin, String), BusError> {
-    let (mut origin, mut client) = (Origin::Dbus, String::new());
+/// `Retry` takes the claims of who asks, and a new description; nothing that would change what is asked for.
+fn retry_options(options: HashMap<String, OwnedVariant>) -> Result<RetryClaims, BusError> {
+    let mut claims = RetryClaims::default();
     for (key, value) in options {
         let malformed = |text: String| BusError::new(ErrorCode::RequestMalformed, text);
         let text = String::try_from(value).map_err(|_| malformed(format!("option {key:?} has the wrong type")))?;
         match key.as_str() {
-            "client" => client = text,
-            "origin" if text == "cli" => origin = Origin::Cli,
-            "origin" if text == "timer" => origin = Origin::Timer,
+            "client" => claims.client = text,
+            "comment" => claims.comment = Some(text),
+            "origin" if text == "cli" => claims.origin = Origin::Cli,
+            "origin" if text == "timer" => claims.origin = Origin::Timer,
             "origin" => return Err(malformed(format!("a client cannot claim the origin {text:?}"))),
             _ => return Err(BusError::new(ErrorCode::RequestUnknownOption, format!("unknown option {key:?}"))),
         }
     }
-    Ok((origin, client))
+    Ok(claims)
 }

@@ -2,7 +2,8 @@
 
 use backstep_bus::{PlanRow, StepRow, TransactionProperties};
 use backstep_core::record::Summary;
-use backstep_core::{Plan, Stamp, TransactionId};
+use backstep_core::state::Action;
+use backstep_core::{Plan, Stamp, Status, TransactionId};
 use backstep_engine::manager::View;
 
 /// The properties as the owner sees them.
@@ -54,9 +55,15 @@ fn of_summary(summary: &Summary) -> TransactionProperties {
         duration: summary.duration_us.unwrap_or(0),
         error_code: summary.error.as_ref().map(|error| error.code.to_string()).unwrap_or_default(),
         error_text: summary.error.as_ref().map(|error| error.text.clone()).unwrap_or_default(),
-        actions: state.actions().iter().map(ToString::to_string).collect(),
+        actions: actions(summary.status),
         ..TransactionProperties::default()
     }
+}
+
+/// Only an undo can be tried again, so `resume` is offered only for one.
+fn actions(status: Status) -> Vec<String> {
+    let offered = |action: &&Action| **action != Action::Resume || status.undoing;
+    status.state.actions().iter().filter(offered).map(ToString::to_string).collect()
 }
 
 fn show_plan(shown: &mut TransactionProperties, plan: &Plan) {

@@ -86,7 +86,13 @@ fn version(text: &str) -> Option<Version> {
 }
 
 fn bare(package: &(&str, &str, &str, &str), action: PlanAction) -> PlanItem {
-    PlanItem { action, to: None, archive: None, installed_delta: -1_000_000, ..change(package, Reason::Requested) }
+    PlanItem {
+        action,
+        to: None,
+        archive: None,
+        installed_delta: if matches!(action, PlanAction::Hold | PlanAction::Unhold) { 0 } else { -1_000_000 },
+        ..change(package, Reason::Requested)
+    }
 }
 
 fn change(package: &(&str, &str, &str, &str), reason: Reason) -> PlanItem {

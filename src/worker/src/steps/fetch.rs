@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use backstep_apt::arguments::commands;
+use backstep_apt::arguments;
 use backstep_apt::status_fd::{AptLine, apt_line};
 use backstep_core::{Archive, ArchiveSource, ErrorCode, Failure, Method, StepKind};
 use backstep_engine::runner::{Done, Left, Need, Stage, Step, UndoError, Undone};
@@ -69,8 +69,8 @@ impl Fetch {
     }
 
     fn arguments(&self, status: i32, first: &str) -> Vec<String> {
-        let commands = commands(&self.context.plan, status, |archive| self.context.archive_path(archive));
-        std::iter::once(first.to_owned()).chain(commands.apt_get).collect()
+        let rest = arguments::fetch(&self.context.plan, status, |archive| self.context.archive_path(archive));
+        std::iter::once(first.to_owned()).chain(rest).collect()
     }
 
     fn download(&self, stage: &mut Stage<'_>) -> Result<(), Failure> {
@@ -285,7 +285,11 @@ impl Step for Fetch {
             self.keep_all(&missing)?;
         }
         self.name_all(stage)?;
-        Ok(if missing.is_empty() { Done::already("all archives are here") } else { Done::applied(format!("{} archives fetched", missing.len())) })
+        Ok(if missing.is_empty() {
+            Done::already("all archives are here")
+        } else {
+            Done::applied(format!("{} archives fetched", missing.len()))
+        })
     }
 
     /// The content was compared when each archive was kept; what is left to compare is that none is missing.

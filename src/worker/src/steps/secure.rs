@@ -152,9 +152,7 @@ fn file_differences(context: &Context) -> Result<Vec<String>, UndoError> {
 
 fn fact_differences(context: &Context, before: &Before) -> Result<Vec<String>, Failure> {
     let facts = facts::read(&context.machine)?;
-    let words = context.words(&facts.status);
-    let off = before.items.iter().filter(|(package, word)| words.get(*package) != Some(word));
-    let mut differences: Vec<String> = off.map(|(package, word)| format!("{package} is not {word}")).collect();
+    let mut differences = before.off(&context.words(&facts.status));
     if differences.is_empty() && !before.is_world(facts.world) {
         differences.push("dpkg's database or apt's marks are not as before".to_owned());
     }
