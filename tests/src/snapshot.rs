@@ -4,10 +4,12 @@
 //! nothing that changes by itself. Invariants: paths are absolute within the tree and sorted. Absent on purpose:
 //! modification times (a directory's changes when a file comes and goes) and inode numbers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
@@ -75,12 +77,34 @@ fn describe(path: &Path, metadata: &fs::Metadata) -> Result<String> {
     let content = if metadata.is_symlink() {
         fs::read_link(path)?.to_string_lossy().into_owned()
     } else if metadata.is_file() {
-        let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        Sha256::digest(&bytes).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        hash(path, metadata)?
     } else {
         String::new()
     };
     Ok(format!("{:o} {}:{} {content}", metadata.mode(), metadata.uid(), metadata.gid()))
+}
+
+/// Device, inode, and the time of the last change of anything about it.
+type Version = (u64, u64, i64, i64);
+
+/// Hashes of files that nobody has written since: every write sets that time, which nobody can set.
+static KNOWN: LazyLock<Mutex<HashMap<Version, String>>> = LazyLock::new(Mutex::default);
+
+/// Two writes within one tick of the kernel's clock would look like one: a younger file is read every time.
+const SETTLED: Duration = Duration::from_secs(1);
+
+fn hash(path: &Path, metadata: &fs::Metadata) -> Result<String> {
+    let version = (metadata.dev(), metadata.ino(), metadata.ctime(), metadata.ctime_nsec());
+    if let Some(known) = KNOWN.lock().unwrap_or_else(PoisonError::into_inner).get(&version) {
+        return Ok(known.clone());
+    }
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let hash: String = Sha256::digest(&bytes).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let changed = SystemTime::UNIX_EPOCH + Duration::new(metadata.ctime().try_into()?, metadata.ctime_nsec().try_into()?);
+    if changed.elapsed().is_ok_and(|age| age > SETTLED) {
+        KNOWN.lock().unwrap_or_else(PoisonError::into_inner).insert(version, hash.clone());
+    }
+    Ok(hash)
 }
 
 #[cfg(test)]

@@ -94,7 +94,7 @@ fn launcher(options: &Options, connection: &zbus::Connection, attempts: &Attempt
 
 fn planner(options: &Options) -> Planner {
     if options.simulate {
-        Planner::Simulated(simulate::Universe::default())
+        Planner::Simulated(simulate::Universe)
     } else if options.no_systemd {
         Planner::Child(options.planner.clone())
     } else {

@@ -43,7 +43,12 @@ async fn unneeded(service: &Arc<Service>, patience: Option<u64>) {
     loop {
         let before = service.activity();
         tokio::time::sleep(Duration::from_secs(seconds)).await;
-        if service.is_idle() && service.activity() == before {
+        // Looked at first: what follows counts as use itself.
+        let unused = service.activity() == before;
+        if let Err(failure) = service.decide(backstep_engine::Manager::expire) {
+            tracing::warn!("cannot end old offers: {failure}");
+        }
+        if unused && service.is_idle() {
             return;
         }
     }

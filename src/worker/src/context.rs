@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use backstep_core::{Archive, AttemptId, Plan};
+use backstep_core::{Archive, AttemptId, Failure, Plan};
 
+use crate::before;
 use crate::child::Children;
+use crate::facts::Facts;
 use crate::machine::{AttemptFiles, Machine};
 use crate::units::Units;
 
@@ -64,5 +66,12 @@ impl Context {
     #[must_use]
     pub fn words(&self, status: &backstep_apt::status::Status) -> BTreeMap<String, String> {
         self.plan.items.iter().map(|item| (item.package.to_string(), status.text(&item.package))).collect()
+    }
+
+    /// The packages that are not as the plan wants them, in words. What a restore brings back is what its capture
+    /// says: a package may have had only its configuration then, which no plan can ask for.
+    pub fn off_target(&self, facts: &Facts) -> Result<Vec<String>, Failure> {
+        let Some(of) = self.restore else { return Ok(facts.off_target(&self.plan)) };
+        Ok(before::read(&self.machine.capture(of))?.off(&self.words(&facts.status)))
     }
 }

@@ -78,11 +78,14 @@ pub(crate) fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-/// Waits until the newest transaction is one of another id than `before`, and in `state`; answers its id.
-pub(crate) fn wait_for_newest(machine: &Machine, description: &str, state: &str) -> Result<String> {
+/// Waits until the transaction with this description is in `state`; answers its id. It may be over it already: then
+/// that is the error.
+pub(crate) fn wait_for_state(machine: &Machine, description: &str, state: &str) -> Result<String> {
     wait_until(&format!("{description:?} is {state}"), PATIENCE, || {
         let rows = history(machine)?;
-        Ok(rows.iter().find(|row| row["description"] == description && row["state"] == state).map(|row| text(&row["id"])))
+        let Some(row) = rows.iter().find(|row| row["description"] == description) else { return Ok(None) };
+        ensure!(row["state"] == state || row["finished"].is_null(), "{description:?} has ended: {row:#}");
+        Ok((row["state"] == state).then(|| text(&row["id"])))
     })
 }
 

@@ -11,7 +11,7 @@ use backstep_tests::web::Server;
 use serde_json::Value;
 
 use crate::clients::{
-    Background, PATIENCE, backstep, document, events, history, main_pid, newest, show, text, wait_for_file, wait_for_newest, wait_for_step,
+    Background, PATIENCE, backstep, document, events, history, main_pid, newest, show, text, wait_for_file, wait_for_state, wait_for_step,
 };
 
 const DAEMON: &str = "backstepd.service";
@@ -93,7 +93,7 @@ fn restarts_and_kills_of_the_daemon_disturb_no_worker_in_any_phase() -> Result<(
 fn go_through_fetch_secure_and_apply(machine: &Machine, server: &Server) -> Result<()> {
     server.hold(true);
     let mut client = Background::start(machine, &["backstep", "install", "-y", "-m", "phases", "bs-phases"])?;
-    let id = wait_for_newest(machine, "phases", "executing")?;
+    let id = wait_for_state(machine, "phases", "executing")?;
     wait_until("the archive is asked for", PATIENCE, || client.check_running().map(|()| (server.waiting() > 0).then_some(())))?;
     wait_for_step(machine, &id, "fetch")?;
     disturb(machine, &id, &mut client)?;
@@ -125,7 +125,7 @@ fn go_through_fetch_secure_and_apply(machine: &Machine, server: &Server) -> Resu
 fn go_through_undo(machine: &Machine) -> Result<()> {
     let mut client = Background::start(machine, &["backstep", "install", "-y", "-m", "undone", "bs-undone"])?;
     wait_for_file(machine, "/run/bs/stop")?;
-    let id = wait_for_newest(machine, "undone", "rolling-back")?;
+    let id = wait_for_state(machine, "undone", "rolling-back")?;
     disturb(machine, &id, &mut client)?;
     wait_for_inhibitor(machine, true)?;
     go(machine, "stop")?;
@@ -206,17 +206,17 @@ fn scheduled_upgrade_is_off_and_works(machine: &Machine, repository: &Repository
 /// Copies of our archives with a higher version.
 fn later_archives(repository: &Repository) -> Result<String> {
     let mut version = String::new();
-    for archive in archives()? {
+    for (number, archive) in archives()?.iter().enumerate() {
         let tree = tempfile::tempdir()?;
-        let (archive, folder) = (archive.to_string_lossy().into_owned(), tree.path().to_string_lossy().into_owned());
-        let old = command::run("dpkg-deb", ["--field", &archive, "Version"])?.stdout.trim().to_owned();
+        let (archive, folder) = (archive.to_string_lossy(), tree.path().to_string_lossy());
+        let old = command::run("dpkg-deb", ["--field", &*archive, "Version"])?.stdout.trim().to_owned();
         version = format!("{old}+later1");
-        command::run("dpkg-deb", ["--raw-extract", &archive, &folder])?;
+        command::run("dpkg-deb", ["--raw-extract", &*archive, &*folder])?;
         let control = tree.path().join("DEBIAN/control");
         let text = std::fs::read_to_string(&control)?.replace(&old, &version);
         std::fs::write(&control, text)?;
-        let target = repository.path().to_string_lossy().into_owned();
-        command::run("dpkg-deb", ["--root-owner-group", "-Znone", "--nocheck", "--build", &folder, &target])?;
+        let target = repository.path().join(format!("{number}.deb")).to_string_lossy().into_owned();
+        command::run("dpkg-deb", ["--root-owner-group", "-Znone", "--nocheck", "--build", &*folder, &*target])?;
     }
     repository.add(&[])?;
     Ok(version)

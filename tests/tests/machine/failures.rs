@@ -1,1 +1,171 @@
-//! x
+//! Transactions that fail in the middle: everything is undone by itself, in reverse order, and all of it recorded.
+
+use anyhow::{Context, Result, ensure};
+use backstep_tests::package::{Package, Script};
+use serde_json::Value;
+
+use crate::scene::{Ended, Scene, plain};
+use crate::undo::service;
+
+/// Three packages that need each other in a row, so that dpkg comes to the second between the others; `change`
+/// makes the second one.
+fn row(name: &str, version: &str, change: impl Fn(Package) -> Package) -> [Package; 3] {
+    let [first, second, third] = names(name);
+    [plain(&first, version), change(plain(&second, version).depends(&first)), plain(&third, version).depends(&second)]
+}
+
+fn names(name: &str) -> [String; 3] {
+    ["first", "second", "third"].map(|place| format!("{name}-{place}"))
+}
+
+fn unchanged(package: Package) -> Package {
+    package
+}
+
+/// A failing transaction, and what must be said of it and of the system.
+fn expect_undone(scene: &Scene, name: &str, line: &str, script: Script) -> Result<()> {
+    let before = scene.state()?;
+    let ended = scene.undone(line, 9, "script.failed")?;
+    before.expect_same(&scene.state()?, line)?;
+    let second = names(name)[1].clone();
+    ensure!(ended.text("error_text").contains(&second), "{line}: {:?} does not name {second}", ended.text("error_text"));
+    let failure = format!("{} fails on purpose", script_name(script));
+    ensure!(scene.log(ended.id())?.contains(&failure), "{line}: the log does not hold what the script said");
+    expect_record(scene, &ended, name).with_context(|| format!("the record of {line}"))
+}
+
+fn script_name(script: Script) -> &'static str {
+    match script {
+        Script::Preinst => "preinst",
+        Script::Postinst => "postinst",
+        Script::Prerm => "prerm",
+        Script::Postrm => "postrm",
+        Script::Config => "config",
+    }
+}
+
+fn expect_record(scene: &Scene, ended: &Ended, name: &str) -> Result<()> {
+    let mut forward = scene.steps(ended.id(), "forward")?;
+    assert_eq!(forward.last().map(String::as_str), Some("apply"));
+    forward.reverse();
+    assert_eq!(scene.steps(ended.id(), "undo")?, forward, "the undo is the reverse of what was done");
+    let document = scene.document(ended.id())?;
+    assert_eq!(document["state"], "rolled-back");
+    let events = document["events"].as_array().context("no events")?;
+    let has = |event: &str, key: &str, value: &str| events.iter().any(|e| e["event"] == event && e[key] == value);
+    ensure!(has("undo-started", "code", "script.failed"), "the turn is not on record");
+    ensure!(has("step-ended", "state", "failed"), "the failed step is not on record");
+    ensure!(events.iter().any(|e| e["event"] == "undo-finished" && e["number"] == 0), "the end of the undo is not on record");
+    let changed = |package: &str| has("item-changed", "subject", &format!("{package}:all"));
+    let [first, _, third] = names(name);
+    ensure!(changed(&first) || changed(&third), "it did not fail in the middle");
+    let done = |item: &Value| item["state"] == "done" || item["state"] == "half";
+    ensure!(!document["items"].as_array().context("no items")?.iter().any(done), "{:#}", document["items"]);
+    Ok(())
+}
+
+/// What people see of transactions that failed.
+fn expect_told(scene: &Scene) -> Result<()> {
+    let history = scene.backstep("history")?.json;
+    let rows = history.as_array().context("the history is no list")?;
+    ensure!(!rows.is_empty() && rows.iter().all(|row| row["state"] == "rolled-back"), "{history:#}");
+    let id = rows[0]["id"].as_str().context("no id")?;
+    for command in ["show", "history"] {
+        let words = if command == "show" { vec!["backstep", command, id] } else { vec!["backstep", command] };
+        let text = scene.machine.check(words)?;
+        ensure!(text.contains("rolled back") || text.contains("rolled-back"), "{command} does not say it:\n{text}");
+    }
+    Ok(())
+}
+
+#[test]
+fn failing_scripts_of_new_packages_are_undone() -> Result<()> {
+    let cases = [("bs-preinst", Script::Preinst, "install"), ("bs-postinst", Script::Postinst, "configure")];
+    let packages = cases.map(|(name, script, verb)| row(name, "1", |package| package.failing_script(script, &[verb])));
+    let scene = Scene::new(packages.as_flattened())?;
+    for (name, script, _) in cases {
+        expect_undone(&scene, name, &format!("install {name}-third"), script)?;
+    }
+    expect_told(&scene)
+}
+
+#[test]
+fn failing_scripts_in_upgrades_are_undone() -> Result<()> {
+    let new = [("bs-preinst", Script::Preinst, "upgrade"), ("bs-postinst", Script::Postinst, "configure")];
+    let old = [("bs-prerm", Script::Prerm), ("bs-postrm", Script::Postrm)];
+    let installed = old.map(|(name, script)| row(name, "1", |package| package.failing_script(script, &["upgrade"])));
+    let plain = new.map(|(name, _, _)| row(name, "1", unchanged));
+    let scene = Scene::new(&[installed.as_flattened(), plain.as_flattened()].concat())?;
+    for (name, ..) in new {
+        scene.machine.check(["apt-get", "install", "-qq", &format!("{name}-third")])?;
+    }
+    for (name, _) in old {
+        scene.machine.check(["apt-get", "install", "-qq", &format!("{name}-third")])?;
+        scene.machine.write(&format!("/etc/{name}-second.conf"), "by the administrator\n", 0o640)?;
+    }
+    let newer = new.map(|(name, script, verb)| row(name, "2", |package| package.failing_script(script, &[verb])));
+    // The new package's script is asked when the old one's has failed.
+    let replacing = old.map(|(name, script)| row(name, "2", |package| package.failing_script(script, &["failed-upgrade"])));
+    scene.publish(&[newer.as_flattened(), replacing.as_flattened()].concat())?;
+    for (name, script) in new.map(|(name, script, _)| (name, script)).into_iter().chain(old) {
+        expect_undone(&scene, name, &format!("update {}", names(name).join(" ")), script)?;
+    }
+    expect_told(&scene)
+}
+
+#[test]
+fn failing_scripts_in_removals_are_undone() -> Result<()> {
+    let cases = [
+        ("bs-prerm", "remove", Script::Prerm, "remove"),
+        ("bs-postrm", "remove", Script::Postrm, "remove"),
+        ("bs-purge", "purge", Script::Postrm, "purge"),
+    ];
+    let packages = cases.map(|(name, _, script, verb)| row(name, "1", |package| package.failing_script(script, &[verb])));
+    let scene = Scene::new(packages.as_flattened())?;
+    for (name, ..) in cases {
+        scene.machine.check(["apt-get", "install", "-qq", &format!("{name}-third")])?;
+        scene.machine.write(&format!("/etc/{name}-first.conf"), "by the administrator\n", 0o600)?;
+    }
+    for (name, kind, script, _) in cases {
+        expect_undone(&scene, name, &format!("{kind} {}", names(name).join(" ")), script)?;
+    }
+    expect_told(&scene)
+}
+
+fn daemon(version: &str, command: &str) -> Package {
+    service("bs-daemon", version, command, ":", ":").file("/usr/share/bs-daemon/version", version)
+}
+
+fn is_active(scene: &Scene) -> Result<bool> {
+    Ok(scene.machine.run(["systemctl", "is-active", "bs-daemon.service"])?.stdout == "active\n")
+}
+
+#[test]
+fn services_that_fail_after_an_upgrade_are_undone_or_named() -> Result<()> {
+    let scene = Scene::new(&[daemon("1", "/usr/bin/sleep infinity")])?;
+    scene.machine.check(["apt-get", "install", "-qq", "bs-daemon"])?;
+    scene.publish(&[daemon("2", "/usr/bin/false")])?;
+    let before = scene.state()?;
+
+    let ended = scene.undone("upgrade", 9, "service.failed")?;
+    ensure!(ended.text("error_text").contains("bs-daemon.service"), "{}", ended.text("error_text"));
+    assert_eq!(scene.steps(ended.id(), "undo")?, ["check", "services", "apply", "secure", "fetch"]);
+    before.expect_same(&scene.state()?, "a service that failed")?;
+    ensure!(is_active(&scene)?, "the old service does not run");
+    let process = scene.machine.check(["systemctl", "show", "--value", "--property=ExecStart", "bs-daemon.service"])?;
+    ensure!(process.contains("/usr/bin/sleep"), "the new service is still known: {process}");
+
+    let warned = scene.change("upgrade --services warn")?;
+    scene.expect(&[("bs-daemon", "ii 2")])?;
+    let events = scene.document(warned.id())?["events"].clone();
+    let notes: Vec<_> = events.as_array().into_iter().flatten().filter(|event| event["code"] == "service.failed").collect();
+    ensure!(notes.len() == 1 && notes[0]["event"] == "noted", "{events:#}");
+    scene.change("rollback --last")?;
+    before.expect_same(&scene.state()?, "rollback of an upgrade whose service failed")?;
+    ensure!(is_active(&scene)?, "the old service does not run after a rollback");
+
+    let silent = scene.change("upgrade --services off")?;
+    ensure!(!is_active(&scene)?, "the new service does not fail");
+    ensure!(!scene.document(silent.id())?["events"].to_string().contains("service.failed"), "services were looked at");
+    Ok(())
+}

@@ -10,7 +10,7 @@ use backstep_tests::wait::wait_until;
 use backstep_tests::web::Server;
 use serde_json::Value;
 
-use crate::clients::{Background, PATIENCE, backstep, newest, show, text, wait_for_file, wait_for_newest};
+use crate::clients::{Background, PATIENCE, backstep, newest, show, text, wait_for_file, wait_for_state};
 
 const DPKG_STATUS: &str = "/var/lib/dpkg/status";
 
@@ -96,7 +96,7 @@ fn malformed_requests_are_turned_away(machine: &Machine) -> Result<()> {
     backstep(machine, &["install", "--frobnicate"])?.failure(2)?;
     for (words, says) in [
         (&["frobnicate", "", "0"][..], "frobnicate"),
-        (&["install", "", "0"], "names no package"),
+        (&["install", "", "0"], "needs at least one package"),
         (&["install", "", "1", "frobnicate", "b", "true"], "unknown option \"frobnicate\""),
         (&["install", "", "1", "packages", "s", "bs-one"], "option \"packages\" has the wrong type"),
         (&["install", "", "1", "on-failure", "s", "explode"], "explode"),
@@ -151,7 +151,7 @@ fn without_network_nothing_is_changed() -> Result<()> {
     assert!(output.stderr.contains("127.0.0.1"), "{}", output.stderr);
     let steps = show(&machine, &text(&newest(&machine)?["id"]))?["steps"].clone();
     let state = |kind: &str| steps.as_array().into_iter().flatten().find(|step| step["kind"] == kind).map(|step| text(&step["state"]));
-    assert_eq!((state("fetch").as_deref(), state("secure").as_deref()), (Some("failed"), Some("pending")), "{steps:#}");
+    assert_eq!((state("fetch").as_deref(), state("secure").as_deref()), (Some("undone"), Some("pending")), "{steps:#}");
     Ok(())
 }
 
@@ -180,14 +180,14 @@ fn a_held_lock_is_waited_for(machine: &Machine) -> Result<()> {
     wait_for_file(machine, "/run/held")?;
     refused(machine, &["install", "-y", "--lock-timeout", "2", "bs-one"], 6, "lock.busy", &["perl (pid ", "--lock-timeout"])?;
     let client = Background::start(machine, &["backstep", "install", "-y", "-m", "patient", "bs-one"])?;
-    let id = wait_for_newest(machine, "patient", "executing")?;
+    let id = wait_for_state(machine, "patient", "executing")?;
     let phase = wait_until("the holder of the lock is named", PATIENCE, || {
         let phase = text(&show(machine, &id)?["phase"]);
         Ok(phase.contains("lock").then_some(phase))
     })?;
     let pid = phase.split("perl (pid ").nth(1).and_then(|rest| rest.split(')').next()).context(phase.clone())?;
     assert_eq!(machine.package("bs-one")?, None);
-    machine.check(["kill", pid])?;
+    machine.check(["sh", "-c", "kill \"$0\"", pid])?;
     client.end()?.success()?;
     assert_eq!(machine.package("bs-one")?.as_deref(), Some("ii 1"));
     holder.end().map(drop)
@@ -196,9 +196,9 @@ fn a_held_lock_is_waited_for(machine: &Machine) -> Result<()> {
 fn the_second_client_waits_for_the_first(machine: &Machine) -> Result<()> {
     let first = Background::start(machine, &["backstep", "install", "-y", "-m", "first", "bs-wait"])?;
     wait_for_file(machine, "/run/bs-wait")?;
-    let first_id = wait_for_newest(machine, "first", "executing")?;
+    let first_id = wait_for_state(machine, "first", "executing")?;
     let second = Background::start(machine, &["backstep", "install", "-y", "-m", "second", "bs-two"])?;
-    let second_id = wait_for_newest(machine, "second", "queued")?;
+    let second_id = wait_for_state(machine, "second", "queued")?;
     let shown = show(machine, &second_id)?;
     let waits = text(&shown["waits_for"]);
     assert!(waits.contains(&first_id) && waits.contains("root"), "{shown:#}");

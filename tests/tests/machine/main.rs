@@ -12,6 +12,7 @@ mod failures;
 mod harness;
 mod limits;
 mod packaging;
+mod plans;
 mod readme;
 mod scene;
 mod state;

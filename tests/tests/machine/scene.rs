@@ -14,6 +14,14 @@ use serde_json::Value;
 
 use crate::state::State;
 
+/// A package with files and a configuration file that tell its version.
+pub(crate) fn plain(name: &str, version: &str) -> Package {
+    Package::new(name, version)
+        .file(&format!("/usr/share/{name}/version"), version)
+        .file(&format!("/usr/share/{name}/only-{version}"), "")
+        .conffile(&format!("/etc/{name}.conf"), format!("of {name} {version}\n"))
+}
+
 /// How a client command ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
@@ -61,6 +69,11 @@ impl Scene {
         scene.machine.check(["rm", "-rf", "/etc/apt/sources.list", "/var/lib/apt/lists"])?;
         scene.refresh()?;
         Ok(scene)
+    }
+
+    /// Boots a machine with Debian's repositories.
+    pub(crate) fn debian() -> Result<Self> {
+        Ok(Self { machine: machine()?, repository: Repository::new(&[])? })
     }
 
     /// Adds packages to the repository.
@@ -135,7 +148,9 @@ impl Scene {
 
     /// Checks dpkg's word for packages: `ii 1`, or empty for one that is not known.
     pub(crate) fn expect(&self, packages: &[(&str, &str)]) -> Result<()> {
-        let now = |name: &str| Ok::<_, anyhow::Error>(self.machine.package(name)?.unwrap_or_default());
+        // dpkg also knows names that are only mentioned by others, as `un`.
+        let known = |word: &String| word != "un";
+        let now = |name: &str| Ok::<_, anyhow::Error>(self.machine.package(name)?.filter(known).unwrap_or_default());
         let now = packages.iter().map(|(name, _)| Ok((*name, now(name)?))).collect::<Result<BTreeMap<_, _>>>()?;
         let wanted: BTreeMap<_, _> = packages.iter().map(|(name, word)| (*name, (*word).to_owned())).collect();
         ensure!(now == wanted, "packages are {now:?}, not {wanted:?}");

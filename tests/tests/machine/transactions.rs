@@ -2,16 +2,10 @@
 
 use anyhow::{Context, Result, ensure};
 use backstep_tests::package::{Package, Script};
+use backstep_tests::wait::wait_until;
 
-use crate::scene::Scene;
-
-/// A package with a file and a configuration file that tell its version.
-fn plain(name: &str, version: &str) -> Package {
-    Package::new(name, version)
-        .file(&format!("/usr/share/{name}/version"), version)
-        .file(&format!("/usr/share/{name}/only-{version}"), "")
-        .conffile(&format!("/etc/{name}.conf"), format!("of {name} {version}\n"))
-}
+use crate::clients::{Background, PATIENCE};
+use crate::scene::{Scene, plain};
 
 fn app(version: &str) -> Package {
     plain("bs-app", version).depends("bs-lib").field("Recommends", "bs-extra")
@@ -128,5 +122,101 @@ fn full_upgrades_mixed_requests_and_local_archives() -> Result<()> {
         Ok(())
     })?;
     assert_eq!(installed.plan(), ["install bs-local 7", "install bs-rival 1"]);
+    Ok(())
+}
+
+#[test]
+fn looking_asking_and_leaving() -> Result<()> {
+    let scene = Scene::new(&[plain("bs-one", "1"), plain("bs-two", "1")])?;
+    let before = scene.state()?;
+    for dry in ["install --dry-run bs-one", "plan install bs-one", "install --dry-run -y bs-one"] {
+        let ended = scene.backstep(dry)?;
+        assert_eq!((ended.code, ended.plan()), (0, vec!["install bs-one 1".to_owned()]), "{dry}");
+    }
+    let refused = scene.backstep("install bs-one")?;
+    assert_eq!(refused.code, 2);
+    ensure!(refused.stderr.contains("add -y"), "{}", refused.stderr);
+    before.expect_same(&scene.state()?, "dry runs and a question without a terminal")?;
+    for row in scene.backstep("history")?.json.as_array().context("the history is no list")? {
+        assert_eq!(row["state"], "cancelled", "{row:#}");
+    }
+
+    let made = scene.machine.check(["backstep", "--json", "install", "-y", "-m", "for the test", "--no-wait", "bs-one"])?;
+    let id = serde_json::from_str::<serde_json::Value>(&made)?["id"].as_str().context("no id")?.to_owned();
+    let watched = scene.machine.check(["backstep", "watch", &id])?;
+    ensure!(watched.contains("Done: 1 installed (bs-one)"), "{watched}");
+    scene.expect(&[("bs-one", "ii 1")])?;
+    let shown = scene.backstep(&format!("show {id}"))?;
+    assert_eq!((shown.text("state"), shown.text("description"), shown.text("user")), ("completed", "for the test", "root"));
+    assert_eq!(scene.document(&id)?["description"], "for the test");
+
+    let again = scene.backstep("install bs-one")?;
+    assert_eq!((again.code, again.plan().len()), (0, 0), "what is there already needs no answer: {}", again.stderr);
+    Ok(())
+}
+
+const STARTED: &str = "/run/bs-slow-started";
+const MAY_END: &str = "/run/bs-slow-may-end";
+
+/// A package whose postinst says that it runs and waits until it may end.
+fn slow() -> Package {
+    let wait = format!("touch {STARTED}\nfor i in $(seq 600); do [ ! -e {MAY_END} ] || exit 0; sleep 0.1; done");
+    plain("bs-slow", "1").depends("bs-first").script(Script::Postinst, &wait)
+}
+
+fn start_slow(scene: &Scene) -> Result<Background> {
+    scene.machine.check(["rm", "-f", STARTED, MAY_END])?;
+    // The shell's number is that of the client, which a keyboard's interrupt reaches.
+    let client = "echo $$ >/run/client.pid; exec backstep install -y bs-last";
+    let mut running = Background::start(&scene.machine, &["sh", "-c", client])?;
+    wait_until("the slow script runs", PATIENCE, || {
+        running.check_running()?;
+        Ok(scene.machine.path(STARTED).exists().then_some(()))
+    })?;
+    Ok(running)
+}
+
+fn running_id(scene: &Scene) -> Result<String> {
+    let list = scene.backstep("list")?.json;
+    let running = list.as_array().into_iter().flatten().find(|row| row["state"] != "queued");
+    Ok(running.and_then(|row| row["id"].as_str()).context("nothing runs")?.to_owned())
+}
+
+/// Lets the slow script end once the daemon has noted the wish to stop.
+fn end_cancelled(scene: &Scene, id: &str, running: Background) -> Result<()> {
+    wait_until("the wish to stop is on record", PATIENCE, || Ok((scene.document(id)?["cancel_requested"] == true).then_some(())))?;
+    scene.machine.write(MAY_END, "", 0o644)?;
+    let ended = running.end()?.failure(11)?;
+    ensure!(ended.stderr.contains("Everything is as before."), "{}", ended.stderr);
+    let shown = scene.backstep(&format!("show {id}"))?;
+    assert_eq!((shown.text("state"), shown.text("error_code")), ("rolled-back", "cancelled"));
+    assert_eq!(scene.steps(id, "undo")?[..], ["apply", "secure", "fetch"]);
+    Ok(())
+}
+
+#[test]
+fn cancelling_undoes_what_runs_and_forgets_what_waits() -> Result<()> {
+    let scene = Scene::new(&[plain("bs-first", "1"), slow(), plain("bs-last", "1").depends("bs-slow"), plain("bs-other", "1")])?;
+    let before = scene.state()?;
+
+    let running = start_slow(&scene)?;
+    let id = running_id(&scene)?;
+    let waiting = scene.backstep("install -y --no-wait bs-other")?;
+    let shown = scene.backstep(&format!("show {}", waiting.id()))?;
+    assert_eq!(shown.text("state"), "queued");
+    ensure!(shown.text("waits_for").contains(&id[id.len() - 12..]), "it waits for {:?}, not {id}", shown.text("waits_for"));
+    let cancelled = scene.backstep(&format!("cancel {}", waiting.id()))?;
+    assert_eq!((cancelled.code, cancelled.text("outcome")), (0, "cancelled"), "{}", cancelled.stderr);
+    assert_eq!(scene.backstep(&format!("show {}", waiting.id()))?.text("state"), "cancelled");
+    let cancelled = scene.backstep(&format!("cancel {id}"))?;
+    assert_eq!((cancelled.code, cancelled.text("outcome")), (0, "will-roll-back"), "{}", cancelled.stderr);
+    end_cancelled(&scene, &id, running)?;
+    before.expect_same(&scene.state()?, "a cancelled transaction")?;
+
+    let running = start_slow(&scene)?;
+    let id = running_id(&scene)?;
+    scene.machine.check(["sh", "-c", "kill -INT $(cat /run/client.pid)"])?;
+    end_cancelled(&scene, &id, running)?;
+    before.expect_same(&scene.state()?, "a transaction interrupted by Ctrl-C")?;
     Ok(())
 }

@@ -1,1 +1,172 @@
-//! x
+//! Undoing what completed: by files while the system is as the transaction left it, by packages afterwards.
+
+use anyhow::{Context, Result, ensure};
+use backstep_tests::package::{Package, Script};
+
+use crate::scene::{Scene, plain};
+
+/// A package with everything that packages do: a service, alternatives, a user, generated files, special modes.
+fn rich(version: &str) -> Package {
+    let configure = format!(
+        "id -u bs-rich >/dev/null 2>&1 || useradd --system --no-create-home bs-rich\n\
+         chown bs-rich /usr/share/bs-rich/owned\n\
+         echo 'made by {version}' >/etc/bs-rich.generated\n\
+         update-alternatives --install /usr/bin/bs-tool bs-tool /usr/bin/bs-rich-{version} 5{version}"
+    );
+    service(
+        "bs-rich",
+        version,
+        "/usr/bin/sleep infinity",
+        &configure,
+        &format!("update-alternatives --remove bs-tool /usr/bin/bs-rich-{version}"),
+    )
+    .conffile("/etc/bs-rich.conf", format!("default {version}\n"))
+    .program(&format!("/usr/bin/bs-rich-{version}"), "#!/bin/sh\n")
+    .file_with_mode("/usr/lib/bs-rich/setuid", version, if version == "1" { 0o4755 } else { 0o2755 })
+    .file("/usr/share/bs-rich/owned", version)
+    .file(&format!("/usr/share/bs-rich/only-{version}"), "")
+    .directory("/var/lib/bs-rich/spool", 0o1770)
+    .symlink("/usr/share/bs-rich/link", &format!("only-{version}"))
+}
+
+/// A package with a service, and more in its scripts.
+pub(crate) fn service(name: &str, version: &str, command: &str, postinst: &str, prerm: &str) -> Package {
+    let unit = format!("{name}.service");
+    Package::new(name, version)
+        .unit(&unit, &format!("[Service]\nExecStart={command}\n[Install]\nWantedBy=multi-user.target\n"))
+        .script(
+            Script::Postinst,
+            &format!("{postinst}\ndeb-systemd-helper enable {unit}\nsystemctl daemon-reload\ndeb-systemd-invoke restart {unit}"),
+        )
+        .script(Script::Prerm, &format!("{prerm}\n[ \"$1\" != remove ] || deb-systemd-invoke stop {unit}"))
+        .script(
+            Script::Postrm,
+            &format!("systemctl daemon-reload\n[ \"$1\" != purge ] || {{ deb-systemd-helper purge {unit}; rm -f /etc/{name}.generated; }}"),
+        )
+}
+
+fn expect_service(scene: &Scene, name: &str, active: &str) -> Result<()> {
+    let now = scene.machine.run(["systemctl", "is-active", &format!("{name}.service")])?.stdout;
+    ensure!(now.trim() == active, "{name} is {now}");
+    Ok(())
+}
+
+#[test]
+fn packages_with_services_users_and_edited_configuration_come_back_whole() -> Result<()> {
+    let scene = Scene::new(&[rich("1"), plain("bs-by", "1")])?;
+    scene.there_and_back("install bs-rich", |scene| {
+        expect_service(scene, "bs-rich", "active")?;
+        assert_eq!(scene.machine.check(["readlink", "-f", "/usr/bin/bs-tool"])?, "/usr/bin/bs-rich-1\n");
+        assert_eq!(scene.machine.check(["stat", "-c", "%U", "/usr/share/bs-rich/owned"])?, "bs-rich\n");
+        Ok(())
+    })?;
+    scene.machine.write("/etc/bs-rich.conf", "by the administrator\n", 0o600)?;
+    scene.machine.check(["chown", "bs-rich", "/etc/bs-rich.conf"])?;
+    scene.publish(&[rich("2")])?;
+    scene.there_and_back("upgrade", |scene| {
+        scene.expect(&[("bs-rich", "ii 2")])?;
+        expect_service(scene, "bs-rich", "active")?;
+        assert_eq!(scene.machine.read("/etc/bs-rich.conf")?, "by the administrator\n");
+        assert_eq!(scene.machine.read("/etc/bs-rich.generated")?, "made by 2\n");
+        assert_eq!(scene.machine.check(["readlink", "-f", "/usr/bin/bs-tool"])?, "/usr/bin/bs-rich-2\n");
+        Ok(())
+    })?;
+    scene.there_and_back("remove bs-rich bs-by+", |scene| {
+        scene.expect(&[("bs-rich", "rc 2"), ("bs-by", "ii 1")])?;
+        expect_service(scene, "bs-rich", "inactive")?;
+        ensure!(scene.machine.path("/etc/bs-rich.conf").exists(), "a removal took the configuration");
+        Ok(())
+    })?;
+    scene.there_and_back("install bs-rich", |scene| expect_service(scene, "bs-rich", "active"))?;
+    scene.there_and_back("purge bs-rich", |scene| {
+        scene.expect(&[("bs-rich", ""), ("bs-by", "ii 1")])?;
+        ensure!(!scene.machine.path("/etc/bs-rich.conf").exists(), "a purge left the configuration");
+        Ok(())
+    })?;
+    Ok(())
+}
+
+#[test]
+fn what_was_edited_since_stays_and_is_named() -> Result<()> {
+    let scene = Scene::new(&[plain("bs-one", "1")])?;
+    let before = scene.state()?;
+    scene.change("install bs-one")?;
+    scene.machine.write("/etc/bs-one.conf", "by the administrator\n", 0o600)?;
+    let rollback = scene.change("rollback --last")?;
+    scene.expect(&[("bs-one", "")])?;
+    assert_eq!(scene.machine.read("/etc/bs-one.conf")?, "by the administrator\n");
+    let events = scene.document(rollback.id())?["events"].to_string();
+    ensure!(events.contains("/etc/bs-one.conf was changed since and stays"), "{events}");
+    let left = before.differences(&scene.state()?);
+    ensure!(left.len() == 1 && left[0].starts_with("+ /etc/bs-one.conf "), "{left:#?}");
+    Ok(())
+}
+
+#[test]
+fn earlier_transactions_are_undone_by_packages() -> Result<()> {
+    let scene = Scene::new(&[plain("bs-a", "1").depends("bs-lib"), plain("bs-lib", "1"), plain("bs-b", "1"), plain("bs-c", "1")])?;
+    let nothing = scene.state()?;
+    let a = scene.change("install bs-a")?;
+    let only_a = scene.state()?;
+
+    // The new version has another configuration file, and the old archive is nowhere but in our keeping.
+    scene.withdraw(&plain("bs-a", "1").depends("bs-lib"))?;
+    scene.publish(&[plain("bs-a", "2").depends("bs-lib")])?;
+    scene.machine.check(["apt-get", "clean"])?;
+    let upgrade = scene.change("update bs-a")?;
+    let b = scene.change("install bs-b")?;
+    let refused = scene.backstep(&format!("rollback -y {}", a.id()))?;
+    assert_eq!((refused.code, refused.text("state"), refused.text("error_code")), (14, "failed", "undo.conflict"), "{}", refused.stderr);
+    ensure!(refused.text("error_text").contains("bs-a is at 2 now"), "{}", refused.text("error_text"));
+
+    let back = scene.change(&format!("rollback {}", upgrade.id()))?;
+    assert_eq!((back.text("method"), back.plan()), ("packages", vec!["downgrade bs-a 1".to_owned()]));
+    scene.expect(&[("bs-a", "ii 1"), ("bs-b", "ii 1")])?;
+    assert_eq!(scene.machine.read("/etc/bs-a.conf")?, "of bs-a 1\n");
+    let c = scene.change("install bs-c")?;
+    scene.change(&format!("rollback {}", b.id()))?;
+    scene.change(&format!("rollback {}", c.id()))?;
+    only_a.expect_same_in_fact(&scene.state()?, "an upgrade and two installs undone, none of them the newest")?;
+    assert_eq!(scene.marked("showauto")?, ["bs-lib"]);
+
+    let removal = scene.change("remove bs-a")?;
+    scene.change("install bs-b")?;
+    scene.change(&format!("rollback {}", removal.id()))?;
+    scene.expect(&[("bs-a", "ii 1"), ("bs-lib", "ii 1"), ("bs-b", "ii 1")])?;
+    scene.change(&format!("rollback {}", a.id()))?;
+    scene.change("purge bs-b")?;
+    nothing.expect_same_in_fact(&scene.state()?, "everything undone by packages")?;
+    Ok(())
+}
+
+#[test]
+fn what_cannot_be_rolled_back_is_refused() -> Result<()> {
+    let scene = Scene::new(&[plain("bs-one", "1")])?;
+    let none = scene.backstep("rollback -y --last")?;
+    assert_eq!(none.code, 14, "{}", none.stderr);
+    let unknown = scene.backstep("rollback -y ffffffffffff")?;
+    assert_eq!(unknown.code, 3, "{}", unknown.stderr);
+    let dry = scene.backstep("install --dry-run bs-one")?;
+    let cancelled = scene.backstep(&format!("rollback -y {}", dry.id()))?;
+    assert_eq!(cancelled.code, 14, "{}", cancelled.stderr);
+
+    let install = scene.change("install bs-one")?;
+    scene.change(&format!("rollback {}", install.id()))?;
+    let state = scene.state()?;
+    let twice = scene.backstep(&format!("rollback -y {}", install.id()))?;
+    ensure!(twice.code != 0 || twice.plan().is_empty(), "undone twice: {:#}", twice.json);
+    state.expect_same(&scene.state()?, "refused rollbacks")
+}
+
+/// Debian's own packages, over the network: a language with compiled files and triggers, a service, alternatives.
+#[test]
+fn debian_packages_come_back_whole() -> Result<()> {
+    let scene = Scene::debian()?;
+    scene.there_and_back("install --no-install-recommends nano cron less python3", |scene| {
+        expect_service(scene, "cron", "active")?;
+        scene.machine.check(["python3", "-c", "import json"]).map(drop).context("python3 does not work")
+    })?;
+    scene.there_and_back("remove cron nano", |scene| expect_service(scene, "cron", "inactive"))?;
+    scene.there_and_back("purge cron", |_| Ok(()))?;
+    scene.there_and_back("autoremove", |_| Ok(())).map(drop)
+}

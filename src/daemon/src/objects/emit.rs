@@ -55,6 +55,7 @@ pub async fn emit(
     let mut emitter =
         Emitter { service, registry, status, inhibitor, sequence: 0, last: BTreeMap::new(), held: BTreeMap::new(), sent: BTreeMap::new() };
     emitter.tell_manager().await;
+    emitter.follow_again().await;
     loop {
         let due = emitter.due();
         tokio::select! {
@@ -79,6 +80,13 @@ struct Emitter {
 }
 
 impl Emitter {
+    /// An earlier daemon's inhibitor ended with it.
+    async fn follow_again(&mut self) {
+        if let Some((step, direction)) = self.service.read(backstep_engine::Manager::running_step) {
+            self.inhibitor.follow(&self.service.connection, step, direction).await;
+        }
+    }
+
     async fn take(&mut self, batch: Vec<Notice>) {
         let mut turned = false;
         for notice in batch {

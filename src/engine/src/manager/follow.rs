@@ -44,7 +44,7 @@ impl Manager {
     }
 
     /// Keeps what is not worth recording: where the worker is and how far.
-    fn observe(&mut self, attempt: AttemptId, record: &Record) {
+    pub(super) fn observe(&mut self, attempt: AttemptId, record: &Record) {
         let now = self.now().monotonic_us;
         let Some(running) = &mut self.running else { return };
         match record {

@@ -96,6 +96,12 @@ impl Manager {
         self.running.as_ref().map(|running| running.attempt)
     }
 
+    /// The step that a worker is at, and whether it does or undoes it.
+    #[must_use]
+    pub fn running_step(&self) -> Option<(StepKind, Direction)> {
+        self.running.as_ref().and_then(|running| Some((running.step?, running.direction)))
+    }
+
     /// Whether anything needs the daemon: a worker, a queue, an offer that is still open.
     pub fn is_idle(&self) -> Result<bool, Failure> {
         let waits = |state| !matches!(state, TransactionState::NeedsAttention);

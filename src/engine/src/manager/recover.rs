@@ -40,9 +40,19 @@ impl Manager {
         if let Some(running) = &mut self.running {
             running.captured = has_captured(&found.lines);
         }
+        self.catch_up(attempt, &found.lines)?;
         let ended = self.follow(attempt, &found.lines)?;
         if !ended && !found.alive {
             self.worker_gone(attempt)?;
+        }
+        Ok(())
+    }
+
+    /// What is on record of the attempt says where its worker is; nothing of it is recorded again.
+    fn catch_up(&mut self, attempt: AttemptId, lines: &[Line]) -> Result<(), Failure> {
+        let known = self.ledger.journal_position(attempt.transaction, attempt.number)?;
+        for line in lines.iter().filter(|line| line.seq <= known) {
+            self.observe(attempt, &line.record);
         }
         Ok(())
     }

@@ -522,6 +522,23 @@ fn nothing_starts_beside_a_living_worker_after_a_restart() {
 }
 
 #[test]
+fn after_a_restart_it_is_known_where_the_worker_is() {
+    let mut world = World::new();
+    let (id, launch) = world.launched();
+    let journal = lines(vec![
+        started(StepKind::Secure, Direction::Forward),
+        ended(StepKind::Secure, StepState::Completed),
+        started(StepKind::Apply, Direction::Forward),
+    ]);
+    world.manager.follow(launch.order.attempt, &journal).expect("follow");
+    let before = world.manager.view(id).expect("view").expect("there").progress;
+    world.restart(Found { alive: true, lines: journal });
+    assert_eq!(world.manager.running_step(), Some((StepKind::Apply, Direction::Forward)));
+    let after = world.manager.view(id).expect("view").expect("there").progress;
+    assert_eq!((after.permille, after.what), (before.permille, before.what));
+}
+
+#[test]
 fn the_queue_is_closed_while_a_person_is_waited_for_and_opens_with_the_verdict() {
     let mut world = World::new();
     let (id, launch) = world.launched();

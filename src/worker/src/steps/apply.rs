@@ -67,7 +67,7 @@ impl Step for Apply {
         let off = match self.context.plan.method {
             Method::Packages => [facts.off_target(&self.context.plan), facts.off_marks(&self.context.plan)].concat(),
             Method::Marks => [marks::off(&self.context.plan, &facts), facts.off_marks(&self.context.plan)].concat(),
-            Method::Restore(_) => facts.off_target(&self.context.plan),
+            Method::Restore(_) => self.context.off_target(&facts)?,
         };
         if off.is_empty() { Ok(()) } else { Err(Failure::new(ErrorCode::CheckMismatch, off.join("; "))) }
     }

@@ -21,7 +21,7 @@ impl Check {
 
     fn facts(&self) -> Result<(), Failure> {
         let facts = facts::read(&self.context.machine)?;
-        let mut off = facts.off_target(&self.context.plan);
+        let mut off = self.context.off_target(&facts)?;
         if self.context.plan.method == Method::Packages {
             off.extend(facts.off_marks(&self.context.plan));
             let half = backstep_apt::interrupted::interrupted(&facts.status, [] as [&str; 0]);
