@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use backstep_bus::{ParsedOptions, RevertsTarget, request_from_options};
 use backstep_core::actor::{Actor, Origin};
-use backstep_core::{ArchiveSource, Digest, ErrorCode, Failure, Request, TransactionId, TransactionState};
+use backstep_core::{ArchiveSource, AttemptId, Digest, Direction, ErrorCode, Failure, Request, TransactionId, TransactionState};
+use backstep_engine::Manager;
 use backstep_engine::manager::{Created, Question};
 use backstep_wire::planner::Answer;
 use zbus::OwnedVariant;
@@ -89,11 +90,58 @@ pub fn prepare(service: &Arc<Service>, id: TransactionId) -> Result<(), Failure>
 async fn plan(service: &Arc<Service>, question: Question) {
     let call = service.call();
     let id = question.id;
-    let answer = ask(service, question).await;
+    let answer = answer(service, question).await;
     if let Err(failure) = service.decide(|manager| manager.planned(id, answer)) {
         tracing::error!("cannot record the plan of {id}: {failure}");
     }
     drop(call);
+}
+
+/// While a transaction changes the system, dpkg is between two states that nobody should plan from: the planner is
+/// asked when it has ended.
+async fn answer(service: &Arc<Service>, question: Question) -> Answer {
+    loop {
+        if let Some(attempt) = service.read(changing) {
+            service.until_ended(attempt).await;
+            continue;
+        }
+        let running = service.read(Manager::running);
+        let answer = ask(service, question.clone()).await;
+        let running = running.or_else(|| service.read(Manager::running));
+        match (&answer, running) {
+            (Err(failure), Some(attempt)) if failure.code == ErrorCode::DpkgInterrupted => service.until_ended(attempt).await,
+            (Ok(_) | Err(_), _) => return answer,
+        }
+    }
+}
+
+fn changing(manager: &Manager) -> Option<AttemptId> {
+    let (step, direction) = manager.running_step()?;
+    let changes = step.changes_system() || direction == Direction::Undo;
+    changes.then(|| manager.running()).flatten()
+}
+
+/// While a worker runs, dpkg's database is half changed: what cannot be planned then is asked again after it.
+async fn ask_beside_workers(service: &Arc<Service>, question: Question) -> Answer {
+    let worker = || service.read(backstep_engine::Manager::running).is_some();
+    loop {
+        let before = worker();
+        let answer = ask(service, question.clone()).await;
+        let beside = before || worker();
+        if !(beside && answer.as_ref().is_err_and(|failure| is_of_the_moment(failure.code))) {
+            return answer;
+        }
+        service.quiet().await;
+        if service.read(|manager| manager.question(question.id)).is_err() {
+            // Nobody waits for the plan any more.
+            return answer;
+        }
+    }
+}
+
+/// Whether the reason may be gone when dpkg has done its work.
+const fn is_of_the_moment(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::DpkgInterrupted | ErrorCode::DepsUnsatisfiable | ErrorCode::PlanFailed)
 }
 
 async fn ask(service: &Arc<Service>, question: Question) -> Answer {

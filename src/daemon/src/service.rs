@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use backstep_bus::TransactionProperties;
-use backstep_core::{Failure, Options, TransactionId};
+use backstep_core::{AttemptId, Failure, Options, TransactionId};
 use backstep_engine::{Manager, Notice};
 use tokio::sync::{Notify, mpsc};
 
@@ -47,6 +47,7 @@ pub struct Service {
     notices: mpsc::UnboundedSender<Vec<Notice>>,
     work: Notify,
     ended: Notify,
+    settled: Notify,
     calls: AtomicUsize,
     activity: AtomicUsize,
 }
@@ -95,6 +96,8 @@ impl Service {
             notices: sender,
             work: Notify::new(),
             ended: Notify::new(),
+            quiet: Notify::new(),
+            settled: Notify::new(),
             calls: AtomicUsize::new(0),
             activity: AtomicUsize::new(0),
         };
@@ -135,11 +138,24 @@ impl Service {
     /// Says that an attempt has ended and is followed no more.
     pub fn end_attempt(&self) {
         self.ended.notify_one();
+        self.settled.notify_waiters();
     }
 
     /// Waits for that.
     pub async fn attempt_ended(&self) {
         self.ended.notified().await;
+    }
+
+    /// Waits until an attempt has ended; does not wait when it has already.
+    pub async fn until_ended(&self, attempt: AttemptId) {
+        loop {
+            // Made before the look, so that an end between the two is not missed.
+            let settled = self.settled.notified();
+            if self.read(Manager::running) != Some(attempt) {
+                return;
+            }
+            settled.await;
+        }
     }
 
     /// Marks a call that takes its time, so that the daemon does not end under it.

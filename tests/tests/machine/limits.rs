@@ -194,8 +194,10 @@ fn a_held_lock_is_waited_for(machine: &Machine) -> Result<()> {
 }
 
 fn the_second_client_waits_for_the_first(machine: &Machine) -> Result<()> {
+    machine.check(["rm", "/run/held"])?;
+    let holder = Background::start(machine, &["sh", "-c", "echo $$ >/run/holder.pid; exec perl -e \"$0\"", HOLDER])?;
+    wait_for_file(machine, "/run/held")?;
     let first = Background::start(machine, &["backstep", "install", "-y", "-m", "first", "bs-wait"])?;
-    wait_for_file(machine, "/run/bs-wait")?;
     let first_id = wait_for_state(machine, "first", "executing")?;
     let second = Background::start(machine, &["backstep", "install", "-y", "-m", "second", "bs-two"])?;
     let second_id = wait_for_state(machine, "second", "queued")?;
@@ -207,6 +209,8 @@ fn the_second_client_waits_for_the_first(machine: &Machine) -> Result<()> {
     assert!(status.contains("Running:") && status.contains("Waiting:"), "{status}");
     let public: Value = serde_json::from_str(&machine.read("/run/backstep/status.json")?)?;
     assert_eq!((&public["active"][0], &public["queue"][0]), (&Value::from(first_id.clone()), &Value::from(second_id)));
+    machine.check(["sh", "-c", "kill $(cat /run/holder.pid)"])?;
+    holder.end()?;
     machine.write("/run/bs-wait-go", "", 0o644)?;
     first.end()?.success()?;
     let output = second.end()?.success()?;

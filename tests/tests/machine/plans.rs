@@ -76,7 +76,7 @@ const REQUESTS: &[Request] = &[
     after("apt-mark auto less", same("autoremove")),
     // Newer, earlier and the same versions.
     both("update openssl", "install --only-upgrade openssl"),
-    both("update openssl sudo hello-", "install --only-upgrade openssl sudo hello-"),
+    both("update openssl sudo", "install --only-upgrade openssl sudo"),
     both("upgrade", "upgrade --with-new-pkgs"),
     both("full-upgrade", "dist-upgrade"),
     both("full-upgrade --autoremove", "dist-upgrade --auto-remove"),
@@ -103,7 +103,12 @@ const REQUESTS: &[Request] = &[
     ),
     after(
         "printf 'Package: hello\\nPin: release *\\nPin-Priority: -1\\n' >/etc/apt/preferences.d/test",
-        impossible("install hello", "install hello", &["hello"]),
+        // Another package provides it, and takes its place.
+        same("install hello"),
+    ),
+    after(
+        "printf 'Package: cowsay\\nPin: release *\\nPin-Priority: -1\\n' >/etc/apt/preferences.d/test",
+        impossible("install cowsay", "install cowsay", &["cowsay"]),
     ),
     // Impossible or not allowed.
     after("rm /etc/apt/preferences.d/test", impossible("install nosuch", "install nosuch", &["nosuch"])),
@@ -111,7 +116,11 @@ const REQUESTS: &[Request] = &[
     impossible("install hello:i386", "install hello:i386", &["hello"]),
     impossible("install mail-transport-agent", "install mail-transport-agent", &["mail-transport-agent"]),
     impossible("install exim4-daemon-light postfix", "install exim4-daemon-light postfix", &["exim4-daemon-light", "postfix"]),
-    impossible("install tmux={new:tmux} libevent-core-2.1-7-", "install tmux={new:tmux} libevent-core-2.1-7-", &["tmux", "libevent-core-2.1-7"]),
+    impossible(
+        "install tmux={new:tmux} libevent-core-2.1-7-",
+        "install tmux={new:tmux} libevent-core-2.1-7-",
+        &["tmux", "libevent-core-2.1-7"],
+    ),
     impossible("install openssl={oldest:openssl}", "install openssl={oldest:openssl}", &["openssl"]),
     impossible("remove dpkg", "remove dpkg", &["dpkg"]),
 ];
@@ -186,7 +195,8 @@ fn possible(scene: &Scene, ours: &Ended, apts: &Output) -> Result<()> {
     ensure!(ours.code == 0, "exit {}: {} {}", ours.code, ours.text("error_text"), ours.stderr);
     let planned = planned(&ours.json);
     let simulated = simulated(&scene.machine, &apts.stdout)?;
-    let only = |one: &[Item], other: &[Item]| one.iter().filter(|item| !other.contains(item)).map(|item| item.join(" ")).collect::<Vec<_>>();
+    let only =
+        |one: &[Item], other: &[Item]| one.iter().filter(|item| !other.contains(item)).map(|item| item.join(" ")).collect::<Vec<_>>();
     let (more, less) = (only(&planned, &simulated), only(&simulated, &planned));
     ensure!(more.is_empty() && less.is_empty() && planned.len() == simulated.len(), "only planned: {more:?}; only apt: {less:?}");
     Ok(())

@@ -57,7 +57,8 @@ impl State {
 
     /// The same without the files in which the order of entries has no meaning: their facts are compared.
     pub(crate) fn differences_in_fact(&self, after: &Self) -> Vec<String> {
-        let by_facts = |line: &String| BY_FACTS.iter().any(|path| line[2..].starts_with(path));
+        // dpkg takes a priority from its `available` file whenever it happens to read that.
+        let by_facts = |line: &String| BY_FACTS.iter().any(|path| line[2..].starts_with(path)) || line.contains(" Priority: ");
         self.differences(after).into_iter().filter(|line| !by_facts(line)).collect()
     }
 

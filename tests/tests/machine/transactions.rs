@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use backstep_tests::package::{Package, Script};
 use backstep_tests::wait::wait_until;
 
-use crate::clients::{Background, PATIENCE};
+use crate::clients::{Background, PATIENCE, wait_for_state};
 use crate::scene::{Scene, plain};
 
 fn app(version: &str) -> Package {
@@ -201,13 +201,16 @@ fn cancelling_undoes_what_runs_and_forgets_what_waits() -> Result<()> {
 
     let running = start_slow(&scene)?;
     let id = running_id(&scene)?;
-    let waiting = scene.backstep("install -y --no-wait bs-other")?;
-    let shown = scene.backstep(&format!("show {}", waiting.id()))?;
-    assert_eq!(shown.text("state"), "queued");
-    ensure!(shown.text("waits_for").contains(&id[id.len() - 12..]), "it waits for {:?}, not {id}", shown.text("waits_for"));
-    let cancelled = scene.backstep(&format!("cancel {}", waiting.id()))?;
+    // Nobody plans from what is between two states: the second waits before it has a plan.
+    let second = Background::start(&scene.machine, &["backstep", "install", "-y", "-m", "second", "bs-other"])?;
+    let waiting = wait_for_state(&scene.machine, "second", "created")?;
+    let shown = scene.backstep(&format!("show {waiting}"))?;
+    ensure!(shown.text("waits_for").contains(&id), "it waits for {:?}, not {id}", shown.text("waits_for"));
+    let cancelled = scene.backstep(&format!("cancel {waiting}"))?;
     assert_eq!((cancelled.code, cancelled.text("outcome")), (0, "cancelled"), "{}", cancelled.stderr);
-    assert_eq!(scene.backstep(&format!("show {}", waiting.id()))?.text("state"), "cancelled");
+    let left = second.end()?.failure(11)?;
+    ensure!(left.stdout.contains(&format!("Waiting for transaction {id}")), "{}", left.stdout);
+    assert_eq!(scene.backstep(&format!("show {waiting}"))?.text("state"), "cancelled");
     let cancelled = scene.backstep(&format!("cancel {id}"))?;
     assert_eq!((cancelled.code, cancelled.text("outcome")), (0, "will-roll-back"), "{}", cancelled.stderr);
     end_cancelled(&scene, &id, running)?;

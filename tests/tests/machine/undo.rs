@@ -1,6 +1,6 @@
 //! Undoing what completed: by files while the system is as the transaction left it, by packages afterwards.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use backstep_tests::package::{Package, Script};
 
 use crate::scene::{Scene, plain};
@@ -158,13 +158,14 @@ fn what_cannot_be_rolled_back_is_refused() -> Result<()> {
     state.expect_same(&scene.state()?, "refused rollbacks")
 }
 
-/// Debian's own packages, over the network: a language with compiled files and triggers, a service, alternatives.
+/// Debian's own packages, over the network: a service, alternatives, a user's group, triggers.
 #[test]
 fn debian_packages_come_back_whole() -> Result<()> {
     let scene = Scene::debian()?;
-    scene.there_and_back("install --no-install-recommends nano cron less python3", |scene| {
+    scene.there_and_back("install --no-install-recommends nano cron less", |scene| {
         expect_service(scene, "cron", "active")?;
-        scene.machine.check(["python3", "-c", "import json"]).map(drop).context("python3 does not work")
+        ensure!(scene.machine.check(["readlink", "-f", "/usr/bin/editor"])?.contains("nano"), "nano is no editor");
+        scene.machine.check(["less", "--version"]).map(drop)
     })?;
     scene.there_and_back("remove cron nano", |scene| expect_service(scene, "cron", "inactive"))?;
     scene.there_and_back("purge cron", |_| Ok(()))?;

@@ -14,6 +14,7 @@ use crate::args::RunOptions;
 use crate::commands::log::tail;
 use crate::error::{ClientError, EXIT_CANCELLED, EXIT_LEFT};
 use crate::follow::{Follower, Sight, is_over};
+use crate::render::escape::escaped;
 use crate::render::progress::Progress;
 use crate::render::result::{exit_code, result, short};
 use crate::render::{json, plan};
@@ -27,7 +28,7 @@ pub(crate) async fn drive(session: &mut Session, ui: &Ui, path: &OwnedObjectPath
     proxy.prepare().await?;
     let mut follower = Follower::new(session, id.to_string(), proxy).await?;
     let planned = tokio::select! {
-        planned = planned(&mut follower) => planned?,
+        planned = planned(ui, &mut follower) => planned?,
         _ = interrupts.recv() => return give_up(ui, &follower.proxy).await,
     };
     if planned.transaction_state() != Some(TransactionState::Prepared) {
@@ -90,12 +91,15 @@ fn follower_id(follower: &Follower<'_>) -> String {
     short(follower.id())
 }
 
-async fn planned(follower: &mut Follower<'_>) -> Result<TransactionProperties, ClientError> {
+async fn planned(ui: &Ui, follower: &mut Follower<'_>) -> Result<TransactionProperties, ClientError> {
+    let mut told = false;
     loop {
-        if let Sight::Seen(properties) = follower.next().await?
-            && properties.transaction_state() != Some(TransactionState::Created)
-        {
+        let Sight::Seen(properties) = follower.next().await? else { continue };
+        if properties.transaction_state() != Some(TransactionState::Created) {
             return Ok(*properties);
+        }
+        if !properties.waits_for.is_empty() && !std::mem::replace(&mut told, true) {
+            ui.note(&format!("Waiting for {}.", escaped(&properties.waits_for)))?;
         }
     }
 }

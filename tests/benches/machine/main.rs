@@ -1,0 +1,36 @@
+//! Measurements in a booted Debian machine, each beside its peer; the results go to `docs/benchmarks.md`.
+//!
+//! Invariants: what is compared runs in the same machine, one after the other, in an order that changes with every
+//! round, and starts from the same state; a ratio is the median of the rounds' own ratios, so that a busy moment
+//! of the host touches both. A target that is not met is written down, and fails nothing.
+
+// A measurement sets its scene with plain calls.
+#![allow(clippy::disallowed_methods)]
+
+mod bus;
+mod idle;
+mod packages;
+mod record;
+mod report;
+
+use anyhow::Result;
+use backstep_tests::backstep::image;
+use backstep_tests::machine::{Machine, Storage};
+
+use crate::report::Report;
+
+fn main() -> Result<()> {
+    let machine = Machine::boot_on(&image()?, Storage::Disk)?;
+    // The daemon is warm where it is not said to be cold, and ends only when it is told to.
+    machine.write("/etc/backstep/backstep.toml.d/bench.toml", "[daemon]\nidle-exit = 86400\n", 0o644)?;
+    let mut report = Report::default();
+    packages::measure(&machine, &mut report)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(bus::measure(&machine, &mut report))?;
+    machine.check(["systemctl", "stop", "backstepd.service"])?;
+    machine.check(["rm", "-rf", "/var/lib/backstep"])?;
+    runtime.block_on(idle::measure(&machine, "an empty record", &mut report))?;
+    record::fill(&machine)?;
+    runtime.block_on(idle::measure(&machine, "10,000 transactions", &mut report))?;
+    report.write()
+}
