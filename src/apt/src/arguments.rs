@@ -15,8 +15,8 @@
 use backstep_core::request::ConffilePolicy;
 use backstep_core::{Archive, ArchiveSource, Plan, PlanAction, PlanItem};
 
-/// The whole environment of apt-get and dpkg: nothing is inherited.
-pub const ENVIRONMENT: &[(&str, &str)] = &[
+/// The environment of apt-get and dpkg but what the policy for configuration files adds.
+const ENVIRONMENT: &[(&str, &str)] = &[
     ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
     ("HOME", "/root"),
     ("LOGNAME", "root"),
@@ -32,10 +32,19 @@ pub const ENVIRONMENT: &[(&str, &str)] = &[
     ("APT_LISTCHANGES_FRONTEND", "none"),
     ("APT_LISTBUGS_FRONTEND", "none"),
     ("NEEDRESTART_SUSPEND", "1"),
-    ("UCF_FORCE_CONFFOLD", "1"),
     ("PAGER", "cat"),
     ("DPKG_FRONTEND_LOCKED", "1"),
 ];
+
+/// The whole environment of apt-get and dpkg: nothing is inherited. ucf, which many packages keep their
+/// configuration with, is told the same as dpkg.
+pub fn environment(policy: ConffilePolicy) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let ucf = match policy {
+        ConffilePolicy::Keep => "UCF_FORCE_CONFFOLD",
+        ConffilePolicy::Replace => "UCF_FORCE_CONFFNEW",
+    };
+    ENVIRONMENT.iter().copied().chain([(ucf, "1")])
+}
 
 /// How a plan is carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -182,6 +191,13 @@ mod tests {
         let applied = commands(&plan, 3, path).apt_get;
         assert!(names(&applied)[1..].iter().all(|word| word.starts_with("/kept/")), "{applied:?}");
         assert!(applied.iter().any(|word| word == "Dir::State::lists=/nonexistent/"));
+    }
+
+    #[test]
+    fn ucf_is_told_what_dpkg_is_told() {
+        let names = |policy| environment(policy).map(|(name, _)| name).filter(|name| name.starts_with("UCF")).collect::<Vec<_>>();
+        assert_eq!(names(ConffilePolicy::Keep), ["UCF_FORCE_CONFFOLD"]);
+        assert_eq!(names(ConffilePolicy::Replace), ["UCF_FORCE_CONFFNEW"]);
     }
 
     #[test]

@@ -40,3 +40,4 @@ pub use prune::{prune, size};
 pub use restore::{Failed, Kept, RestoreMode, Restored, restore};
 pub use secure::{Estimate, Secured, estimate, secure};
 pub use selection::{Selection, selection_of};
+pub use store::content;

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -190,6 +191,18 @@ impl Vault {
         let name = format!("{OBJECTS}/{}/{}", object.number / SHARD, object.number % SHARD);
         Node::open(std::os::fd::AsFd::as_fd(store), name, path)?.ok_or(Errno::NOENT).cannot("find the object of", path)
     }
+}
+
+/// The content a file had when it was captured; none when it was no file, was not there or was not captured.
+pub fn content(dir: &CaptureDir, path: &Path) -> Result<Option<Vec<u8>>> {
+    let relative = path.strip_prefix("/").unwrap_or(path);
+    let manifest = dir.manifest()?;
+    let object = manifest.find(relative).and_then(|entry| entry.present.as_ref()).and_then(|present| present.object);
+    let Some(object) = object else { return Ok(None) };
+    let node = Vault::open(dir, &manifest.stores)?.object(object, relative)?;
+    let mut bytes = Vec::new();
+    node.read(relative)?.read_to_end(&mut bytes).cannot("read", relative)?;
+    Ok(Some(bytes))
 }
 
 /// Where a store lies: on another file system below its mount point.

@@ -35,21 +35,12 @@ closed_enum! {
     }
 }
 
-/// The one permission a plan needs: the strictest of those its parts need, so that people are asked once.
+/// The permissions a plan needs, each of them: a right to one part is no right to another. Never empty.
 #[must_use]
-pub fn for_plan(plan: &Plan) -> Permission {
-    if plan.removes_essential() {
-        return Permission::RemoveEssential;
-    }
-    if plan.options.override_hold {
-        return Permission::OverrideHold;
-    }
-    if plan.has_untrusted_archive() && plan.kind != Kind::Rollback {
-        return Permission::InstallLocal;
-    }
-    match plan.kind {
-        Kind::Rollback => Permission::Rollback,
-        Kind::Hold | Kind::Unhold => Permission::Hold,
+pub fn for_plan(plan: &Plan) -> Vec<Permission> {
+    let mut needed = match plan.kind {
+        Kind::Rollback => vec![Permission::Rollback],
+        Kind::Hold | Kind::Unhold => vec![Permission::Hold],
         Kind::Install
         | Kind::Remove
         | Kind::Purge
@@ -59,18 +50,82 @@ pub fn for_plan(plan: &Plan) -> Permission {
         | Kind::Autoremove
         | Kind::Downgrade
         | Kind::Reinstall => for_actions(plan),
-    }
+    };
+    let more = [
+        (plan.removes_essential(), Permission::RemoveEssential),
+        (plan.options.override_hold, Permission::OverrideHold),
+        (plan.has_untrusted_archive() && plan.kind != Kind::Rollback, Permission::InstallLocal),
+    ];
+    needed.extend(more.into_iter().filter_map(|(needs, permission)| needs.then_some(permission)));
+    needed
 }
 
-fn for_actions(plan: &Plan) -> Permission {
+/// What comes new with an upgrade is part of the upgrade; what goes never is.
+fn for_actions(plan: &Plan) -> Vec<Permission> {
     let has = |action| plan.count(action) > 0;
-    if has(PlanAction::Downgrade) {
-        Permission::Downgrade
-    } else if has(PlanAction::Remove) || has(PlanAction::Purge) {
-        Permission::Remove
-    } else if has(PlanAction::Install) || has(PlanAction::Reinstall) {
-        Permission::Install
-    } else {
-        Permission::Upgrade
+    let upgrades = matches!(plan.kind, Kind::Upgrade | Kind::FullUpgrade | Kind::Update);
+    let installs = (has(PlanAction::Install) && !upgrades) || has(PlanAction::Reinstall);
+    let removes = has(PlanAction::Remove) || has(PlanAction::Purge);
+    let table = [
+        (removes, Permission::Remove),
+        (has(PlanAction::Downgrade), Permission::Downgrade),
+        (installs, Permission::Install),
+        (upgrades || (has(PlanAction::Upgrade) && !installs), Permission::Upgrade),
+    ];
+    let needed: Vec<Permission> = table.into_iter().filter_map(|(needs, permission)| needs.then_some(permission)).collect();
+    // A plan of marks only changes what apt may remove later.
+    if needed.is_empty() { vec![Permission::Install] } else { needed }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Digest;
+    use crate::plan::{Method, PlanItem, Reason, UndoQuality};
+    use crate::request::Options;
+
+    fn plan(kind: Kind, actions: &[PlanAction]) -> Plan {
+        let item = |action: &PlanAction| PlanItem {
+            package: "hello:amd64".parse().expect("id"),
+            action: *action,
+            reason: Reason::Requested,
+            from: None,
+            to: None,
+            archive: None,
+            installed_delta: 0,
+            auto_before: false,
+            auto_after: false,
+            essential: false,
+            undo: UndoQuality::Exact,
+        };
+        Plan {
+            transaction: "01936b2e-7c1a-7d3e-9f10-0123456789ab".parse().expect("id"),
+            kind,
+            request: Digest([0; 32]),
+            world: Digest([0; 32]),
+            method: Method::Packages,
+            options: Options::default(),
+            items: actions.iter().map(item).collect(),
+            marks: Vec::new(),
+            download_bytes: 0,
+            warnings: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_right_to_one_part_is_no_right_to_another() {
+        use Permission as P;
+        use PlanAction as A;
+        assert_eq!(for_plan(&plan(Kind::Install, &[A::Install, A::Remove])), [P::Remove, P::Install]);
+        assert_eq!(for_plan(&plan(Kind::Install, &[A::Install, A::Downgrade])), [P::Downgrade, P::Install]);
+        assert_eq!(for_plan(&plan(Kind::FullUpgrade, &[A::Upgrade, A::Install, A::Remove])), [P::Remove, P::Upgrade]);
+        assert_eq!(for_plan(&plan(Kind::Upgrade, &[A::Upgrade])), [P::Upgrade]);
+        assert_eq!(for_plan(&plan(Kind::Rollback, &[A::Downgrade, A::Purge])), [P::Rollback]);
+        let mut held = plan(Kind::Install, &[A::Install]);
+        held.options.override_hold = true;
+        assert_eq!(for_plan(&held), [P::Install, P::OverrideHold]);
+        held.items[0].essential = true;
+        held.items[0].action = A::Purge;
+        assert_eq!(for_plan(&held), [P::Remove, P::RemoveEssential, P::OverrideHold]);
     }
 }

@@ -12,5 +12,5 @@ pub const MAX_OPEN_PER_UID: usize = 8;
 pub const MAX_OPEN: usize = 64;
 /// Worker attempts after which a person decides.
 pub const MAX_ATTEMPTS: u32 = 3;
-/// Bytes of one local archive.
-pub const MAX_ARCHIVE_BYTES: u64 = 4 << 30;
+/// Bytes of all local archives of one request.
+pub const MAX_ARCHIVE_BYTES: u64 = 2 << 30;

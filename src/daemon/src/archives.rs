@@ -8,10 +8,14 @@ use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use backstep_core::{ArchiveSource, Digest, ErrorCode, Failure, LocalArchive, PackageId, Version, limits};
 use nix::sys::stat::{SFlag, fstat};
 use sha2::{Digest as _, Sha256};
+
+/// How long copying a request's archives may take.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The folder of archives.
 #[derive(Debug, Clone)]
@@ -28,6 +32,30 @@ impl Archives {
         Ok(Self { dir })
     }
 
+    /// Copies callers' archives, beside everything else: a descriptor may come from a file system that never answers.
+    pub async fn take_all(&self, descriptors: Vec<OwnedFd>) -> Result<Vec<LocalArchive>, Failure> {
+        let archives = self.clone();
+        let copying = tokio::task::spawn_blocking(move || {
+            let mut taken: Vec<LocalArchive> = Vec::new();
+            for descriptor in descriptors {
+                taken.push(archives.take(descriptor)?);
+                let bytes: u64 = taken.iter().map(|archive| archive.size).sum();
+                if bytes > limits::MAX_ARCHIVE_BYTES {
+                    return Err(Failure::new(
+                        ErrorCode::RequestTooLarge,
+                        format!("archives of {bytes} bytes, {} at most", limits::MAX_ARCHIVE_BYTES),
+                    ));
+                }
+            }
+            Ok(taken)
+        });
+        match tokio::time::timeout(PATIENCE, copying).await {
+            Ok(Ok(taken)) => taken,
+            Ok(Err(error)) => Err(Failure::new(ErrorCode::Internal, format!("copying the archives failed: {error}"))),
+            Err(_) => Err(invalid("its file system does not answer")),
+        }
+    }
+
     /// Copies a caller's archive. The bytes that are copied here are the ones that are shown, authorised and used.
     pub fn take(&self, descriptor: OwnedFd) -> Result<LocalArchive, Failure> {
         let stat = fstat(&descriptor).map_err(|errno| invalid(&errno.to_string()))?;
@@ -41,9 +69,13 @@ impl Archives {
     }
 
     fn copy(&self, file: File) -> io::Result<LocalArchive> {
-        use std::os::unix::fs::FileExt;
         let tmp = self.dir.join(format!(".{}.tmp", uuid::Uuid::now_v7()));
-        let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&tmp)?;
+        self.copy_by(&file, &tmp).inspect_err(|_| drop(fs::remove_file(&tmp)))
+    }
+
+    fn copy_by(&self, file: &File, tmp: &Path) -> io::Result<LocalArchive> {
+        use std::os::unix::fs::FileExt;
+        let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(tmp)?;
         let mut hash = Sha256::new();
         let (mut size, mut buffer) = (0_u64, vec![0_u8; 1 << 16]);
         loop {
@@ -54,7 +86,6 @@ impl Archives {
             }
             size += read as u64;
             if size > limits::MAX_ARCHIVE_BYTES {
-                fs::remove_file(&tmp)?;
                 return Err(io::Error::other("it is too large"));
             }
             hash.update(&buffer[..read]);
@@ -62,7 +93,7 @@ impl Archives {
         }
         out.sync_all()?;
         let sha256 = Digest(hash.finalize().into());
-        fs::rename(&tmp, self.path(&sha256))?;
+        fs::rename(tmp, self.path(&sha256))?;
         File::open(&self.dir)?.sync_all()?;
         Ok(LocalArchive { sha256, size })
     }
@@ -85,16 +116,38 @@ impl Archives {
         // As apt names archives: a colon would be a device on other file systems, so it is quoted.
         let quoted = version.as_str().replace(':', "%3a");
         let link = self.dir.join("by-name").join(format!("{}_{quoted}_{}.deb", package.name, package.arch));
-        let target = fs::read_link(link).ok()?;
-        let sha256: Digest = target.file_name()?.to_str()?.strip_suffix(".deb")?.parse().ok()?;
+        let sha256 = digest_of(&fs::read_link(link).ok()?)?;
         let file = File::open(self.path(&sha256)).ok()?;
         let size = file.metadata().ok()?.len();
         Some((ArchiveSource::Kept, sha256, size, file))
     }
 
+    /// Removes copies that no other request refers to and no transaction has used.
+    pub fn forget(&self, archives: &[LocalArchive], wanted: &[LocalArchive]) -> io::Result<()> {
+        let named = self.named()?;
+        for archive in archives.iter().filter(|archive| !wanted.contains(archive) && !named.contains(&archive.sha256)) {
+            match fs::remove_file(self.path(&archive.sha256)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// What the worker has used, it has named.
+    fn named(&self) -> io::Result<Vec<Digest>> {
+        let target = |entry: fs::DirEntry| digest_of(&fs::read_link(entry.path()).ok()?);
+        let entries = fs::read_dir(self.dir.join("by-name"))?.collect::<io::Result<Vec<_>>>()?;
+        Ok(entries.into_iter().filter_map(target).collect())
+    }
+
     fn path(&self, sha256: &Digest) -> PathBuf {
         self.dir.join(format!("{sha256}.deb"))
     }
+}
+
+fn digest_of(path: &Path) -> Option<Digest> {
+    path.file_name()?.to_str()?.strip_suffix(".deb")?.parse().ok()
 }
 
 fn invalid(why: &str) -> Failure {
@@ -131,5 +184,22 @@ mod tests {
             let file = File::open(path).expect("open");
             assert_eq!(archives.take(file.into()).expect_err("refused").code, ErrorCode::ArchiveInvalid, "{path}");
         }
+    }
+
+    #[test]
+    fn copies_that_nobody_wants_go_and_used_ones_stay() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let archives = Archives::open(dir.path()).expect("open");
+        let source = dir.path().join("x.deb");
+        let take = |text: &str| {
+            fs::write(&source, text).expect("write");
+            archives.take(File::open(&source).expect("open").into()).expect("take")
+        };
+        let (unwanted, wanted, used) = (take("a"), take("b"), take("c"));
+        let link = dir.path().join("archives/by-name/x_1_all.deb");
+        std::os::unix::fs::symlink(format!("../{}.deb", used.sha256), link).expect("link");
+        archives.forget(&[unwanted.clone(), wanted.clone(), used.clone()], &[wanted.clone()]).expect("forget");
+        let left = |archive: &LocalArchive| archives.path(&archive.sha256).exists();
+        assert_eq!((left(&unwanted), left(&wanted), left(&used)), (false, true, true));
     }
 }

@@ -8,7 +8,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use backstep_core::{AttemptId, ErrorCode, Failure};
+use backstep_core::{AttemptId, ErrorCode, Failure, TransactionId};
 use backstep_engine::manager::{Found, Launch};
 use backstep_wire::{journal, order};
 use nix::fcntl::{Flock, FlockArg};
@@ -51,10 +51,20 @@ impl Attempts {
         write_durably(&folder, "cancel", b"").map_err(|error| failure(&folder, &error))
     }
 
+    /// Takes an order back: a worker that has not begun it never will. Without a folder there is no order.
+    pub fn revoke(&self, attempt: AttemptId) -> Result<(), Failure> {
+        let folder = self.folder(attempt);
+        if !folder.exists() {
+            return Ok(());
+        }
+        write_durably(&folder, "revoked", b"").map_err(|error| failure(&folder, &error))
+    }
+
     /// What is left of an attempt.
     pub fn find(&self, attempt: AttemptId) -> Result<Found, Failure> {
         let (lines, _) = self.read_journal(attempt, 0)?;
-        Ok(Found { alive: self.is_locked(attempt)?, lines })
+        let prepared = self.folder(attempt).join("order.json").exists();
+        Ok(Found { alive: self.is_locked(attempt)?, prepared, lines })
     }
 
     /// The whole journal lines from a byte offset on, and the offset after them.
@@ -70,17 +80,26 @@ impl Attempts {
         Ok((lines, from + taken as u64))
     }
 
-    /// A piece of the output log, at most `limit` bytes, and the offset after it.
-    pub fn read_log(&self, attempt: AttemptId, from: u64, limit: u64) -> Result<(Vec<u8>, u64), Failure> {
-        let path = self.folder(attempt).join("output.log");
-        match read_from(&path, from, limit) {
-            Ok(bytes) => {
-                let next = from + bytes.len() as u64;
-                Ok((bytes, next))
+    /// A piece of the output of a transaction's first `attempts` attempts, one after the other: at most `limit`
+    /// bytes, and the offset after it.
+    pub fn read_log(&self, transaction: TransactionId, attempts: u32, from: u64, limit: u64) -> Result<(Vec<u8>, u64), Failure> {
+        let (mut bytes, mut before) = (Vec::new(), 0);
+        for number in 1..=attempts {
+            let path = self.folder(AttemptId { transaction, number }).join("output.log");
+            let length = match fs::metadata(&path) {
+                Ok(meta) => meta.len(),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+                Err(error) => return Err(failure(&path, &error)),
+            };
+            let position = from + bytes.len() as u64;
+            let room = limit - bytes.len() as u64;
+            if room > 0 && (before..before + length).contains(&position) {
+                bytes.extend(read_from(&path, position - before, room).map_err(|error| failure(&path, &error))?);
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok((Vec::new(), from)),
-            Err(error) => Err(failure(&path, &error)),
+            before += length;
         }
+        let next = from + bytes.len() as u64;
+        Ok((bytes, next))
     }
 
     /// Whether a worker holds the attempt's lock: it does for its whole life.
@@ -148,7 +167,25 @@ mod tests {
         let attempts = Attempts::open(dir.path()).expect("open");
         let found = attempts.find(attempt()).expect("find");
         assert!(!found.alive && found.lines.is_empty());
-        assert_eq!(attempts.read_log(attempt(), 0, 10).expect("log"), (Vec::new(), 0));
+        assert!(!found.prepared);
+        assert_eq!(attempts.read_log(attempt().transaction, 1, 0, 10).expect("log"), (Vec::new(), 0));
+        attempts.revoke(attempt()).expect("nothing to revoke");
+    }
+
+    #[test]
+    fn the_log_of_a_transaction_is_that_of_all_its_attempts() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let attempts = Attempts::open(dir.path()).expect("open");
+        let id = attempt().transaction;
+        for (number, text) in [(1, "first"), (3, "third")] {
+            let folder = attempts.folder(AttemptId { transaction: id, number });
+            make_dir(&folder).expect("mkdir");
+            fs::write(folder.join("output.log"), text).expect("write");
+        }
+        let read = |from, limit| attempts.read_log(id, 3, from, limit).map(|(bytes, next)| (String::from_utf8(bytes).expect("text"), next));
+        assert_eq!(read(0, 100).expect("log"), ("firstthird".to_owned(), 10));
+        assert_eq!(read(3, 4).expect("log"), ("stth".to_owned(), 7));
+        assert_eq!(read(10, 4).expect("log"), (String::new(), 10));
     }
 
     #[test]

@@ -113,6 +113,10 @@ async fn recover(manager: &mut Manager, attempts: &Attempts, launcher: &Launcher
         }
     }
     manager.recover(&mut |attempt| {
+        if !alive.get(&attempt).copied().unwrap_or(false) && !attempts.is_locked(attempt)? {
+            attempts.revoke(attempt)?;
+        }
+        // Looked at again: a worker that took its lock before the order was revoked is alive.
         let found = attempts.find(attempt)?;
         Ok(Found { alive: found.alive || alive.get(&attempt).copied().unwrap_or(false), ..found })
     })

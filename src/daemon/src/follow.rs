@@ -15,14 +15,22 @@ use crate::service::Service;
 
 const PROBE: Duration = Duration::from_secs(1);
 
+/// How often following is tried again before the daemon gives up and lets systemd start it anew.
+const TRIES: u32 = 6;
+
 /// Follows an attempt until it has ended and its end is on record.
 pub async fn follow(service: Arc<Service>, attempt: AttemptId) {
-    let call = service.call();
-    let mut reader = Reader { service: Arc::clone(&service), attempt, offset: 0 };
-    if let Err(failure) = reader.run().await {
-        tracing::error!(TRANSACTION = %attempt.transaction, "cannot follow {attempt}: {failure}; the worker goes on, restart backstepd to follow it again");
+    let mut reader = Reader { service, attempt, offset: 0 };
+    let mut pause = PROBE;
+    for _ in 0..TRIES {
+        let Err(failure) = reader.run().await else { return };
+        tracing::error!(TRANSACTION = %attempt.transaction, "cannot follow {attempt}: {failure}; trying again in {} s", pause.as_secs());
+        tokio::time::sleep(pause).await;
+        pause *= 2;
     }
-    drop(call);
+    // The record cannot be written. The worker goes on; a new daemon reads its journal from the disk.
+    tracing::error!(TRANSACTION = %attempt.transaction, "cannot follow {attempt}: giving up");
+    std::process::exit(70);
 }
 
 struct Reader {
@@ -40,6 +48,10 @@ impl Reader {
             }
             let woken = tokio::time::timeout(PROBE, changed(watch.as_mut())).await;
             if woken.is_err() && !self.is_alive().await? {
+                self.service.attempts.revoke(self.attempt)?;
+                if self.service.attempts.is_locked(self.attempt)? {
+                    continue;
+                }
                 // The last lines may have come between reading and probing.
                 if !self.take()? {
                     self.service.decide(|manager| manager.worker_gone(self.attempt))?;

@@ -11,6 +11,8 @@ use crate::service::Service;
 
 /// How often a working daemon tells systemd that it lives.
 const PULSE: Duration = Duration::from_secs(20);
+/// How long calls that are under way are waited for at the end.
+const LAST_CALLS: Duration = Duration::from_secs(2);
 /// How long systemd waits for a pulse before it restarts the daemon.
 const PATIENCE_US: u64 = 90_000_000;
 
@@ -32,7 +34,8 @@ pub async fn wait(service: &Arc<Service>, patience: Option<u64>) -> anyhow::Resu
     tell(&[NotifyState::Stopping]);
     // Whoever calls from now on starts a new daemon; calls that are here already are answered first.
     service.connection.release_name(BUS_NAME).await?;
-    while patience.is_some() && !service.is_idle() && service.read(backstep_engine::Manager::running).is_none() {
+    let deadline = tokio::time::Instant::now() + LAST_CALLS;
+    while service.has_calls() && tokio::time::Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     Ok(())

@@ -18,7 +18,7 @@ use crate::callers::{self, Caller};
 use crate::service::Service;
 
 /// Takes a request from the bus into the record.
-pub fn create(
+pub async fn create(
     service: &Service,
     caller: &Caller,
     kind: &str,
@@ -28,7 +28,7 @@ pub fn create(
     let parsed = request_from_options(kind, description, options, &service.defaults)?;
     let actor = callers::actor(caller, parsed.origin.unwrap_or(Origin::Dbus), &parsed.client);
     let id = parsed.id;
-    let request = complete(service, parsed)?;
+    let request = complete(service, caller, parsed).await?;
     enter(service, &request, actor, id)
 }
 
@@ -64,26 +64,34 @@ fn enter(service: &Service, request: &Request, actor: Actor, id: Option<Transact
 }
 
 /// Fills in what only the daemon knows: the target that `last` stands for, and copies of archives. Checks the
-/// rest first, so that a bad request copies nothing.
-fn complete(service: &Service, parsed: ParsedOptions) -> Result<Request, Failure> {
+/// rest first, so that a bad request, or one that there is no room for, copies nothing.
+async fn complete(service: &Service, caller: &Caller, parsed: ParsedOptions) -> Result<Request, Failure> {
     let mut request = parsed.request;
     match parsed.reverts {
         RevertsTarget::None | RevertsTarget::Id(_) => {}
-        RevertsTarget::Last => request.reverts = Some(service.read(backstep_engine::Manager::last_undoable)?),
-        RevertsTarget::LastFailed => request.reverts = Some(service.read(backstep_engine::Manager::last_failed)?),
+        RevertsTarget::Last => request.reverts = Some(service.read(Manager::last_undoable)?),
+        RevertsTarget::LastFailed => request.reverts = Some(service.read(Manager::last_failed)?),
     }
     if parsed.fds.is_empty() {
         request.validate()?;
+        return Ok(request);
     }
-    request.archives = parsed.fds.into_iter().map(|fd| service.archives.take(fd)).collect::<Result<_, _>>()?;
+    service.decide(Manager::expire)?;
+    service.read(|manager| manager.check_room(caller.uid))?;
+    request.archives = service.archives.take_all(parsed.fds).await?;
     Ok(request)
 }
 
-/// Has the plan made in the background; the state says when it is there.
+/// Has the plan made in the background; the state says when it is there. Asking again while it is made changes
+/// nothing.
 pub fn prepare(service: &Arc<Service>, id: TransactionId) -> Result<(), Failure> {
     let question = service.read(|manager| manager.question(id))?;
+    let Some(turn) = service.begin_plan(id) else { return Ok(()) };
     let service = Arc::clone(service);
-    tokio::spawn(async move { plan(&service, question).await });
+    tokio::spawn(async move {
+        plan(&service, question).await;
+        drop(turn);
+    });
     Ok(())
 }
 
@@ -98,20 +106,23 @@ async fn plan(service: &Arc<Service>, question: Question) {
 }
 
 /// While a transaction changes the system, dpkg is between two states that nobody should plan from: the planner is
-/// asked when it has ended.
+/// asked after it, unless nobody waits for the plan any more.
 async fn answer(service: &Arc<Service>, question: Question) -> Answer {
     loop {
-        if let Some(attempt) = service.read(changing) {
-            service.until_ended(attempt).await;
-            continue;
-        }
-        let running = service.read(Manager::running);
-        let answer = ask(service, question.clone()).await;
-        let running = running.or_else(|| service.read(Manager::running));
-        match (&answer, running) {
-            (Err(failure), Some(attempt)) if failure.code == ErrorCode::DpkgInterrupted => service.until_ended(attempt).await,
-            (Ok(_) | Err(_), _) => return answer,
-        }
+        let running = match service.read(changing) {
+            Some(attempt) => attempt,
+            None => {
+                let running = service.read(Manager::running);
+                let answer = ask(service, question.clone()).await;
+                let running = running.or_else(|| service.read(Manager::running));
+                match (&answer, running) {
+                    (Err(failure), Some(attempt)) if is_of_the_moment(failure.code) => attempt,
+                    (Ok(_) | Err(_), _) => return answer,
+                }
+            }
+        };
+        service.until_ended(running).await;
+        service.read(|manager| manager.question(question.id))?;
     }
 }
 
@@ -119,24 +130,6 @@ fn changing(manager: &Manager) -> Option<AttemptId> {
     let (step, direction) = manager.running_step()?;
     let changes = step.changes_system() || direction == Direction::Undo;
     changes.then(|| manager.running()).flatten()
-}
-
-/// While a worker runs, dpkg's database is half changed: what cannot be planned then is asked again after it.
-async fn ask_beside_workers(service: &Arc<Service>, question: Question) -> Answer {
-    let worker = || service.read(backstep_engine::Manager::running).is_some();
-    loop {
-        let before = worker();
-        let answer = ask(service, question.clone()).await;
-        let beside = before || worker();
-        if !(beside && answer.as_ref().is_err_and(|failure| is_of_the_moment(failure.code))) {
-            return answer;
-        }
-        service.quiet().await;
-        if service.read(|manager| manager.question(question.id)).is_err() {
-            // Nobody waits for the plan any more.
-            return answer;
-        }
-    }
 }
 
 /// Whether the reason may be gone when dpkg has done its work.
@@ -157,7 +150,9 @@ async fn ask(service: &Arc<Service>, question: Question) -> Answer {
         revert: question.revert,
     };
     let planner = service.planner.clone();
+    let permit = service.planners.acquire().await.map_err(|error| Failure::new(ErrorCode::Internal, error.to_string()))?;
     let asked = tokio::task::spawn_blocking(move || planner.ask(&question, &files)).await;
+    drop(permit);
     asked.unwrap_or_else(|error| Err(Failure::new(ErrorCode::Internal, format!("asking the planner failed: {error}"))))
 }
 
@@ -175,15 +170,14 @@ pub async fn execute(
     let digest = digest.to_string();
     let short = id.to_string();
     let details = [("transaction", short.as_str()), ("digest", digest.as_str()), ("summary", ask.summary.as_str())];
-    let answer = service.authority.check(caller, subject, ask.permission, &details, interaction).await;
-    let result = match answer {
-        Ok(()) => service.decide(|manager| manager.authorised(&ask)),
-        Err(failure) => {
-            service.decide(|manager| manager.denied(&ask, &failure.text))?;
-            crate::log::denied(caller, id, ask.permission, &failure);
-            Err(failure)
+    for permission in &ask.permissions {
+        if let Err(failure) = service.authority.check(caller, subject, *permission, &details, interaction).await {
+            service.decide(|manager| manager.denied(&ask, *permission, &failure.text))?;
+            crate::log::denied(caller, id, *permission, &failure);
+            return Err(failure);
         }
-    };
+    }
+    let result = service.decide(|manager| manager.authorised(&ask));
     drop(call);
     result
 }
@@ -208,4 +202,26 @@ pub async fn submit(
     };
     drop(call);
     result
+}
+
+/// Removes the copies of archives of a request that ended without being tried.
+pub fn forget_archives(service: &Service, id: TransactionId) -> Result<(), Failure> {
+    let archives_of = |id| -> Result<Vec<backstep_core::LocalArchive>, Failure> {
+        let bytes = service.read(|manager| manager.ledger().request_bytes(id))?.unwrap_or_default();
+        let request =
+            backstep_wire::request::from_bytes(&bytes).map_err(|error| Failure::new(ErrorCode::StoreFailed, error.to_string()))?;
+        Ok(request.archives)
+    };
+    let summary = service.read(|manager| manager.ledger().summary(id))?;
+    if summary.is_none_or(|summary| summary.status.attempts > 0) {
+        return Ok(());
+    }
+    let archives = archives_of(id)?;
+    if archives.is_empty() {
+        return Ok(());
+    }
+    let open = service.read(|manager| manager.ledger().unfinished())?;
+    let wanted = open.iter().map(|summary| archives_of(summary.id)).collect::<Result<Vec<_>, _>>()?.concat();
+    let kept = |error: std::io::Error| Failure::new(ErrorCode::StoreFailed, format!("cannot remove a copy of an archive: {error}"));
+    service.archives.forget(&archives, &wanted).map_err(kept)
 }

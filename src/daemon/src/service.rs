@@ -3,14 +3,14 @@
 //! Invariant: the manager is behind one lock that is never held across an await; whatever it tells is passed on
 //! in order by the one who released it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use backstep_bus::TransactionProperties;
 use backstep_core::{AttemptId, Failure, Options, TransactionId};
 use backstep_engine::{Manager, Notice};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 
 use crate::archives::Archives;
 use crate::attempts::Attempts;
@@ -19,6 +19,8 @@ use crate::callers::Callers;
 use crate::launcher::Launcher;
 use crate::planner::Planner;
 
+/// Planners at a time; the socket that starts them takes twice as many.
+const PLANNERS: usize = 4;
 /// Transactions whose properties are kept ready.
 const READY: usize = 64;
 
@@ -42,6 +44,9 @@ pub struct Service {
     pub defaults: Options,
     /// The machine's id, hashed for this program.
     pub host_id: String,
+    /// How many planners may work at a time.
+    pub planners: Semaphore,
+    planning: Mutex<BTreeSet<TransactionId>>,
     manager: Mutex<Manager>,
     shown: Mutex<BTreeMap<TransactionId, Arc<TransactionProperties>>>,
     notices: mpsc::UnboundedSender<Vec<Notice>>,
@@ -91,12 +96,13 @@ impl Service {
             archives: parts.archives,
             defaults: parts.defaults,
             host_id: parts.host_id,
+            planners: Semaphore::new(PLANNERS),
+            planning: Mutex::new(BTreeSet::new()),
             manager: Mutex::new(parts.manager),
             shown: Mutex::new(BTreeMap::new()),
             notices: sender,
             work: Notify::new(),
             ended: Notify::new(),
-            quiet: Notify::new(),
             settled: Notify::new(),
             calls: AtomicUsize::new(0),
             activity: AtomicUsize::new(0),
@@ -158,6 +164,16 @@ impl Service {
         }
     }
 
+    /// Takes the turn to plan a transaction; `None` when that is done already.
+    #[must_use]
+    pub fn begin_plan(self: &Arc<Self>, id: TransactionId) -> Option<PlanTurn> {
+        self.planning().insert(id).then(|| PlanTurn(Arc::clone(self), id))
+    }
+
+    fn planning(&self) -> MutexGuard<'_, BTreeSet<TransactionId>> {
+        self.planning.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Marks a call that takes its time, so that the daemon does not end under it.
     #[must_use]
     pub fn call(self: &Arc<Self>) -> Call {
@@ -165,9 +181,14 @@ impl Service {
         Call(Arc::clone(self))
     }
 
+    /// Whether a call is under way that takes its time.
+    pub fn has_calls(&self) -> bool {
+        self.calls.load(Ordering::Relaxed) > 0
+    }
+
     /// Whether the daemon could end without anybody noticing.
     pub fn is_idle(&self) -> bool {
-        self.calls.load(Ordering::Relaxed) == 0 && self.read(Manager::is_idle).unwrap_or(false)
+        !self.has_calls() && self.read(Manager::is_idle).unwrap_or(false)
     }
 
     /// A transaction's properties as its owner sees them.
@@ -228,5 +249,14 @@ pub struct Call(Arc<Service>);
 impl Drop for Call {
     fn drop(&mut self) {
         self.0.calls.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The turn to plan a transaction.
+pub struct PlanTurn(Arc<Service>, TransactionId);
+
+impl Drop for PlanTurn {
+    fn drop(&mut self) {
+        self.0.planning().remove(&self.1);
     }
 }

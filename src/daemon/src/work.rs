@@ -33,6 +33,11 @@ async fn start(service: &Arc<Service>, launch: Launch) {
         Ok(()) => attend(service, attempt).await,
         Err(failure) => {
             tracing::error!(TRANSACTION = %attempt.transaction, "cannot start the worker of {attempt}: {failure}");
+            // The service manager may have taken the job and lost only the answer.
+            let revoked = service.attempts.revoke(attempt);
+            if revoked.is_err() || service.launcher.is_alive(attempt).await {
+                return attend(service, attempt).await;
+            }
             if let Err(failure) = service.decide(|manager| manager.launch_failed(attempt, &failure.text)) {
                 tracing::error!("cannot record that: {failure}");
             }

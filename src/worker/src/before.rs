@@ -9,7 +9,7 @@ use std::path::Path;
 use backstep_core::{Digest, ErrorCode, Failure};
 use serde::{Deserialize, Serialize};
 
-use crate::units::Units;
+use crate::units::{Units, is_own};
 
 const VERSION: u32 = 1;
 const NAME: &str = "before.json";
@@ -65,11 +65,12 @@ pub fn write(folder: &Path, before: &Before) -> Result<(), Failure> {
     crate::durable::replace(&folder.join(NAME), &bytes, 0o600).map_err(error)
 }
 
-/// Reads it.
+/// Reads it. Our own units are left out, whoever wrote them down.
 pub fn read(folder: &Path) -> Result<Before, Failure> {
     let error = |text: String| Failure::new(ErrorCode::UndoMaterial, format!("cannot read {NAME}: {text}"));
     let bytes = fs::read(folder.join(NAME)).map_err(|source| error(source.to_string()))?;
-    let before: Before = serde_json::from_slice(&bytes).map_err(|source| error(source.to_string()))?;
+    let mut before: Before = serde_json::from_slice(&bytes).map_err(|source| error(source.to_string()))?;
+    before.units.retain(|name, _| !is_own(name));
     if before.version == VERSION { Ok(before) } else { Err(error(format!("version {} is unknown", before.version))) }
 }
 
@@ -99,6 +100,15 @@ mod tests {
         assert!(before.is_world(Digest([1; 32])) && !before.is_world(Digest([2; 32])));
         assert!(before.off(&BTreeMap::from([("a:all".into(), "installed 1".into())])).is_empty());
         assert_eq!(before.off(&BTreeMap::from([("a:all".into(), "config-files 1".into())])), ["a:all is not installed 1"]);
+    }
+
+    #[test]
+    fn our_own_units_are_not_brought_back_although_an_older_worker_wrote_them_down() {
+        let folder = tempfile::tempdir().expect("folder");
+        let units = ["backstep-worker@x-1.service", "ssh.service"].map(|name| (name.to_owned(), crate::units::Unit::default()));
+        write(folder.path(), &Before::new(Digest([1; 32]), BTreeMap::new(), Units::from(units))).expect("write");
+        let read = read(folder.path()).expect("read");
+        assert_eq!(read.units.keys().collect::<Vec<_>>(), ["ssh.service"]);
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! nothing on standard input unless given, standard output and error in the attempt's output log, and no descriptor
 //! but those: status pipe and frontend lock only where the call says so.
 //!
-//! Invariants: a child is never killed; asking to stop is an interrupt to the child alone, never to its children.
+//! Invariants: a child is never killed, except one with a limit, which only asks another program to do something
+//! and changes nothing itself; asking to stop is an interrupt to the child alone, never to its children.
 //! How a child ended is recorded and is never evidence of what it did.
 
 use std::fs::{File, OpenOptions};
@@ -15,7 +16,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use backstep_core::{ErrorCode, Failure, TransactionId};
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
@@ -110,6 +111,8 @@ pub struct Call {
     pub status: Option<Pipe>,
     /// Whether it inherits the frontend lock.
     pub with_lock: bool,
+    /// After which time it is killed; never when absent. Only for children that change nothing themselves.
+    pub limit: Option<Duration>,
 }
 
 impl Call {
@@ -117,7 +120,7 @@ impl Call {
     #[must_use]
     pub fn new<S: Into<String>>(program: &str, arguments: impl IntoIterator<Item = S>) -> Self {
         let arguments = arguments.into_iter().map(Into::into).collect();
-        Self { program: program.to_owned(), arguments, input: None, status: None, with_lock: false }
+        Self { program: program.to_owned(), arguments, input: None, status: None, with_lock: false, limit: None }
     }
 }
 
@@ -166,6 +169,9 @@ pub trait Children: Sync {
     /// Waits until no process that a child left behind works on, at most `patience`; answers the names of
     /// those that made themselves daemons, which are left alone.
     fn wait_for_strays(&self, patience: Duration, tick: &mut dyn FnMut() -> Result<(), Failure>) -> Result<Vec<String>, Failure>;
+
+    /// Leaves the frontend lock to what still runs with it: it is not given back by us any more.
+    fn leave_lock(&self);
 }
 
 /// Runs a child and answers what it wrote, at most `limit` bytes, with how it ended.
@@ -243,16 +249,18 @@ impl Children for Processes {
     fn run(&self, mut call: Call, watch: &mut dyn Watch) -> Result<Ended, Failure> {
         let error = |source| ChildError { program: call.program.clone(), source };
         let log = self.log().map_err(error)?;
+        let deadline = Deadline::of(&call);
         let child = self.start(&call, log.into()).map_err(error)?;
         let read = call.status.take().map(|pipe| File::from(pipe.read));
-        attend(child, read, watch).map_err(error)?
+        attend(child, read, watch, deadline).map_err(error)?
     }
 
     fn stream(&self, call: Call, take: Take<'_>) -> Result<Ended, Failure> {
         let error = |source| ChildError { program: call.program.clone(), source };
         let mut child = self.start(&call, Stdio::piped()).map_err(error)?;
-        let taken = child.stdout.take().map_or(Ok(()), |mut stdout| take(&mut stdout));
-        let ended = child.wait().map(ended).map_err(error)?;
+        let deadline = Deadline::of(&call);
+        let taken = child.stdout.take().map_or(Ok(()), |stdout| take(&mut Timely { stdout, deadline }));
+        let ended = reap(&mut child, deadline).map_err(error)?;
         taken.map_err(error)?;
         Ok(ended)
     }
@@ -260,10 +268,68 @@ impl Children for Processes {
     fn wait_for_strays(&self, patience: Duration, tick: &mut dyn FnMut() -> Result<(), Failure>) -> Result<Vec<String>, Failure> {
         crate::strays::wait(patience, tick)
     }
+
+    fn leave_lock(&self) {
+        if let Some(lock) = &self.lock {
+            lock.leave();
+        }
+    }
+}
+
+/// When a child has to have ended.
+#[derive(Debug, Clone, Copy)]
+struct Deadline(Option<Instant>);
+
+impl Deadline {
+    fn of(call: &Call) -> Self {
+        Self(call.limit.map(|limit| Instant::now() + limit))
+    }
+
+    fn is_over(self) -> bool {
+        self.0.is_some_and(|at| Instant::now() >= at)
+    }
+
+    /// How long may be waited now.
+    fn left(self) -> PollTimeout {
+        let left = self.0.map(|at| at.saturating_duration_since(Instant::now()));
+        left.map_or(PollTimeout::NONE, |left| PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX))
+    }
+}
+
+/// A child's output, read until the deadline.
+struct Timely {
+    stdout: std::process::ChildStdout,
+    deadline: Deadline,
+}
+
+impl Read for Timely {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut ready = [PollFd::new(self.stdout.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut ready, self.deadline.left()) {
+            Ok(0) => Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time")),
+            Ok(_) => self.stdout.read(buffer),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+}
+
+/// Waits for a child that has said everything, and kills it at its deadline.
+fn reap(child: &mut Child, deadline: Deadline) -> io::Result<Ended> {
+    while deadline.0.is_some() {
+        if let Some(status) = child.try_wait()? {
+            return Ok(ended(status));
+        }
+        if deadline.is_over() {
+            child.kill()?;
+            break;
+        }
+        std::thread::sleep(SILENT_TICK);
+    }
+    child.wait().map(ended)
 }
 
 /// Stays with a child until it has ended.
-fn attend(mut child: Child, mut status: Option<File>, watch: &mut dyn Watch) -> io::Result<Result<Ended, Failure>> {
+fn attend(mut child: Child, mut status: Option<File>, watch: &mut dyn Watch, deadline: Deadline) -> io::Result<Result<Ended, Failure>> {
     let mut heard = Lines::default();
     let mut trouble = None;
     let mut asked = false;
@@ -272,6 +338,9 @@ fn attend(mut child: Child, mut status: Option<File>, watch: &mut dyn Watch) -> 
         listen(&mut status, &mut heard, watch, &mut trouble, ended.is_none())?;
         if let Some(status) = ended {
             return Ok(trouble.map_or(Ok(self::ended(status)), Err));
+        }
+        if deadline.is_over() {
+            child.kill()?;
         }
         let wish = watch.tick().unwrap_or_else(|failure| {
             trouble.get_or_insert(failure);
@@ -434,6 +503,19 @@ mod tests {
         let folder = tempfile::tempdir().expect("folder");
         let call = Call { input: Some(b"hello hold\n".to_vec()), ..shell("cat") };
         assert_eq!(output(&processes(folder.path()), call, 4096), Ok((Ended::Code(0), b"hello hold\n".to_vec())));
+    }
+
+    #[test]
+    fn a_child_with_a_limit_is_killed_at_its_end() {
+        let folder = tempfile::tempdir().expect("folder");
+        let processes = processes(folder.path());
+        let limited = || Call { limit: Some(Duration::from_millis(50)), ..shell("exec sleep 600") };
+        assert_eq!(processes.run(limited(), &mut Unwatched), Ok(Ended::Signal(9)));
+        assert!(output(&processes, limited(), 100).expect_err("no answer").text.contains("no answer in time"));
+        let silent = Call { limit: Some(Duration::from_millis(50)), ..shell("exec sleep 600 >&-") };
+        assert_eq!(output(&processes, silent, 100), Ok((Ended::Signal(9), Vec::new())));
+        let quick = Call { limit: Some(Duration::from_secs(600)), ..shell("echo a") };
+        assert_eq!(output(&processes, quick, 100), Ok((Ended::Code(0), b"a\n".to_vec())));
     }
 
     #[test]

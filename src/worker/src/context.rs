@@ -23,6 +23,8 @@ pub struct Context {
     pub undo_of: AttemptId,
     /// For a plan that restores: the committed attempt whose capture is put back going forward.
     pub restore: Option<AttemptId>,
+    /// Whether the machine was started again since the attempt that an undo puts back.
+    pub rebooted: bool,
     /// What is to be done.
     pub plan: Plan,
     /// Other programs.

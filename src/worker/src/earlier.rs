@@ -1,6 +1,6 @@
 //! What an earlier attempt's journal says: what was begun, and why it is undone.
 
-use backstep_core::{Direction, ErrorCode, Failure, StepKind, StepState};
+use backstep_core::{BootId, Direction, ErrorCode, Failure, StepKind, StepState};
 use backstep_engine::runner::Earlier;
 use backstep_wire::journal::{Line, Record};
 
@@ -24,6 +24,24 @@ pub fn fold(lines: &[Line]) -> Result<Earlier, Failure> {
         }
     }
     Ok(Earlier { states, why })
+}
+
+/// The boot in which an attempt began; absent when it did not come so far.
+#[must_use]
+pub fn boot(lines: &[Line]) -> Option<BootId> {
+    lines.iter().find_map(|line| match &line.record {
+        Record::Begin { boot, .. } => Some(*boot),
+        Record::StepStarted { .. }
+        | Record::StepEnded { .. }
+        | Record::UndoStarted { .. }
+        | Record::Stuck { .. }
+        | Record::Committed { .. }
+        | Record::Progress(_)
+        | Record::ItemChanged { .. }
+        | Record::Noted { .. }
+        | Record::Captured { .. }
+        | Record::Aborted { .. } => None,
+    })
 }
 
 fn set(states: &mut [(StepKind, StepState)], step: StepKind, state: StepState) {
@@ -72,6 +90,16 @@ mod tests {
         let earlier = fold(&lines(turned.concat())).expect("fold");
         assert_eq!(earlier.states, [(Fetch, StepState::Completed), (Secure, StepState::Unknown), (Apply, StepState::Undone)]);
         assert_eq!(earlier.why, Failure::new(ErrorCode::ScriptFailed, "x"));
+    }
+
+    #[test]
+    fn the_boot_is_the_one_in_which_the_attempt_began() {
+        let id: BootId = "5b0d3d2c-8a35-4b4e-9e2b-0f3b1c6f7a10".parse().expect("id");
+        let digest = backstep_core::Digest([1; 32]);
+        let begin = Record::Begin { plan: digest, world: digest, boot: id, direction: Direction::Forward };
+        let noted = Record::Noted { code: None, text: String::new() };
+        assert_eq!(boot(&lines(vec![noted.clone(), begin])), Some(id));
+        assert_eq!(boot(&lines(vec![noted])), None);
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod archives;
 pub mod args;
 pub mod before;
 pub mod child;
+pub mod conflict;
 pub mod context;
 pub mod durable;
 pub mod earlier;
@@ -38,7 +39,7 @@ pub mod units;
 
 use std::path::Path;
 
-use backstep_core::{AttemptId, Failure};
+use backstep_core::{AttemptId, ErrorCode, Failure};
 use backstep_engine::runner::Outcome;
 
 /// Carries out an attempt in this process: blocks signals, adopts orphans, sets the umask.
@@ -46,6 +47,25 @@ pub fn carry_out(attempt: AttemptId, state: &Path, root: &Path) -> Result<Outcom
     let signals = signals::Noted::block()?;
     strays::adopt_orphans()?;
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
-    let hook = std::env::current_exe().ok().map(|path| path.display().to_string());
-    run::run(&machine::Machine::new(root, state), attempt, &signals, hook)
+    let hook = own_path(std::env::current_exe())?;
+    run::run(&machine::Machine::new(root, state), attempt, &signals, Some(hook))
+}
+
+/// How apt calls this program back. Without it apt would go on unchecked, so nothing is begun.
+fn own_path(found: std::io::Result<std::path::PathBuf>) -> Result<String, Failure> {
+    let error = |text: String| Failure::new(ErrorCode::WorkerFailed, format!("cannot tell where this program is: {text}"));
+    let path = found.map_err(|source| error(source.to_string()))?;
+    path.into_os_string().into_string().map_err(|path| error(format!("{} is not UTF-8", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_way_back_nothing_is_begun() {
+        assert_eq!(own_path(Ok("/usr/libexec/x".into())), Ok("/usr/libexec/x".to_owned()));
+        let missing = own_path(Err(std::io::ErrorKind::NotFound.into()));
+        assert_eq!(missing.map_err(|failure| failure.code), Err(ErrorCode::WorkerFailed));
+    }
 }

@@ -10,6 +10,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use backstep_core::{ErrorCode, Failure};
@@ -80,6 +81,8 @@ impl AttemptLock {
 #[must_use = "the lock is given back when this is dropped"]
 pub struct FrontendLock {
     file: File,
+    /// Whether it stays with those who inherited it.
+    left: AtomicBool,
 }
 
 impl FrontendLock {
@@ -92,7 +95,7 @@ impl FrontendLock {
         let begun = Instant::now();
         loop {
             match set(&file, libc::F_WRLCK) {
-                Ok(()) => return Ok(Self { file }),
+                Ok(()) => return Ok(Self { file, left: AtomicBool::new(false) }),
                 Err(Errno::EAGAIN | Errno::EACCES) => {}
                 Err(errno) => return Err(io_error(&path)(errno.into()).into()),
             }
@@ -103,6 +106,11 @@ impl FrontendLock {
             waiting(&holder)?;
             std::thread::sleep(BETWEEN_TRIES.min(patience));
         }
+    }
+
+    /// Leaves it to the heirs: it stays taken until the last of them has ended.
+    pub fn leave(&self) {
+        self.left.store(true, Ordering::Relaxed);
     }
 
     /// The number under which children inherit it.
@@ -120,7 +128,10 @@ impl AsFd for FrontendLock {
 
 impl Drop for FrontendLock {
     fn drop(&mut self) {
-        // Closing would leave it taken while an heir lives. A failure leaves exactly that, which is safe.
+        // Closing leaves it taken while an heir lives. A failure leaves exactly that, which is safe.
+        if self.left.load(Ordering::Relaxed) {
+            return;
+        }
         set(&self.file, libc::F_UNLCK).unwrap_or_default();
     }
 }
@@ -195,6 +206,18 @@ mod tests {
         drop(lock);
         assert!(FrontendLock::take(folder.path(), NO_PATIENCE, &mut |_| Ok(())).is_ok());
         drop(heir);
+    }
+
+    #[test]
+    fn a_lock_that_is_left_stays_taken_until_the_last_heir_is_gone() {
+        let folder = tempfile::tempdir().expect("folder");
+        let lock = FrontendLock::take(folder.path(), NO_PATIENCE, &mut |_| Ok(())).expect("free");
+        let heir = lock.file.try_clone().expect("heir");
+        lock.leave();
+        drop(lock);
+        assert!(FrontendLock::take(folder.path(), NO_PATIENCE, &mut |_| Ok(())).is_err());
+        drop(heir);
+        assert!(FrontendLock::take(folder.path(), NO_PATIENCE, &mut |_| Ok(())).is_ok());
     }
 
     #[test]

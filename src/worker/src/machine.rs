@@ -136,6 +136,12 @@ impl AttemptFiles {
         self.folder.join("cancel")
     }
 
+    /// Exists when a later attempt took this one's place: nothing may be done in its name any more.
+    #[must_use]
+    pub fn revoked(&self) -> PathBuf {
+        self.folder.join("revoked")
+    }
+
     /// Held by the worker for its whole life.
     #[must_use]
     pub fn lock(&self) -> PathBuf {

@@ -2,7 +2,9 @@
 //!
 //! Invariants: nothing is done before the attempt's lock, the journal, the order, the plan's digest and the frontend
 //! lock are held, in this order; what cannot be begun is refused in the journal, with nothing changed; the frontend
-//! lock is given back after the last record.
+//! lock is given back after the last record. A forward order is carried out once: one whose journal has a record, or
+//! that was revoked by a later attempt, is not begun and leaves no trace. What cannot be read is not refused but
+//! left to a person: it is not known then that nothing was changed.
 
 use std::cell::RefCell;
 use std::fs::{self, DirBuilder};
@@ -12,10 +14,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use backstep_apt::arguments::ENVIRONMENT;
+use backstep_apt::arguments::environment;
 use backstep_core::progress::Report;
 use backstep_core::{AttemptId, BootId, Direction, ErrorCode, Failure, Plan, StepKind};
-use backstep_engine::runner::{self, Control, Journal, Outcome, Ports};
+use backstep_engine::runner::{self, Control, Earlier, Journal, Outcome, Ports};
 use backstep_wire::journal::Record;
 use backstep_wire::order::Order;
 
@@ -25,8 +27,9 @@ use crate::facts::MachineWorld;
 use crate::journal::{self, FileJournal};
 use crate::locks::{AttemptLock, FrontendLock, LockError};
 use crate::machine::{AttemptFiles, Machine};
+use crate::order::OrderError;
 use crate::signals::Noted;
-use crate::{earlier, order, steps};
+use crate::{conflict, earlier, order, steps};
 
 /// How long an undo waits for what an earlier attempt left running.
 const PATIENCE_OF_UNDO: Duration = Duration::from_secs(15 * 60);
@@ -68,14 +71,36 @@ pub fn run(machine: &Machine, attempt: AttemptId, signals: &Noted, hook: Option<
     machine.folders().iter().try_for_each(|folder| private(folder))?;
     let files = machine.attempt(attempt);
     let _alive = AttemptLock::take(&files.lock())?;
+    let order = order::read_order(&files, attempt);
+    not_again(&files, order.as_ref().ok())?;
     let mut journal = Attentive { inner: FileJournal::open(&files)?, signals };
     let world = MachineWorld(machine.clone());
     let control = CancelFile(&files);
     let mut ports = Ports { journal: &mut journal, control: &control, world: &world };
-    match begin(machine, &files, attempt, &mut ports) {
+    match begin(machine, &files, order, &mut ports) {
         Ok((order, plan, lock)) => work(machine, order, plan, lock, hook, &mut ports),
         Err(Begin::Refused(why)) => runner::refuse(&why, &mut ports),
         Err(Begin::Stuck(why)) => runner::stick(why, &mut ports),
+        Err(Begin::Revoked(why)) => Err(why),
+    }
+}
+
+/// A forward order is carried out at most once, and nothing that was revoked is carried out at all.
+fn not_again(files: &AttemptFiles, order: Option<&Order>) -> Result<(), Failure> {
+    not_revoked(files)?;
+    let forward = order.is_some_and(|order| order.direction == Direction::Forward);
+    if forward && !journal::read(&files.journal())?.0.is_empty() {
+        return Err(Failure::new(ErrorCode::WorkerFailed, "the attempt was begun already; it is not begun again"));
+    }
+    Ok(())
+}
+
+fn not_revoked(files: &AttemptFiles) -> Result<(), Failure> {
+    let revoked = files.revoked();
+    match revoked.try_exists() {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(Failure::new(ErrorCode::WorkerFailed, "a later attempt took the place of this one")),
+        Err(error) => Err(Failure::new(ErrorCode::WorkerFailed, format!("cannot look for {}: {error}", revoked.display()))),
     }
 }
 
@@ -83,8 +108,10 @@ pub fn run(machine: &Machine, attempt: AttemptId, signals: &Noted, hook: Option<
 enum Begin {
     /// Nothing was changed by it.
     Refused(Failure),
-    /// What an earlier attempt changed stays changed.
+    /// What an earlier attempt changed stays changed, or it is not known what was changed.
     Stuck(Failure),
+    /// A later attempt has this one's place: not even a record is written.
+    Revoked(Failure),
 }
 
 fn private(folder: &Path) -> Result<(), Failure> {
@@ -92,12 +119,31 @@ fn private(folder: &Path) -> Result<(), Failure> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(error)
 }
 
-fn begin(machine: &Machine, files: &AttemptFiles, attempt: AttemptId, ports: &mut Ports<'_>) -> Result<(Order, Plan, FrontendLock), Begin> {
-    let refused = |error: order::OrderError| Begin::Refused(error.into());
-    let order = order::read_order(files, attempt).map_err(refused)?;
+/// A first attempt whose plan is verifiably another one has changed nothing. Of everything else that cannot be read
+/// this is not known.
+fn unreadable(error: OrderError, order: Option<&Order>) -> Begin {
+    let first = order.is_some_and(|order| order.direction == Direction::Forward && order.attempt.number == 1);
+    match error {
+        OrderError::OtherPlan if first => Begin::Refused(error.into()),
+        OrderError::OtherPlan
+        | OrderError::Read { .. }
+        | OrderError::Wire(_)
+        | OrderError::OtherAttempt(_)
+        | OrderError::OtherTransaction => Begin::Stuck(Failure::new(ErrorCode::WorkerFailed, error.to_string())),
+    }
+}
+
+fn begin(
+    machine: &Machine,
+    files: &AttemptFiles,
+    order: Result<Order, OrderError>,
+    ports: &mut Ports<'_>,
+) -> Result<(Order, Plan, FrontendLock), Begin> {
+    let order = order.map_err(|error| unreadable(error, None))?;
     let stuck = |why| if order.direction == Direction::Undo { Begin::Stuck(why) } else { Begin::Refused(why) };
-    let plan = order::read_plan(files, &order).map_err(|error| stuck(error.into()))?;
+    let plan = order::read_plan(files, &order).map_err(|error| unreadable(error, Some(&order)))?;
     let lock = frontend(machine, &order, &plan, ports).map_err(stuck)?;
+    not_revoked(files).map_err(Begin::Revoked)?;
     let record = || -> Result<Record, Failure> {
         Ok(Record::Begin { plan: order.plan, world: ports.world.digest()?, boot: boot()?, direction: order.direction })
     };
@@ -139,16 +185,24 @@ fn work(
 ) -> Result<Outcome, Failure> {
     let lock = Arc::new(lock);
     let policy = plan.options.on_failure;
-    let context = context(machine, &order, plan, &lock, hook);
     match (order.direction, order.restore) {
-        (Direction::Forward, _) => runner::run(&mut steps::all(&context), policy, ports),
-        (Direction::Undo, Some(of)) => undo(machine, of, &context, ports),
+        (Direction::Forward, _) => {
+            let context = context(machine, &order, plan, &lock, hook, false);
+            runner::run(&mut steps::all(&context), policy, ports)
+        }
+        (Direction::Undo, Some(of)) => match hold(&machine.attempt(of), ports) {
+            Ok(held) => {
+                let context = context(machine, &order, plan, &lock, hook, held.rebooted);
+                undo(&held, &context, ports)
+            }
+            Err(why) => runner::stick(why, ports),
+        },
         (Direction::Undo, None) => runner::stick(Failure::new(ErrorCode::UndoMaterial, "the order names no attempt to undo"), ports),
     }
 }
 
-fn context(machine: &Machine, order: &Order, plan: Plan, lock: &Arc<FrontendLock>, hook: Option<String>) -> Shared {
-    let environment = ENVIRONMENT.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+fn context(machine: &Machine, order: &Order, plan: Plan, lock: &Arc<FrontendLock>, hook: Option<String>, rebooted: bool) -> Shared {
+    let environment = environment(plan.options.conffiles).map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
     let output = machine.attempt(order.attempt).output();
     let children = Processes::new(environment, order.attempt.transaction, &output).with_lock(Arc::clone(lock));
     let (undo_of, restore) = match order.direction {
@@ -157,14 +211,28 @@ fn context(machine: &Machine, order: &Order, plan: Plan, lock: &Arc<FrontendLock
     };
     let (machine, attempt, number) = (machine.clone(), order.attempt, lock.number());
     let (children, settled_units) = (Box::new(children), RefCell::default());
-    Rc::new(Context { machine, attempt, undo_of, restore, plan, children, lock: number, settled_units, hook })
+    Rc::new(Context { machine, attempt, undo_of, restore, rebooted, plan, children, lock: number, settled_units, hook })
 }
 
-fn undo(machine: &Machine, of: AttemptId, context: &Shared, ports: &mut Ports<'_>) -> Result<Outcome, Failure> {
-    let files = machine.attempt(of);
-    let earlier = gone(&files, ports).and_then(|_lock| earlier::fold(&journal::read(&files.journal())?.0));
-    match earlier {
-        Ok(earlier) => runner::resume_undo(&mut steps::all(context), &earlier, ports),
+/// An earlier attempt whose worker is gone and cannot come back while this lives.
+struct Held {
+    _lock: AttemptLock,
+    earlier: Earlier,
+    /// Whether the machine was started again since it began.
+    rebooted: bool,
+}
+
+fn hold(files: &AttemptFiles, ports: &mut Ports<'_>) -> Result<Held, Failure> {
+    let lock = gone(files, ports)?;
+    let lines = journal::read(&files.journal())?.0;
+    let now = boot()?;
+    let rebooted = earlier::boot(&lines).is_some_and(|then| then != now);
+    Ok(Held { _lock: lock, earlier: earlier::fold(&lines)?, rebooted })
+}
+
+fn undo(held: &Held, context: &Shared, ports: &mut Ports<'_>) -> Result<Outcome, Failure> {
+    match conflict::check(context) {
+        Ok(()) => runner::resume_undo(&mut steps::all(context), &held.earlier, ports),
         Err(why) => runner::stick(why, ports),
     }
 }

@@ -1,8 +1,12 @@
 //! What the service manager says of its units, and the few things asked of it.
 //!
+//! Backstep's own units are left out everywhere: an undo that started the worker it undoes again would be worse than
+//! the failure. A call that the service manager does not answer ends after [`LIMIT`].
+//!
 //! Without a running service manager (`/run/systemd/system` is absent) there are no units and nothing is asked.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use backstep_core::{ErrorCode, Failure};
 use serde::{Deserialize, Serialize};
@@ -13,6 +17,14 @@ use crate::machine::Machine;
 const PROPERTIES: &str = "--property=Id,ActiveState,UnitFileState,InvocationID,NeedDaemonReload,Type,Result";
 const PATTERNS: [&str; 4] = ["*.service", "*.socket", "*.timer", "*.path"];
 const MAX_OUTPUT: u64 = 16 << 20;
+/// How long the service manager has for one answer; what it was asked to do goes on after that.
+const LIMIT: Duration = Duration::from_secs(60);
+/// How the names of our own units begin.
+const OWN: &str = "backstep";
+
+fn call<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Call {
+    Call { limit: Some(LIMIT), ..Call::new("systemctl", arguments) }
+}
 
 /// One unit.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -46,17 +58,23 @@ pub fn read(machine: &Machine, children: &dyn Children) -> Result<Units, Failure
         return Ok(Units::new());
     }
     let arguments = ["show", PROPERTIES, "--"].into_iter().chain(PATTERNS);
-    let (ended, bytes) = output(children, Call::new("systemctl", arguments), MAX_OUTPUT)?;
+    let (ended, bytes) = output(children, call(arguments), MAX_OUTPUT)?;
     match ended {
         Ended::Code(0) => Ok(parse(&String::from_utf8_lossy(&bytes))),
         other => Err(Failure::new(ErrorCode::ServiceFailed, format!("cannot read the units: systemctl {other}"))),
     }
 }
 
-/// Reads `systemctl show`: `key=value` lines, units divided by empty lines.
+/// Whether a unit is one of Backstep's own.
+#[must_use]
+pub fn is_own(name: &str) -> bool {
+    name.starts_with(OWN)
+}
+
+/// Reads `systemctl show`: `key=value` lines, units divided by empty lines. Our own units are left out.
 #[must_use]
 pub fn parse(text: &str) -> Units {
-    text.split("\n\n").filter_map(parse_one).collect()
+    text.split("\n\n").filter_map(parse_one).filter(|(name, _)| !is_own(name)).collect()
 }
 
 fn parse_one(block: &str) -> Option<(String, Unit)> {
@@ -76,14 +94,20 @@ fn parse_one(block: &str) -> Option<(String, Unit)> {
     name.map(|name| (name, unit))
 }
 
-/// Asks the service manager to do something with units; answers whether it says it did.
-pub fn ask(children: &dyn Children, verb: &str, units: &[String]) -> Result<bool, Failure> {
+/// Asks the service manager to do something with units. Errors: it does not say that it did, in time.
+pub fn ask(children: &dyn Children, verb: &str, units: &[String]) -> Result<(), Failure> {
     if units.is_empty() && verb != "daemon-reload" {
-        return Ok(true);
+        return Ok(());
     }
     let divider = (!units.is_empty()).then_some("--");
     let arguments = [verb].into_iter().chain(divider).chain(units.iter().map(String::as_str));
-    children.run(Call::new("systemctl", arguments), &mut Unwatched).map(Ended::is_success)
+    match children.run(call(arguments), &mut Unwatched)? {
+        Ended::Code(0) => Ok(()),
+        other => {
+            let what = std::iter::once(verb).chain(units.iter().map(String::as_str)).collect::<Vec<_>>().join(" ");
+            Err(Failure::new(ErrorCode::ServiceFailed, format!("cannot {what}: systemctl {other}")))
+        }
+    }
 }
 
 /// How units changed between two looks.
@@ -139,6 +163,14 @@ mod tests {
         assert!(ssh.is_active() && ssh.needs_reload);
         assert_eq!((ssh.file.as_str(), ssh.kind.as_str()), ("enabled", "simple"));
         assert!(parse("").is_empty());
+    }
+
+    #[test]
+    fn our_own_units_are_never_among_them() {
+        let own = ["backstep-worker@01936b2e-1.service", "backstepd.service", "backstep-planner.socket", "backstep-upgrade.timer"];
+        let text: String = own.iter().map(|name| format!("Id={name}\nActiveState=active\n\n")).collect();
+        assert!(parse(&text).is_empty());
+        assert_eq!(parse(&format!("{text}Id=ssh.service\nActiveState=active\n")).len(), 1);
     }
 
     #[test]

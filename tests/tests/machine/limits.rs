@@ -166,12 +166,13 @@ fn others_at_work_are_waited_for_and_named() -> Result<()> {
     let packages = [
         Package::new("bs-one", "1"),
         Package::new("bs-two", "1"),
+        Package::new("bs-three", "1"),
         Package::new("bs-half", "1"),
         Package::new("bs-wait", "1").script(Script::Postinst, wait),
     ];
     machine.add_repository("local", &Repository::new(&packages)?, Transport::Copy)?;
     a_held_lock_is_waited_for(&machine)?;
-    the_second_client_waits_for_the_first(&machine)?;
+    later_clients_wait_for_the_first(&machine)?;
     an_interrupted_dpkg_is_named(&machine)
 }
 
@@ -193,7 +194,7 @@ fn a_held_lock_is_waited_for(machine: &Machine) -> Result<()> {
     holder.end().map(drop)
 }
 
-fn the_second_client_waits_for_the_first(machine: &Machine) -> Result<()> {
+fn later_clients_wait_for_the_first(machine: &Machine) -> Result<()> {
     machine.check(["rm", "/run/held"])?;
     let holder = Background::start(machine, &["sh", "-c", "echo $$ >/run/holder.pid; exec perl -e \"$0\"", HOLDER])?;
     wait_for_file(machine, "/run/held")?;
@@ -211,12 +212,20 @@ fn the_second_client_waits_for_the_first(machine: &Machine) -> Result<()> {
     assert_eq!((&public["active"][0], &public["queue"][0]), (&Value::from(first_id.clone()), &Value::from(second_id)));
     machine.check(["sh", "-c", "kill $(cat /run/holder.pid)"])?;
     holder.end()?;
+    // dpkg is half way through the first now: a third can only be planned after it.
+    wait_for_file(machine, "/run/bs-wait")?;
+    let third = Background::start(machine, &["backstep", "install", "-y", "-m", "third", "bs-three"])?;
+    let third_id = wait_for_state(machine, "third", "created")?;
+    assert!(text(&show(machine, &third_id)?["waits_for"]).contains(&first_id));
     machine.write("/run/bs-wait-go", "", 0o644)?;
     first.end()?.success()?;
-    let output = second.end()?.success()?;
-    assert!(output.stdout.contains(&format!("waiting for transaction {first_id}")), "{}", output.stdout);
-    assert_eq!(machine.package("bs-wait")?.as_deref(), Some("ii 1"));
-    assert_eq!(machine.package("bs-two")?.as_deref(), Some("ii 1"));
+    for (client, word) in [(second, "waiting"), (third, "Waiting")] {
+        let output = client.end()?.success()?;
+        assert!(output.stdout.contains(&format!("{word} for transaction {first_id}")), "{}", output.stdout);
+    }
+    for name in ["bs-wait", "bs-two", "bs-three"] {
+        assert_eq!(machine.package(name)?.as_deref(), Some("ii 1"), "{name}");
+    }
     Ok(())
 }
 

@@ -91,12 +91,19 @@ fn follower_id(follower: &Follower<'_>) -> String {
     short(follower.id())
 }
 
+/// Waits for the plan. A daemon that was away has forgotten that one was asked for.
 async fn planned(ui: &Ui, follower: &mut Follower<'_>) -> Result<TransactionProperties, ClientError> {
-    let mut told = false;
+    let (mut told, mut away) = (false, false);
     loop {
-        let Sight::Seen(properties) = follower.next().await? else { continue };
+        let Sight::Seen(properties) = follower.next().await? else {
+            away = true;
+            continue;
+        };
         if properties.transaction_state() != Some(TransactionState::Created) {
             return Ok(*properties);
+        }
+        if std::mem::take(&mut away) {
+            follower.proxy.prepare().await?;
         }
         if !properties.waits_for.is_empty() && !std::mem::replace(&mut told, true) {
             ui.note(&format!("Waiting for {}.", escaped(&properties.waits_for)))?;

@@ -12,6 +12,7 @@ use zbus::OwnedObjectPath;
 trait ServiceManager {
     fn start_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
     fn get_unit(&self, name: &str) -> zbus::Result<OwnedObjectPath>;
+    fn get_unit_processes(&self, name: &str) -> zbus::Result<Vec<(String, u32, String)>>;
 }
 
 /// The part of a systemd unit that is needed.
@@ -19,6 +20,8 @@ trait ServiceManager {
 trait Unit {
     #[zbus(property(emits_changed_signal = "false"))]
     fn active_state(&self) -> zbus::Result<String>;
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn job(&self) -> zbus::Result<(u32, OwnedObjectPath)>;
 }
 
 /// systemd on one bus.
@@ -40,11 +43,12 @@ impl Systemd {
         Ok(())
     }
 
-    /// A unit that systemd does not know has ended; one that cannot be asked about is taken for alive, because
-    /// nothing may be decided beside a living worker.
+    /// Whether the unit runs, is about to, or has left processes behind. A unit that systemd does not know has
+    /// ended; one that cannot be asked about is taken for alive, because nothing may be decided beside a living
+    /// worker.
     pub(super) async fn is_alive(&self, attempt: AttemptId) -> bool {
-        match self.active_state(attempt).await {
-            Ok(state) => matches!(state.as_str(), "active" | "activating" | "deactivating" | "reloading"),
+        match self.lives(attempt).await {
+            Ok(lives) => lives,
             Err(zbus::Error::MethodError(name, _, _)) => name.as_str() != "org.freedesktop.systemd1.NoSuchUnit",
             Err(error) => {
                 tracing::warn!("cannot ask systemd about {}: {error}", unit_name(attempt));
@@ -53,16 +57,13 @@ impl Systemd {
         }
     }
 
-    async fn active_state(&self, attempt: AttemptId) -> zbus::Result<String> {
+    async fn lives(&self, attempt: AttemptId) -> zbus::Result<bool> {
         let manager = ServiceManagerProxy::new(&self.connection).await?;
-        let path = manager.get_unit(&unit_name(attempt)).await?;
-        UnitProxy::builder(&self.connection)
-            .path(path)
-            .cache_properties(zbus::proxy::CacheProperties::No)
-            .build()
-            .await?
-            .active_state()
-            .await
+        let name = unit_name(attempt);
+        let path = manager.get_unit(&name).await?;
+        let unit = UnitProxy::builder(&self.connection).path(path).cache_properties(zbus::proxy::CacheProperties::No).build().await?;
+        let active = matches!(unit.active_state().await?.as_str(), "active" | "activating" | "deactivating" | "reloading");
+        Ok(active || unit.job().await?.0 != 0 || !manager.get_unit_processes(&name).await?.is_empty())
     }
 }
 

@@ -165,6 +165,9 @@ impl Emitter {
         self.inhibitor.release();
         self.held.remove(&id);
         self.last.remove(&id);
+        if let Err(failure) = crate::requests::forget_archives(&self.service, id) {
+            tracing::warn!("{failure}");
+        }
         TransactionObject::finished(&self.emitter(id)?, &id.to_string(), state.as_str(), code.map_or("", ErrorCode::as_str)).await
     }
 

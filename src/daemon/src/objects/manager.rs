@@ -38,7 +38,7 @@ impl ManagerObject {
         #[zbus(header)] header: Header<'_>,
     ) -> Result<(String, OwnedObjectPath), BusError> {
         let caller = self.service.callers.of(&header).await?;
-        let created = requests::create(&self.service, &caller, &kind, &description, options)?;
+        let created = requests::create(&self.service, &caller, &kind, &description, options).await?;
         self.answer(created.id).await
     }
 
@@ -51,7 +51,7 @@ impl ManagerObject {
         #[zbus(header)] header: Header<'_>,
     ) -> Result<(String, OwnedObjectPath), BusError> {
         let caller = self.service.callers.of(&header).await?;
-        let created = requests::create(&self.service, &caller, &kind, &description, options)?;
+        let created = requests::create(&self.service, &caller, &kind, &description, options).await?;
         let answer = self.answer(created.id).await?;
         if !created.existed {
             let subject = authority::subject(&header)?;

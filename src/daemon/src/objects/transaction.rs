@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use backstep_bus::{BusError, PlanRow, StepRow, TransactionProperties};
 use backstep_core::access::Permission;
-use backstep_core::{AttemptId, Digest, ErrorCode, Failure, TransactionId};
+use backstep_core::{Digest, ErrorCode, Failure, TransactionId};
 use backstep_engine::manager::{CancelOutcome, Verdict};
 use zbus::interface;
 use zbus::message::Header;
@@ -70,8 +70,7 @@ impl TransactionObject {
         owner_or(&self.service, &header, self.owner, Some(Permission::ViewAll)).await?;
         let summary = self.service.read(|manager| manager.ledger().summary(self.id))?.ok_or_else(|| self.gone())?;
         let limit = if limit == 0 { MAX_LOG } else { u64::from(limit).min(MAX_LOG) };
-        let attempt = AttemptId { transaction: self.id, number: summary.status.attempts.max(1) };
-        let (data, next) = self.service.attempts.read_log(attempt, offset, limit)?;
+        let (data, next) = self.service.attempts.read_log(self.id, summary.status.attempts, offset, limit)?;
         let end = summary.status.state.is_final() && (data.len() as u64) < limit;
         Ok((data, next, end))
     }

@@ -66,16 +66,20 @@ impl Manager {
 
     /// Ends offers that nobody took in time. Answers how many.
     pub fn expire(&mut self) -> Result<usize, Failure> {
-        let now = self.now();
-        let old = |summary: &backstep_core::record::Summary| {
-            matches!(summary.status.state, TransactionState::Created | TransactionState::Prepared)
-                && now.utc_us.saturating_sub(summary.created.utc_us) > super::OFFER_US
-        };
-        let ids: Vec<TransactionId> = self.ledger.unfinished()?.iter().filter(|s| old(s)).map(|s| s.id).collect();
+        let ids: Vec<TransactionId> = self.ledger.unfinished()?.iter().filter(|s| self.is_over(s)).map(|s| s.id).collect();
         for id in &ids {
             self.record(*id, vec![Event::Expired])?;
         }
         Ok(ids.len())
+    }
+
+    pub(super) fn is_old(&self, id: TransactionId) -> Result<bool, Failure> {
+        Ok(self.ledger.summary(id)?.is_some_and(|summary| self.is_over(&summary)))
+    }
+
+    fn is_over(&self, summary: &backstep_core::record::Summary) -> bool {
+        matches!(summary.status.state, TransactionState::Created | TransactionState::Prepared)
+            && self.now().utc_us.saturating_sub(summary.created.utc_us) > super::OFFER_US
     }
 
     /// Ends a transaction that cannot be planned or started, with the reason.

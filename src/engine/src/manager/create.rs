@@ -95,7 +95,8 @@ impl Manager {
         }
     }
 
-    fn check_room(&self, uid: u32) -> Result<(), Failure> {
+    /// Whether another transaction of this user may wait.
+    pub fn check_room(&self, uid: u32) -> Result<(), Failure> {
         let open = self.ledger.unfinished()?;
         let own = open.iter().filter(|summary| summary.actor.uid == uid).count();
         if own >= limits::MAX_OPEN_PER_UID {

@@ -10,12 +10,20 @@ use super::{Manager, plan_of, wrong_state};
 pub struct Ask {
     /// For which transaction.
     pub id: TransactionId,
-    /// The polkit action.
-    pub permission: Permission,
+    /// The polkit actions, all of which must be granted.
+    pub permissions: Vec<Permission>,
     /// The plan's digest: what is authorised is what is executed.
     pub digest: Digest,
     /// The plan in one line.
     pub summary: String,
+}
+
+impl Ask {
+    /// The actions' names, separated by commas.
+    #[must_use]
+    pub fn actions(&self) -> String {
+        self.permissions.iter().map(|permission| permission.as_str()).collect::<Vec<_>>().join(",")
+    }
 }
 
 impl Manager {
@@ -25,30 +33,33 @@ impl Manager {
         if status.state != TransactionState::Prepared {
             return Err(wrong_state(id, status.state, "execute"));
         }
+        if self.is_old(id)? {
+            return Err(Failure::new(ErrorCode::Expired, format!("the plan of {id} was made too long ago")));
+        }
         let (plan, _, frozen) = plan_of(&*self.ledger, id)?;
         if frozen != digest {
             return Err(Failure::new(ErrorCode::PlanMismatch, format!("the plan of {id} has the digest {frozen}, not {digest}")));
         }
         check_reversible(&plan)?;
         self.check_open()?;
-        Ok(Ask { id, permission: access::for_plan(&plan), digest, summary: plan.summary() })
+        Ok(Ask { id, permissions: access::for_plan(&plan), digest, summary: plan.summary() })
     }
 
     /// The authority said yes to exactly this digest.
     pub fn authorised(&mut self, ask: &Ask) -> Result<(), Failure> {
         // The plan cannot have changed, but the transaction may have been cancelled meanwhile.
         let again = self.ask(ask.id, ask.digest)?;
-        if again.permission != ask.permission {
+        if again.permissions != ask.permissions {
             return Err(Failure::new(ErrorCode::Internal, "the permission asked for is not the one needed"));
         }
-        self.record(ask.id, vec![Event::Queued { action: ask.permission.as_str().to_owned() }])?;
+        self.record(ask.id, vec![Event::Queued { action: ask.actions() }])?;
         Ok(())
     }
 
     /// The authority said anything but yes. The offer stays open; the denial is on record.
-    pub fn denied(&mut self, ask: &Ask, reason: &str) -> Result<(), Failure> {
+    pub fn denied(&mut self, ask: &Ask, permission: Permission, reason: &str) -> Result<(), Failure> {
         if self.status(ask.id)?.state == TransactionState::Prepared {
-            self.record(ask.id, vec![Event::Denied { action: ask.permission.as_str().to_owned(), reason: reason.to_owned() }])?;
+            self.record(ask.id, vec![Event::Denied { action: permission.as_str().to_owned(), reason: reason.to_owned() }])?;
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Follow: what the worker's journal says becomes the record.
 
-use backstep_core::{AttemptId, Direction, ErrorCode, Event, Failure, StepKind, TransactionState};
+use backstep_core::{AttemptId, Direction, ErrorCode, Event, Failure, StepKind, TransactionId, TransactionState};
 use backstep_wire::journal::{Line, Record};
 
 use super::Manager;
@@ -47,6 +47,7 @@ impl Manager {
     pub(super) fn observe(&mut self, attempt: AttemptId, record: &Record) {
         let now = self.now().monotonic_us;
         let Some(running) = &mut self.running else { return };
+        running.begun = true;
         match record {
             Record::StepStarted { step, direction, .. } => {
                 running.step = Some(*step);
@@ -76,23 +77,30 @@ impl Manager {
         }
     }
 
-    /// The worker and everything it started are gone, and its journal has no last word. Records that, and
-    /// decides what happens next.
+    /// The worker and everything it started are gone, its order is revoked, and its journal has no last word.
+    /// Records that, and decides what happens next.
     pub fn worker_gone(&mut self, attempt: AttemptId) -> Result<(), Failure> {
-        if self.running() != Some(attempt) {
-            return Ok(());
+        let Some(running) = self.running.take_if(|running| running.attempt == attempt) else { return Ok(()) };
+        let id = attempt.transaction;
+        if !running.begun && !self.status(id)?.undoing {
+            return self.never_begun(id);
         }
-        let running = self.running.take();
-        let captured = running.is_some_and(|running| running.captured);
         self.record_all(Append {
-            id: attempt.transaction,
+            id,
             attempt: Some(attempt.number),
             events: vec![Event::Interrupted { text: "the worker ended without a result".to_owned() }],
             at: self.now(),
             journal_seq: None,
             world_after: None,
         })?;
-        self.settle(attempt, captured)
+        self.settle(attempt, running.captured)
+    }
+
+    /// A worker that wrote no line has changed nothing, and a revoked order will not be begun later.
+    pub(super) fn never_begun(&mut self, id: TransactionId) -> Result<(), Failure> {
+        let text = "the worker never began".to_owned();
+        self.record(id, vec![Event::UndoStarted { code: ErrorCode::WorkerLost, text }, Event::UndoFinished { differences: 0 }])?;
+        Ok(())
     }
 }
 

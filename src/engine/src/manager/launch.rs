@@ -52,7 +52,7 @@ impl Manager {
 
     pub(super) fn attach(&mut self, attempt: AttemptId, direction: Direction, plan: &backstep_core::Plan) {
         let tracker = Tracker::new(plan.download_bytes, plan.items.len(), self.now().monotonic_us);
-        self.running = Some(Running { attempt, direction, step: None, tracker, captured: false });
+        self.running = Some(Running { attempt, direction, step: None, tracker, captured: false, begun: false });
     }
 
     /// The worker could not be started, so nothing was changed.

@@ -59,6 +59,8 @@ struct Running {
     step: Option<StepKind>,
     tracker: Tracker,
     captured: bool,
+    /// Its journal has at least one line.
+    begun: bool,
 }
 
 impl Manager {

@@ -74,6 +74,9 @@ impl Manager {
         let sound = plan.items.iter().all(|item| item.action.needs_archive() == item.archive.is_some())
             || matches!(plan.method, backstep_core::Method::Restore(_));
         let plain = plan.items.iter().filter_map(|item| item.archive.as_ref()).all(|a| is_plain_name(&a.file_name));
+        if plan.kind == backstep_core::Kind::Rollback && plan.is_empty() {
+            return Err(Failure::new(ErrorCode::UndoNothing, "every package is as it was before that transaction already"));
+        }
         if same && sound && plain {
             Ok(plan)
         } else {

@@ -4,7 +4,7 @@
 
 use backstep_core::record::Summary;
 use backstep_core::recovery::{self, Decision, Remains};
-use backstep_core::{AttemptId, Direction, ErrorCode, Event, Failure, TransactionState};
+use backstep_core::{AttemptId, Direction, ErrorCode, Event, Failure, TransactionId, TransactionState};
 use backstep_wire::journal::{Line, Record};
 
 use super::{Manager, follow, plan_of};
@@ -14,6 +14,8 @@ use super::{Manager, follow, plan_of};
 pub struct Found {
     /// The worker, or something it started, lives.
     pub alive: bool,
+    /// Its folder was made ready for a worker.
+    pub prepared: bool,
     /// The whole lines of its journal.
     pub lines: Vec<Line>,
 }
@@ -22,20 +24,41 @@ impl Manager {
     /// Settles every transaction that was being worked on. `find` looks at an attempt's remains.
     pub fn recover(&mut self, find: &mut dyn FnMut(AttemptId) -> Result<Found, Failure>) -> Result<(), Failure> {
         for summary in self.ledger.unfinished()? {
-            let attempt = AttemptId { transaction: summary.id, number: summary.status.attempts };
-            match summary.status.state {
-                state if follow::has_worker(state) => self.reattach(attempt, &summary, &find(attempt)?)?,
-                TransactionState::Interrupted => self.settle(attempt, has_captured(&find(attempt)?.lines))?,
-                _ => {}
+            if let Err(failure) = self.recover_one(&summary, find) {
+                self.park(summary.id, failure)?;
             }
         }
         self.expire()?;
         Ok(())
     }
 
+    fn recover_one(&mut self, summary: &Summary, find: &mut dyn FnMut(AttemptId) -> Result<Found, Failure>) -> Result<(), Failure> {
+        let attempt = AttemptId { transaction: summary.id, number: summary.status.attempts };
+        match summary.status.state {
+            state if follow::has_worker(state) => self.reattach(attempt, summary, &find(attempt)?),
+            TransactionState::Interrupted => self.settle(attempt, has_captured(&find(attempt)?.lines)),
+            _ => Ok(()),
+        }
+    }
+
+    /// What cannot be read cannot be decided: a person is asked, and everything else is served.
+    fn park(&mut self, id: TransactionId, failure: Failure) -> Result<(), Failure> {
+        self.running = self.running.take().filter(|running| running.attempt.transaction != id);
+        let state = self.status(id)?.state;
+        let found = Event::Interrupted { text: failure.text.clone() };
+        let ask = Event::AttentionNeeded { code: failure.code, text: failure.text };
+        let events = if state == TransactionState::Interrupted { vec![ask] } else { vec![found, ask] };
+        self.record(id, events).map(drop)
+    }
+
     fn reattach(&mut self, attempt: AttemptId, summary: &Summary, found: &Found) -> Result<(), Failure> {
         let (plan, _, _) = plan_of(&*self.ledger, attempt.transaction)?;
         let direction = if summary.status.undoing { Direction::Undo } else { Direction::Forward };
+        if !found.prepared && direction == Direction::Undo {
+            // Recorded and never launched: it is launched now, as the same attempt.
+            self.resumed.insert(attempt.transaction, attempt.number);
+            return Ok(());
+        }
         self.attach(attempt, direction, &plan);
         if let Some(running) = &mut self.running {
             running.captured = has_captured(&found.lines);

@@ -417,7 +417,7 @@ fn a_denial_is_recorded_and_leaves_the_offer_open() {
     let mut world = World::new();
     let (id, digest) = world.prepared();
     let ask = world.manager.ask(id, digest).expect("ask");
-    world.manager.denied(&ask, "dismissed").expect("denied");
+    world.manager.denied(&ask, ask.permissions[0], "dismissed").expect("denied");
     assert_eq!(world.state(id), TransactionState::Prepared);
     assert_eq!(world.ledger.events(id), ["created", "prepared", "denied"]);
 }
@@ -446,7 +446,7 @@ fn journal_lines_count_once_however_often_they_are_read() {
         Record::Committed { world: Digest([3; 32]) },
     ]);
     world.manager.follow(launch.order.attempt, &journal[..2]).expect("follow");
-    world.restart(Found { alive: true, lines: journal });
+    world.restart(Found { alive: true, prepared: true, lines: journal });
     assert_eq!(world.ledger.events(id), ["created", "prepared", "queued", "started", "step-started", "step-ended", "completed"]);
     assert_eq!(world.ledger.row(id).expect("known").world, Some(Digest([3; 32])));
 }
@@ -513,11 +513,11 @@ fn a_lost_worker_is_undone_by_another_and_three_are_enough() {
 fn nothing_starts_beside_a_living_worker_after_a_restart() {
     let mut world = World::new();
     let (id, launch) = world.launched();
-    world.restart(Found { alive: true, lines: Vec::new() });
+    world.restart(Found { alive: true, prepared: true, lines: Vec::new() });
     assert_eq!(world.manager.running(), Some(launch.order.attempt));
     assert_eq!(world.manager.next_launch().expect("next"), None);
     assert_eq!(world.state(id), TransactionState::Executing);
-    world.restart(Found::default());
+    world.restart(Found { prepared: true, lines: lines(vec![Record::Captured { paths: 1, bytes: 1 }]), ..Found::default() });
     assert_eq!(world.manager.next_launch().expect("next").expect("launch").order.direction, Direction::Undo);
 }
 
@@ -532,7 +532,7 @@ fn after_a_restart_it_is_known_where_the_worker_is() {
     ]);
     world.manager.follow(launch.order.attempt, &journal).expect("follow");
     let before = world.manager.view(id).expect("view").expect("there").progress;
-    world.restart(Found { alive: true, lines: journal });
+    world.restart(Found { alive: true, prepared: true, lines: journal });
     assert_eq!(world.manager.running_step(), Some((StepKind::Apply, Direction::Forward)));
     let after = world.manager.view(id).expect("view").expect("there").progress;
     assert_eq!((after.permille, after.what), (before.permille, before.what));
@@ -637,4 +637,45 @@ fn a_retry_is_a_new_transaction_with_the_same_request() {
     let again = world.manager.create(&request, actor(0), None).expect("create").id;
     assert_eq!(world.ledger.row(again).expect("known").new.retries, Some(id));
     assert_eq!(world.state(id), TransactionState::Failed);
+}
+
+#[test]
+fn a_worker_that_never_wrote_a_line_has_changed_nothing() {
+    let mut world = World::new();
+    let (id, launch) = world.launched();
+    world.manager.worker_gone(launch.order.attempt).expect("gone");
+    assert_eq!(world.state(id), TransactionState::RolledBack);
+    let (crashed, _) = world.launched();
+    world.restart(Found::default());
+    assert_eq!((world.state(crashed), world.manager.next_launch().expect("next")), (TransactionState::RolledBack, None));
+}
+
+#[test]
+fn an_undo_that_was_recorded_and_not_launched_costs_no_attempt() {
+    let mut world = World::new();
+    let (id, launch) = world.launched();
+    world.manager.follow(launch.order.attempt, &lines(vec![Record::Captured { paths: 1, bytes: 1 }])).expect("follow");
+    world.manager.worker_gone(launch.order.attempt).expect("gone");
+    for _ in 0..5 {
+        world.restart(Found::default());
+    }
+    let again = world.manager.next_launch().expect("next").expect("launch");
+    assert_eq!((again.order.attempt.transaction, again.order.attempt.number), (id, 2));
+}
+
+#[test]
+fn what_cannot_be_read_waits_for_a_person_and_the_rest_is_served() {
+    let mut world = World::new();
+    let (id, _) = world.launched();
+    world.manager = manager_over(&world.ledger, &world.mirror, &world.clock);
+    world.manager.recover(&mut |_| Err(Failure::new(ErrorCode::StoreFailed, "the journal is torn"))).expect("recover");
+    assert_eq!(world.state(id), TransactionState::NeedsAttention);
+}
+
+#[test]
+fn an_old_plan_cannot_be_executed() {
+    let mut world = World::new();
+    let (id, digest) = world.prepared();
+    world.clock.advance(super::OFFER_US + 1);
+    assert_eq!(world.manager.ask(id, digest).expect_err("too old").code, ErrorCode::Expired);
 }

@@ -36,8 +36,6 @@ impl Manager {
         let plan = if record.plan_digest.is_some() { Some(plan_of(&*self.ledger, id)?.0) } else { None };
         let past = self.past_return(id);
         // Nobody plans while another transaction changes the system.
-        let unplanned = state == TransactionState::Created && self.running.is_some();
-        // What cannot be planned beside a worker is planned after it.
         let waits = state == TransactionState::Queued || (state == TransactionState::Created && self.running.is_some());
         let position = if state == TransactionState::Queued { self.queue()?.iter().position(|other| *other == id) } else { None };
         Ok(Some(View {
@@ -45,7 +43,7 @@ impl Manager {
             cancellable: state.actions().contains(&backstep_core::state::Action::Cancel) && !past,
             point_of_no_return: state == TransactionState::Completed || self.commits(id),
             queue_position: position.map_or(0, |position| u32::try_from(position + 1).unwrap_or(u32::MAX)),
-            waits_for: if position.is_some() || unplanned { self.waits_for(id)? } else { String::new() },
+            waits_for: if waits { self.waits_for(id)? } else { String::new() },
             differences: differences(&record),
             plan,
             record,

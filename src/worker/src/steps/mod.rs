@@ -13,6 +13,8 @@ use backstep_engine::runner::Step;
 
 use crate::context::Shared;
 
+pub(crate) use secure::failure as capture_failure;
+
 /// All steps in the order of doing.
 #[must_use]
 pub fn all(context: &Shared) -> Vec<Box<dyn Step>> {

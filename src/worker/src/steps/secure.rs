@@ -10,6 +10,7 @@ use crate::before::{self, Before};
 use crate::context::{Context, Shared};
 use crate::facts::{self, Facts};
 use crate::settle::{self, Whose};
+use crate::units::Units;
 use crate::{alternatives, selection, units};
 
 /// See the module.
@@ -18,7 +19,7 @@ pub(super) struct Secure {
 }
 
 /// An error of the capture with its causes.
-pub(super) fn failure(error: &CaptureError) -> Failure {
+pub(crate) fn failure(error: &CaptureError) -> Failure {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     let mut code = error.code();
@@ -59,9 +60,19 @@ impl Secure {
         Ok(selection)
     }
 
-    fn before(&self, facts: &Facts, selection: &Selection) -> Result<Before, Failure> {
+    /// What is to be kept, and the units meanwhile: the service manager takes its time to answer.
+    fn look(&self) -> Result<(Selection, Units), Failure> {
+        let (machine, children) = (&self.context.machine, self.context.children.as_ref());
+        std::thread::scope(|scope| {
+            let units = scope.spawn(|| units::read(machine, children));
+            let selection = self.selection();
+            let units = units.join().map_err(|_| Failure::new(ErrorCode::Internal, "the thread that reads the units panicked"))?;
+            Ok((selection?, units?))
+        })
+    }
+
+    fn before(&self, facts: &Facts, selection: &Selection, units: Units) -> Result<Before, Failure> {
         let context = &self.context;
-        let units = units::read(&context.machine, context.children.as_ref())?;
         let mut before = Before::new(facts.world, context.words(&facts.status), units);
         let paths = selection.link.iter().chain(&selection.absent);
         before.brought = paths.filter_map(|path| before::unit_of(&path.to_string_lossy())).collect();
@@ -104,10 +115,10 @@ impl Step for Secure {
         if CaptureDir::at(&capture).is_complete().map_err(|error| failure(&error))? {
             return Ok(Done::already("undo material is here"));
         }
-        let selection = self.selection()?;
+        let (selection, units) = self.look()?;
         let facts = facts::read(&self.context.machine)?;
         let dir = CaptureDir::create(&capture).map_err(|error| failure(&error))?;
-        before::write(&capture, &self.before(&facts, &selection)?)?;
+        before::write(&capture, &self.before(&facts, &selection, units)?)?;
         let mut trouble = Ok(());
         let secured = secure(self.context.machine.root(), &dir, &selection, &mut |done, total| {
             let securing = |()| stage.progress(super::part(done, total), "", "securing undo material");

@@ -147,7 +147,18 @@ impl Small {
         plan.world = crate::facts::read(&machine).expect("facts").world;
         let (attempt, children) = (attempt(1), Box::new(apt.clone()));
         let settled_units = RefCell::default();
-        let context = Context { machine, attempt, undo_of: attempt, restore: None, plan, children, lock: 7, settled_units, hook: None };
+        let context = Context {
+            machine,
+            attempt,
+            undo_of: attempt,
+            restore: None,
+            rebooted: false,
+            plan,
+            children,
+            lock: 7,
+            settled_units,
+            hook: None,
+        };
         Self { _root: root, _state: state, apt, context: Rc::new(context) }
     }
 
