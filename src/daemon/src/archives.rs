@@ -198,7 +198,7 @@ mod tests {
         let (unwanted, wanted, used) = (take("a"), take("b"), take("c"));
         let link = dir.path().join("archives/by-name/x_1_all.deb");
         std::os::unix::fs::symlink(format!("../{}.deb", used.sha256), link).expect("link");
-        archives.forget(&[unwanted.clone(), wanted.clone(), used.clone()], &[wanted.clone()]).expect("forget");
+        archives.forget(&[unwanted.clone(), wanted.clone(), used.clone()], std::slice::from_ref(&wanted)).expect("forget");
         let left = |archive: &LocalArchive| archives.path(&archive.sha256).exists();
         assert_eq!((left(&unwanted), left(&wanted), left(&used)), (false, true, true));
     }

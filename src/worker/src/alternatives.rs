@@ -38,18 +38,19 @@ fn parse(text: &str) -> Vec<String> {
     std::iter::once(group.link).chain(links).map(|link| link.display().to_string()).filter(|link| link.starts_with('/')).collect()
 }
 
-/// Removes the links that were not there before; answers how many. One that is gone already is fine.
+/// Removes the links that were not there before; answers how many. One that is gone already is fine. Errors: the
+/// first link that stays; the others were removed all the same.
 pub fn remove_new(machine: &Machine, before: &BTreeSet<String>) -> Result<usize, Failure> {
-    let mut removed = 0;
+    let mut removed = Ok(0);
     for link in links(machine)?.difference(before) {
         let path = machine.at(link);
         if fs::read_link(&path).is_ok_and(|target| target.starts_with(TARGETS)) {
             let error = |error| Failure::new(ErrorCode::UndoFailed, format!("cannot remove {link}: {error}"));
-            fs::remove_file(&path).map_err(error)?;
-            removed += 1;
+            let this = fs::remove_file(&path).map_err(error);
+            removed = removed.and_then(|count| this.map(|()| count + 1));
         }
     }
-    Ok(removed)
+    removed
 }
 
 #[cfg(test)]

@@ -1,10 +1,17 @@
 //! Bringing units back to what they were: the part of an undo that goes through the service manager.
 
 use backstep_core::Failure;
+use backstep_engine::runner::Stage;
 
 use crate::before::Before;
 use crate::context::Context;
 use crate::units::{self, Unit, compare};
+
+/// Notes what did not go well beside an undo; answers it as a difference, for the undo goes on. What cannot be
+/// noted is still answered.
+pub fn overlook(stage: &mut Stage<'_>, trouble: Failure) -> String {
+    stage.note(Some(trouble.code), trouble.text.clone()).map_or_else(|unnoted| format!("{}; {}", trouble.text, unnoted.text), |()| trouble.text)
+}
 
 /// Stops what runs now, did not run before, and belongs to the plan's packages. Answers what was stopped.
 pub fn stop_new(context: &Context, before: &Before) -> Result<Vec<String>, Failure> {
@@ -24,23 +31,52 @@ pub enum Whose {
     Packages,
 }
 
-/// Once the files are back: lets the service manager read them again, starts what ran, restarts what runs from
-/// the files that are gone. Answers what is still not as before, in words.
-pub fn bring_back(context: &Context, before: &Before, whose: Whose) -> Result<Vec<String>, Failure> {
-    let children = context.children.as_ref();
-    if before.units.is_empty() {
-        return Ok(Vec::new());
+impl Whose {
+    /// Those that an undo starts. A boot in between started everything anew by its own rules: what others do not run
+    /// since then does not run for a reason.
+    #[must_use]
+    pub const fn after(context: &Context) -> Self {
+        if context.rebooted { Self::Packages } else { Self::All }
     }
+}
+
+/// Once the files are back: lets the service manager read them again, starts what ran, restarts what runs from
+/// the files that are gone. Answers what is still not as before, in words. What the service manager does not do is
+/// noted, and the rest is tried all the same.
+pub fn bring_back(context: &Context, before: &Before, whose: Whose, stage: &mut Stage<'_>) -> Vec<String> {
+    if before.units.is_empty() {
+        return Vec::new();
+    }
+    let mut trouble = Vec::new();
+    let mut differences = ask_back(context, before, whose, &mut trouble).and_then(|()| left(context, before)).unwrap_or_else(|failure| {
+        trouble.push(failure);
+        Vec::new()
+    });
+    differences.extend(trouble.into_iter().map(|failure| overlook(stage, failure)));
+    differences
+}
+
+fn ask_back(context: &Context, before: &Before, whose: Whose, trouble: &mut Vec<Failure>) -> Result<(), Failure> {
+    let children = context.children.as_ref();
+    let mut ask = |verb: &str, names: &[String]| trouble.extend(units::ask(children, verb, names).err());
     if units::read(&context.machine, children)?.values().any(|unit| unit.needs_reload) || !before.brought.is_empty() {
-        units::ask(children, "daemon-reload", &[])?;
+        ask("daemon-reload", &[]);
     }
     let change = compare(&before.units, &units::read(&context.machine, children)?);
     let wanted = |unit: &&String| may_start(&before.units[*unit]) && (whose == Whose::All || before.brings(unit));
     let start: Vec<String> = change.stopped.iter().chain(&change.failed).filter(wanted).cloned().collect();
-    units::ask(children, "start", &start)?;
+    ask("start", &start);
     let restart: Vec<String> = change.restarted.into_iter().filter(|unit| before.brings(unit)).collect();
-    units::ask(children, "try-restart", &restart)?;
-    left(context, before)
+    ask("try-restart", &restart);
+    Ok(())
+}
+
+/// As [`stop_new`], where a failure does not stop an undo.
+pub fn stop_new_or_note(context: &Context, before: &Before, stage: &mut Stage<'_>) -> (Vec<String>, Vec<String>) {
+    match stop_new(context, before) {
+        Ok(stopped) => (stopped, Vec::new()),
+        Err(failure) => (Vec::new(), vec![overlook(stage, failure)]),
+    }
 }
 
 /// A oneshot service did its work; doing it again is not bringing it back.

@@ -11,17 +11,18 @@ use super::{Outcome, backward, end, guarded};
 /// Does the steps in the order given; turns round at a failure or when someone cancels.
 ///
 /// The last step is the commit: once its end and the state of the world are recorded, nothing is undone.
-/// With [`OnFailure::Leave`] a failure after a step that changes the system was begun stops where it is; a cancel
-/// is undone all the same.
+/// With [`OnFailure::Leave`] a failure after the system was changed stops where it is; a cancel is undone all the
+/// same, and so is what changed nothing: there is nothing to leave.
 ///
 /// Errors: the journal cannot be written; whoever reads it finds no last record and starts a recovery.
 pub fn run(steps: &mut [Box<dyn Step>], on_failure: OnFailure, ports: &mut Ports<'_>) -> Result<Outcome, Failure> {
     let mut states: Vec<(StepKind, StepState)> = Vec::with_capacity(steps.len());
+    let before = ports.world.digest().ok();
     match all(steps, &mut states, ports) {
         // CRASH: whether a `Committed` that could not be written is on the disk is not known, so nothing is undone
         // here: recovery reads the journal again and completes or undoes.
         Ok(world) => ports.journal.record(Record::Committed { world }).map(|()| Outcome::Committed),
-        Err(why) if stays(&why, on_failure, &states) => end(ports, Outcome::Stuck(why)),
+        Err(why) if stays(&why, on_failure, &states) && is_changed(&why, before, ports) => end(ports, Outcome::Stuck(why)),
         Err(why) => backward::turn(steps, &states, &why, ports),
     }
 }
@@ -29,6 +30,11 @@ pub fn run(steps: &mut [Box<dyn Step>], on_failure: OnFailure, ports: &mut Ports
 fn stays(why: &Failure, on_failure: OnFailure, states: &[(StepKind, StepState)]) -> bool {
     let changed = states.iter().any(|(kind, state)| kind.changes_system() && *state != StepState::Skipped);
     on_failure == OnFailure::Leave && changed && why.code != ErrorCode::Cancelled
+}
+
+/// A plan that is stale was not begun. A world that cannot be read counts as changed.
+fn is_changed(why: &Failure, before: Option<Digest>, ports: &Ports<'_>) -> bool {
+    why.code != ErrorCode::PlanStale && (before.is_none() || ports.world.digest().ok() != before)
 }
 
 fn all(steps: &mut [Box<dyn Step>], states: &mut Vec<(StepKind, StepState)>, ports: &mut Ports<'_>) -> Result<Digest, Failure> {

@@ -32,15 +32,21 @@ pub struct MemoryJournal {
     pub records: Vec<Record>,
     /// From which record on (counted from 0, progress left out) recording fails.
     pub fails_from: Option<usize>,
+    /// Whether progress and ticks fail with the records, as they do on a full disk.
+    pub fails_wholly: bool,
 }
 
 impl Journal for MemoryJournal {
     fn record(&mut self, record: Record) -> Result<(), Failure> {
-        if record.is_durable() && self.fails_from.is_some_and(|from| self.durable().count() >= from) {
-            return Err(Failure::new(ErrorCode::StoreFailed, INJECTED));
+        if record.is_durable() || self.fails_wholly {
+            self.working()?;
         }
         self.records.push(record);
         Ok(())
+    }
+
+    fn tick(&mut self) -> Result<(), Failure> {
+        if self.fails_wholly { self.working() } else { Ok(()) }
     }
 
     fn log_offset(&self) -> u64 {
@@ -49,6 +55,11 @@ impl Journal for MemoryJournal {
 }
 
 impl MemoryJournal {
+    fn working(&self) -> Result<(), Failure> {
+        let failed = self.fails_from.is_some_and(|from| self.durable().count() >= from);
+        if failed { Err(Failure::new(ErrorCode::StoreFailed, INJECTED)) } else { Ok(()) }
+    }
+
     /// The records but progress.
     pub fn durable(&self) -> impl Iterator<Item = &Record> {
         self.records.iter().filter(|record| record.is_durable())
@@ -262,6 +273,25 @@ pub fn every_undo_may_be_repeated<S: Scenario>(fresh: impl Fn() -> S) {
     }
 }
 
+/// Fails every step and, from the turn on, the journal wholly: everything must be undone all the same, and only the
+/// last record is missing.
+///
+/// # Panics
+/// When it is not so.
+pub fn every_undo_outlives_its_journal<S: Scenario>(fresh: impl Fn() -> S) {
+    for kind in kinds(&fresh()) {
+        let (_, whole) = run_plain(&mut bent(&fresh(), Some((kind, Fault::AfterAct)), 1, 1));
+        let turn = whole.durable().position(|record| matches!(record, Record::UndoStarted { .. }));
+        let scenario = fresh();
+        let before = scenario.seen();
+        let mut journal = MemoryJournal { fails_from: turn, fails_wholly: true, ..MemoryJournal::default() };
+        let mut ports = Ports { journal: &mut journal, control: &NoCancel, world: &StillWorld };
+        let outcome = run(&mut bent(&scenario, Some((kind, Fault::AfterAct)), 1, 1), OnFailure::Rollback, &mut ports);
+        assert_eq!(outcome.map_err(|failure| failure.code), Err(ErrorCode::StoreFailed), "{kind}");
+        assert_eq!(scenario.seen(), before, "{kind}");
+    }
+}
+
 /// All of the above.
 ///
 /// # Panics
@@ -271,6 +301,7 @@ pub fn every_promise_is_kept<S: Scenario>(fresh: impl Fn() -> S) {
     every_interruption_is_undone(&fresh);
     every_act_may_be_repeated(&fresh);
     every_undo_may_be_repeated(&fresh);
+    every_undo_outlives_its_journal(&fresh);
 }
 
 fn kinds(scenario: &impl Scenario) -> Vec<StepKind> {

@@ -77,7 +77,7 @@ impl Step for Apply {
             return Ok(Undone::clean("nothing was changed"));
         }
         if self.killed {
-            wait_for_scripts(&self.context, stage).map_err(UndoError::Blocked)?;
+            wait_for_scripts(&self.context, stage).map_err(|failure| blocked(&self.context, failure))?;
         }
         put_all_back(&self.context, stage).map_err(UndoError::Blocked)
     }
@@ -93,13 +93,29 @@ fn wait_for_scripts(context: &Context, stage: &mut Stage<'_>) -> Result<(), Fail
     context.children.wait_for_strays(LONG, &mut || stage.tick()).map(drop)
 }
 
+/// While a script of the change runs nobody else may change packages: the lock stays with it.
+fn blocked(context: &Context, failure: Failure) -> UndoError {
+    context.children.leave_lock();
+    UndoError::Blocked(failure)
+}
+
+/// What is done before the files are put back; nothing of it is a reason not to put them back.
+fn prepare(context: &Context, stage: &mut Stage<'_>) -> Vec<String> {
+    let before = match before::read(&context.capture()) {
+        Ok(before) => before,
+        Err(failure) => return vec![settle::overlook(stage, failure)],
+    };
+    let (_, mut differences) = settle::stop_new_or_note(context, &before, stage);
+    let links = alternatives::remove_new(&context.machine, &before.alternatives);
+    differences.extend(links.err().map(|failure| settle::overlook(stage, failure)));
+    differences
+}
+
 /// Puts every captured path back. What single paths differ in is found by the comparison that follows.
 fn put_all_back(context: &Context, stage: &mut Stage<'_>) -> Result<Undone, Failure> {
-    let before = before::read(&context.capture())?;
     let changed = facts::read(&context.machine).ok();
     stage.progress(0, "", "stopping new services")?;
-    settle::stop_new(context, &before)?;
-    alternatives::remove_new(&context.machine, &before.alternatives)?;
+    let mut differences = prepare(context, stage);
     let dir = CaptureDir::open(&context.capture()).map_err(|error| secure::failure(&error))?;
     let mut trouble = Ok(());
     let restored = restore(context.machine.root(), &dir, RestoreMode::Everything, &mut |done, total| {
@@ -111,10 +127,11 @@ fn put_all_back(context: &Context, stage: &mut Stage<'_>) -> Result<Undone, Fail
         stage.note(Some(failure.code), format!("{}: {}", failed.path.display(), failure.text))?;
     }
     if let Some(changed) = changed {
-        changes(stage, &changed, &facts::read(&context.machine)?)?;
+        let noted = facts::read(&context.machine).and_then(|now| changes(stage, &changed, &now));
+        differences.extend(noted.err().map(|failure| settle::overlook(stage, failure)));
     }
     let count = restored.relinked + restored.copied + restored.directories + restored.removed;
-    trouble.map(|()| Undone::clean(format!("{count} paths put back")))
+    trouble.map(|()| Undone { text: format!("{count} paths put back"), differences })
 }
 
 /// Records every package whose state changed.

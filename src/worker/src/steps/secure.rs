@@ -142,7 +142,7 @@ impl Step for Secure {
         }
         stage.progress(0, "", "bringing services back").map_err(UndoError::Failed)?;
         let before = before::read(&self.context.capture()).map_err(UndoError::Failed)?;
-        let mut differences = settle::bring_back(&self.context, &before, Whose::All).map_err(UndoError::Failed)?;
+        let mut differences = settle::bring_back(&self.context, &before, Whose::after(&self.context), stage);
         stage.progress(500, "", "comparing with before").map_err(UndoError::Failed)?;
         differences.extend(file_differences(&self.context)?);
         differences.extend(fact_differences(&self.context, &before).map_err(UndoError::Failed)?);

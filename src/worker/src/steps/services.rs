@@ -64,8 +64,9 @@ impl Step for Services {
         }
         let before = before::read(&self.context.capture()).map_err(UndoError::Failed)?;
         stage.progress(0, "", "stopping new services").map_err(UndoError::Failed)?;
-        let stopped = settle::stop_new(&self.context, &before).map_err(UndoError::Failed)?;
-        Ok(Undone::clean(if stopped.is_empty() { String::new() } else { format!("stopped {}", stopped.join(", ")) }))
+        let (stopped, differences) = settle::stop_new_or_note(&self.context, &before, stage);
+        let text = if stopped.is_empty() { String::new() } else { format!("stopped {}", stopped.join(", ")) };
+        Ok(Undone { text, differences })
     }
 
     fn recover(&mut self, _: &mut Stage<'_>) -> Result<Left, UndoError> {

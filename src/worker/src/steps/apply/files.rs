@@ -1,8 +1,11 @@
 //! Files: what a committed transaction changed is put back, except what others changed since.
 
-use backstep_capture::{CaptureDir, RestoreMode, restore};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use backstep_capture::{CaptureDir, Restored, RestoreMode, compare, drifted, restore};
 use backstep_core::{AttemptId, ErrorCode, Failure};
-use backstep_engine::runner::{Done, Stage};
+use backstep_engine::runner::{Done, MAX_DIFFERENCES, Stage};
 
 use super::super::{part, secure};
 use crate::context::Context;
@@ -14,7 +17,10 @@ pub(super) fn put_back(context: &Context, of: AttemptId, stage: &mut Stage<'_>) 
     let capture = context.machine.capture(of);
     let before = before::read(&capture)?;
     let dir = CaptureDir::open(&capture).map_err(|error| secure::failure(&error))?;
-    settle::stop_new(context, &before)?;
+    let drifted = drifted(context.machine.root(), &dir).map_err(|error| secure::failure(&error))?;
+    if let Err(failure) = settle::stop_new(context, &before) {
+        stage.note(Some(failure.code), failure.text)?;
+    }
     alternatives::remove_new(&context.machine, &before.alternatives)?;
     let mut trouble = Ok(());
     let restored = restore(context.machine.root(), &dir, RestoreMode::KeepDrifted, &mut |done, total| {
@@ -30,9 +36,29 @@ pub(super) fn put_back(context: &Context, of: AttemptId, stage: &mut Stage<'_>) 
         let beside = kept.ours.as_ref().map(|ours| format!("; the earlier file is in {}", ours.display())).unwrap_or_default();
         stage.note(None, format!("{} was changed since and stays{beside}", kept.path.display()))?;
     }
-    for difference in settle::bring_back(context, &before, Whose::Packages)? {
+    for text in left(context, &dir, &restored, drifted)? {
+        stage.note(Some(ErrorCode::UndoIncomplete), text)?;
+    }
+    for difference in settle::bring_back(context, &before, Whose::Packages, stage) {
         stage.note(Some(ErrorCode::ServiceFailed), difference)?;
     }
     let count = restored.relinked + restored.copied + restored.directories + restored.removed;
     Ok(Done::applied(format!("{count} paths put back, {} kept", restored.kept.len())))
+}
+
+/// What is not as it was, in words, except what others changed since: that is theirs, and what was kept of it is
+/// named by itself.
+fn left(context: &Context, dir: &CaptureDir, restored: &Restored, drifted: Vec<PathBuf>) -> Result<Vec<String>, Failure> {
+    let ours = restored.kept.iter().flat_map(|kept| std::iter::once(&kept.path).chain(&kept.ours)).cloned();
+    let theirs: BTreeSet<PathBuf> = drifted.into_iter().chain(ours).collect();
+    let found = compare(context.machine.root(), dir).map_err(|error| secure::failure(&error))?;
+    let differences = found.iter().filter(|difference| !theirs.contains(&difference.path)).map(ToString::to_string);
+    let spoiled = restored.spoiled.iter().map(|path| format!("{}: its content was overwritten in place and is lost", path.display()));
+    let mut texts: Vec<String> = differences.chain(spoiled).collect();
+    if texts.len() > MAX_DIFFERENCES {
+        let more = texts.len() - MAX_DIFFERENCES;
+        texts.truncate(MAX_DIFFERENCES);
+        texts.push(format!("and {more} more"));
+    }
+    Ok(texts)
 }
