@@ -21,8 +21,7 @@ fn build() -> Result<PathBuf> {
     let test = std::env::current_exe()?;
     let folder = test.ancestors().nth(2).context("a test lies in target/<profile>/deps")?.to_owned();
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
-    let mut cargo =
-        command::host(env!("CARGO"), ["build", "--quiet", "--locked", "--bins", "-p", "backstepd", "-p", "backstep", "--manifest-path"]);
+    let mut cargo = command::host(env!("CARGO"), ["build", "--quiet", "--locked", "--workspace", "--bins", "--manifest-path"]);
     cargo.arg(manifest).arg("--target-dir").arg(folder.parent().context("a profile lies in the target folder")?);
     command::output(&mut cargo)?.success()?;
     Ok(folder)

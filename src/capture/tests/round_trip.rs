@@ -11,8 +11,8 @@ use std::os::unix::fs::{FileExt, MetadataExt, chown};
 use std::path::Path;
 
 use backstep_capture::{
-    CaptureDir, CaptureError, RestoreMode, Restored, Secured, Selection, What, compare, estimate, prune, restore, secure, selection_of,
-    size,
+    CaptureDir, CaptureError, RestoreMode, Restored, Secured, Selection, What, compare, content, estimate, prune, restore, secure,
+    selection_of, size,
 };
 use common::{Place, assert_same, chmod, is_root, paths};
 
@@ -430,4 +430,18 @@ fn paths_that_leave_the_root_are_refused() {
     for bad in ["/", "", "/usr/../etc"] {
         assert!(matches!(secure(&place.root(), &dir, &link(&[bad]), &mut |_, _| {}), Err(CaptureError::BadPath { .. })), "{bad:?}");
     }
+}
+
+#[test]
+fn the_content_before_can_be_read_after_the_change() {
+    let place = Place::new();
+    place.file("usr/a", "one");
+    place.file("etc/b", "two");
+    let (dir, _) = take(&place, &Selection { link: paths(&["/usr/a"]), copy: paths(&["/etc"]), ..Selection::default() });
+    place.replace("usr/a", "new");
+    fs::write(place.at("etc/b"), "new").unwrap();
+    assert_eq!(content(&dir, Path::new("/usr/a")).unwrap().as_deref(), Some(&b"one"[..]));
+    assert_eq!(content(&dir, Path::new("/etc/b")).unwrap().as_deref(), Some(&b"two"[..]));
+    assert_eq!(content(&dir, Path::new("/etc")).unwrap(), None);
+    assert_eq!(content(&dir, Path::new("/usr/unknown")).unwrap(), None);
 }

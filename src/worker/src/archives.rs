@@ -1,8 +1,8 @@
 //! Archives: whether a file is the one of the plan, and keeping it for a later undo.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
-use std::os::unix::fs::{DirBuilderExt, symlink};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 
 use backstep_core::{Archive, Digest, ErrorCode, Failure};
@@ -48,24 +48,67 @@ pub fn hash(from: &mut dyn Read) -> io::Result<Digest> {
     }
 }
 
-/// Makes `to` the same file as `from`: a hard link, or a copy where that is not possible. Already there is fine.
-pub fn keep(from: &Path, to: &Path) -> Result<(), Failure> {
-    if to.exists() {
+/// Makes `to` the same file as `from`, which was compared and which only root writes to: a hard link, or a copy where
+/// that is not possible. Already there is fine when it is the archive; another file there is replaced.
+pub fn keep(from: &Path, to: &Path, archive: &Archive) -> Result<(), Failure> {
+    if is_same_file(from, to) || is_there(to, archive)? {
         return Ok(());
     }
-    if fs::hard_link(from, to).is_ok() { Ok(()) } else { copy(from, to) }
+    if fs::hard_link(from, to).is_ok() { Ok(()) } else { copy(from, to, archive) }
 }
 
-/// Copies an archive from a place whose owner may write to it later. Already there is fine.
-pub fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
-    if to.exists() {
+/// Copies an archive from a place whose owner may write to it at any time: what is compared are the bytes that are
+/// copied. Already there is fine when it is the archive; another file there is replaced.
+pub fn copy(from: &Path, to: &Path, archive: &Archive) -> Result<(), Failure> {
+    if is_there(to, archive)? {
         return Ok(());
     }
     let error = |error: io::Error| Failure::new(ErrorCode::FetchFailed, format!("cannot keep {}: {error}", to.display()));
     let part = part_of(to);
-    fs::copy(from, &part).map_err(error)?;
-    File::open(&part).and_then(|file| file.sync_all()).map_err(error)?;
-    fs::rename(&part, to).map_err(error)
+    if copy_and_hash(from, &part).map_err(error)? == archive.sha256 {
+        return fs::rename(&part, to).map_err(error);
+    }
+    fs::remove_file(&part).map_err(error)?;
+    Err(Failure::new(ErrorCode::FetchHashMismatch, format!("{} is not the archive of the plan", archive.file_name)))
+}
+
+/// Whether the archive is there; what else is there under its name goes.
+fn is_there(to: &Path, archive: &Archive) -> Result<bool, Failure> {
+    match compare(to, archive)? {
+        Match::Same => return Ok(true),
+        Match::Absent => return Ok(false),
+        Match::Other => {}
+    }
+    let error = |error: io::Error| Failure::new(ErrorCode::FetchFailed, format!("cannot remove {}: {error}", to.display()));
+    fs::remove_file(to).map(|()| false).map_err(error)
+}
+
+/// Two names of one file need no comparison of content.
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    let id = |path: &Path| fs::symlink_metadata(path).map(|meta| (meta.dev(), meta.ino()));
+    matches!((id(one), id(other)), (Ok(one), Ok(other)) if one == other)
+}
+
+/// Copies what can be read, durably, and answers its digest.
+fn copy_and_hash(from: &Path, to: &Path) -> io::Result<Digest> {
+    let (mut from, mut to) = (File::open(from)?, File::create(to)?);
+    let digest = hash(&mut Tee { from: &mut from, to: &mut to })?;
+    to.sync_all()?;
+    Ok(digest)
+}
+
+/// Writes everything that is read from it.
+struct Tee<'a> {
+    from: &'a mut File,
+    to: &'a mut File,
+}
+
+impl Read for Tee<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.from.read(buffer)?;
+        self.to.write_all(&buffer[..count])?;
+        Ok(count)
+    }
 }
 
 fn part_of(path: &Path) -> PathBuf {
@@ -127,8 +170,33 @@ mod tests {
         let folder = tempfile::tempdir().expect("folder");
         let (from, to) = (folder.path().join("a.deb"), folder.path().join("kept.deb"));
         fs::write(&from, b"content").expect("write");
-        assert_eq!((keep(&from, &to), keep(&from, &to)), (Ok(()), Ok(())));
+        let wanted = archive("a.deb", b"content");
+        assert_eq!((keep(&from, &to, &wanted), keep(&from, &to, &wanted)), (Ok(()), Ok(())));
         assert_eq!(fs::read(&to).expect("kept"), b"content");
+    }
+
+    #[test]
+    fn what_was_there_before_is_not_trusted() {
+        let folder = tempfile::tempdir().expect("folder");
+        let (from, to) = (folder.path().join("a.deb"), folder.path().join("kept.deb"));
+        let wanted = archive("a.deb", b"content");
+        fs::write(&from, b"content").expect("write");
+        for keeping in [keep, copy] {
+            fs::write(&to, b"CONTENT").expect("write");
+            assert_eq!(keeping(&from, &to, &wanted), Ok(()));
+            assert_eq!(fs::read(&to).expect("kept"), b"content");
+            fs::remove_file(&to).expect("remove");
+        }
+    }
+
+    #[test]
+    fn what_is_compared_are_the_bytes_that_are_kept() {
+        let folder = tempfile::tempdir().expect("folder");
+        let (from, to) = (folder.path().join("a.deb"), folder.path().join("kept.deb"));
+        fs::write(&from, b"CHANGED").expect("write");
+        let copied = copy(&from, &to, &archive("a.deb", b"content"));
+        assert_eq!(copied.map_err(|failure| failure.code), Err(ErrorCode::FetchHashMismatch));
+        assert!(!to.exists() && !part_of(&to).exists());
     }
 
     #[test]

@@ -250,3 +250,157 @@ fn gone(files: &AttemptFiles, ports: &mut Ports<'_>) -> Result<AttemptLock, Fail
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{attempt, plan};
+    use backstep_core::Digest;
+    use backstep_engine::runner::kit::{MemoryJournal, NoCancel, StillWorld};
+    use backstep_wire::journal::{Line, to_line};
+
+    struct Place {
+        _folder: tempfile::TempDir,
+        machine: Machine,
+    }
+
+    const STATUS: &str = "Package: dpkg\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1\n\n";
+
+    impl Place {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().expect("folder");
+            let machine = Machine::new(&folder.path().join("root"), &folder.path().join("state"));
+            fs::create_dir_all(machine.admin()).expect("folder");
+            fs::write(machine.status(), STATUS).expect("status");
+            Self { _folder: folder, machine }
+        }
+
+        fn order(&self, number: u32, direction: Direction, digest: Option<Digest>) -> AttemptFiles {
+            let files = self.machine.attempt(attempt(number));
+            fs::create_dir_all(files.folder()).expect("folder");
+            let bytes = backstep_wire::plan::to_bytes(&plan());
+            let plan = digest.unwrap_or_else(|| backstep_wire::digest(&bytes));
+            let restore = (direction == Direction::Undo).then(|| attempt(1));
+            let order = Order { attempt: attempt(number), plan, direction, restore };
+            fs::write(files.plan(), bytes).expect("plan");
+            fs::write(files.order(), backstep_wire::order::to_bytes(&order)).expect("order");
+            files
+        }
+
+        fn run(&self, number: u32) -> Result<Outcome, Failure> {
+            run(&self.machine, attempt(number), &Noted::block()?, None)
+        }
+    }
+
+    fn records(files: &AttemptFiles) -> Vec<Record> {
+        journal::read(&files.journal()).expect("journal").0.into_iter().map(|line| line.record).collect()
+    }
+
+    fn stuck_with(outcome: Result<Outcome, Failure>) -> Option<ErrorCode> {
+        match outcome.expect("outcome") {
+            Outcome::Stuck(why) => Some(why.code),
+            Outcome::Committed | Outcome::Aborted { .. } => None,
+        }
+    }
+
+    #[test]
+    fn a_forward_order_is_not_carried_out_twice() {
+        let place = Place::new();
+        let files = place.order(1, Direction::Forward, None);
+        let begun = to_line(&Line { seq: 1, utc_us: 0, record: Record::Noted { code: None, text: "begun".into() } });
+        let torn = [begun, b"{\"seq\"".to_vec()].concat();
+        fs::write(files.journal(), &torn).expect("journal");
+        assert_eq!(place.run(1).map_err(|failure| failure.code), Err(ErrorCode::WorkerFailed));
+        assert_eq!(fs::read(files.journal()).expect("journal"), torn, "not a byte of it is touched");
+    }
+
+    #[test]
+    fn a_revoked_order_leaves_no_trace() {
+        let place = Place::new();
+        let files = place.order(1, Direction::Forward, None);
+        fs::write(files.revoked(), b"").expect("revoke");
+        assert!(place.run(1).is_err());
+        assert!(!files.journal().exists());
+    }
+
+    #[test]
+    fn an_order_that_is_revoked_while_it_waits_for_the_lock_is_not_begun() {
+        let place = Place::new();
+        let files = place.order(1, Direction::Forward, None);
+        let mut journal = MemoryJournal::default();
+        let mut ports = Ports { journal: &mut journal, control: &NoCancel, world: &StillWorld };
+        fs::write(files.revoked(), b"").expect("revoke");
+        let begun = begin(&place.machine, &files, order::read_order(&files, attempt(1)), &mut ports);
+        assert!(matches!(begun, Err(Begin::Revoked(_))));
+        assert!(journal.records.is_empty());
+        assert!(FrontendLock::take(&place.machine.admin(), Duration::ZERO, &mut |_| Ok(())).is_ok(), "the lock is given back");
+    }
+
+    #[test]
+    fn an_unreadable_order_waits_for_a_person() {
+        for number in [1, 2] {
+            let place = Place::new();
+            let files = place.order(number, Direction::Undo, None);
+            fs::write(files.order(), b"{").expect("order");
+            assert_eq!(stuck_with(place.run(number)), Some(ErrorCode::WorkerFailed));
+            assert!(matches!(records(&files).last(), Some(Record::Stuck { code: ErrorCode::WorkerFailed, .. })));
+        }
+    }
+
+    #[test]
+    fn only_a_first_attempt_refuses_another_plan() {
+        let place = Place::new();
+        let files = place.order(1, Direction::Forward, Some(Digest([9; 32])));
+        assert_eq!(place.run(1), Ok(Outcome::Aborted { differences: Vec::new() }));
+        assert!(matches!(records(&files).first(), Some(Record::UndoStarted { code: ErrorCode::PlanMismatch, .. })));
+        for direction in [Direction::Forward, Direction::Undo] {
+            let place = Place::new();
+            place.order(2, direction, Some(Digest([9; 32])));
+            assert_eq!(stuck_with(place.run(2)), Some(ErrorCode::WorkerFailed), "{direction}");
+        }
+    }
+
+    #[test]
+    fn a_missing_plan_waits_for_a_person() {
+        let place = Place::new();
+        let files = place.order(1, Direction::Forward, None);
+        fs::remove_file(files.plan()).expect("remove");
+        assert_eq!(stuck_with(place.run(1)), Some(ErrorCode::WorkerFailed));
+    }
+
+    #[test]
+    fn the_earlier_attempt_cannot_come_back_while_it_is_undone() {
+        let place = Place::new();
+        let files = place.order(1, Direction::Forward, None);
+        let mut journal = MemoryJournal::default();
+        let mut ports = Ports { journal: &mut journal, control: &NoCancel, world: &StillWorld };
+        let held = hold(&files, &mut ports).expect("held");
+        assert_eq!(place.run(1).map_err(|failure| failure.text), Err("another worker has this attempt".to_owned()));
+        assert!(!held.rebooted);
+        drop(held);
+        assert!(AttemptLock::take(&files.lock()).is_ok());
+    }
+
+    #[test]
+    fn another_boot_is_noticed() {
+        let place = Place::new();
+        let files = place.order(1, Direction::Forward, None);
+        let then = "5b0d3d2c-8a35-4b4e-9e2b-0f3b1c6f7a10".parse().expect("id");
+        let mut journal = MemoryJournal::default();
+        let mut ports = Ports { journal: &mut journal, control: &NoCancel, world: &StillWorld };
+        for (boot, rebooted) in [(then, true), (boot().expect("boot"), false)] {
+            let (plan, world, direction) = (Digest([1; 32]), Digest([2; 32]), Direction::Forward);
+            let record = Record::Begin { plan, world, boot, direction };
+            fs::write(files.journal(), to_line(&Line { seq: 1, utc_us: 0, record })).expect("journal");
+            assert_eq!(hold(&files, &mut ports).expect("held").rebooted, rebooted);
+        }
+    }
+
+    #[test]
+    fn an_attempt_that_began_nothing_is_undone_by_another() {
+        let place = Place::new();
+        place.order(1, Direction::Forward, None);
+        place.order(2, Direction::Undo, None);
+        assert_eq!(place.run(2), Ok(Outcome::Aborted { differences: Vec::new() }));
+    }
+}

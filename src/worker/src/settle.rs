@@ -10,7 +10,10 @@ use crate::units::{self, Unit, compare};
 /// Notes what did not go well beside an undo; answers it as a difference, for the undo goes on. What cannot be
 /// noted is still answered.
 pub fn overlook(stage: &mut Stage<'_>, trouble: Failure) -> String {
-    stage.note(Some(trouble.code), trouble.text.clone()).map_or_else(|unnoted| format!("{}; {}", trouble.text, unnoted.text), |()| trouble.text)
+    match stage.note(Some(trouble.code), trouble.text.clone()) {
+        Ok(()) => trouble.text,
+        Err(unnoted) => format!("{}; {}", trouble.text, unnoted.text),
+    }
 }
 
 /// Stops what runs now, did not run before, and belongs to the plan's packages. Answers what was stopped.

@@ -18,7 +18,8 @@ pub(crate) async fn connect(machine: &Machine) -> Result<zbus::Connection> {
 
 pub(crate) async fn measure(machine: &Machine, report: &mut Report) -> Result<()> {
     let connection = connect(machine).await?;
-    let list: serde_json::Value = serde_json::from_str(&machine.check(["backstep", "--json", "list"])?)?;
+    machine.run(["backstep", "plan", "install", "hello"])?.success()?;
+    let list: serde_json::Value = serde_json::from_str(&machine.check(["backstep", "--json", "history"])?)?;
     let id = list[0]["id"].as_str().context("no transaction")?.to_owned();
     let manager = backstep_bus::ManagerProxy::without_cache(&connection).await?;
     let path = manager.get_transaction(&id).await?;

@@ -19,18 +19,32 @@ use backstep_tests::machine::{Machine, Storage};
 
 use crate::report::Report;
 
+/// Without a word on the command line everything is measured and written; with the names of parts (`packages`, `bus`,
+/// `idle`) only those, and the lines are only shown.
 fn main() -> Result<()> {
+    let chosen: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let wanted = |part: &str| chosen.is_empty() || chosen.iter().any(|word| word == part);
     let machine = Machine::boot_on(&image()?, Storage::Disk)?;
     // The daemon is warm where it is not said to be cold, and ends only when it is told to.
     machine.write("/etc/backstep/backstep.toml.d/bench.toml", "[daemon]\nidle-exit = 86400\n", 0o644)?;
     let mut report = Report::default();
-    packages::measure(&machine, &mut report)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(bus::measure(&machine, &mut report))?;
+    if wanted("packages") {
+        packages::measure(&machine, &mut report)?;
+    }
+    if wanted("bus") {
+        runtime.block_on(bus::measure(&machine, &mut report))?;
+    }
+    if wanted("idle") {
+        idle(&machine, &runtime, &mut report)?;
+    }
+    if chosen.is_empty() { report.write() } else { Ok(()) }
+}
+
+fn idle(machine: &Machine, runtime: &tokio::runtime::Runtime, report: &mut Report) -> Result<()> {
     machine.check(["systemctl", "stop", "backstepd.service"])?;
     machine.check(["rm", "-rf", "/var/lib/backstep"])?;
-    runtime.block_on(idle::measure(&machine, "an empty record", &mut report))?;
-    record::fill(&machine)?;
-    runtime.block_on(idle::measure(&machine, "10,000 transactions", &mut report))?;
-    report.write()
+    runtime.block_on(idle::measure(machine, "an empty record", report))?;
+    record::fill(machine)?;
+    runtime.block_on(idle::measure(machine, "10,000 transactions", report))
 }

@@ -56,7 +56,7 @@ impl Fetch {
         let machine = &self.context.machine;
         let (place, kept) = (machine.apt_archives().join(&archive.file_name), machine.kept_archive(archive.sha256));
         match archives::compare(&place, archive)? {
-            Match::Same => return archives::keep(&place, &kept).map(|()| true),
+            Match::Same => return archives::keep(&place, &kept, archive).map(|()| true),
             // apt compares a file that is there by its size only, and would take it.
             Match::Other => remove(&place)?,
             Match::Absent => {}
@@ -65,7 +65,7 @@ impl Fetch {
             remove(&kept)?;
             return Ok(false);
         }
-        archives::keep(&kept, &place).map(|()| true)
+        archives::keep(&kept, &place, archive).map(|()| true)
     }
 
     fn arguments(&self, status: i32, first: &str) -> Vec<String> {
@@ -116,7 +116,11 @@ impl Fetch {
     fn keep_one(&self, archive: &Archive, elsewhere: &[PathBuf]) -> Result<(), Failure> {
         let machine = &self.context.machine;
         let (place, kept) = (place(archive, machine, elsewhere), machine.kept_archive(archive.sha256));
-        if place.starts_with(machine.apt_archives()) { archives::keep(&place, &kept) } else { archives::copy(&place, &kept) }
+        if place.starts_with(machine.apt_archives()) {
+            archives::keep(&place, &kept, archive)
+        } else {
+            archives::copy(&place, &kept, archive)
+        }
     }
 
     fn on_this_machine(&self, missing: &[&Archive]) -> Result<Vec<PathBuf>, Failure> {
@@ -134,7 +138,7 @@ impl Fetch {
             let machine = &self.context.machine;
             let (kept, cached) = (machine.kept_archive(archive.sha256), machine.apt_archives().join(&archive.file_name));
             if !kept.exists() && archives::compare(&cached, archive)? == Match::Same {
-                archives::keep(&cached, &kept)?;
+                archives::keep(&cached, &kept, archive)?;
             }
             verify(archive, &kept)?;
         }

@@ -7,12 +7,13 @@ use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use backstep_core::{ErrorCode, Failure, PlanAction, StepKind};
+use backstep_core::{ErrorCode, Failure, Method, PlanAction, StepKind, StepState};
 use backstep_engine::runner::kit::{self, MemoryJournal, NoCancel, Scenario};
-use backstep_engine::runner::{Outcome, Ports, Step, run};
+use backstep_engine::runner::{Earlier, Outcome, Ports, Step, resume_undo, run};
 use backstep_wire::journal::Record;
 
 use crate::child::{Call, Children, Ended, Take, Watch};
@@ -31,6 +32,18 @@ enum Trouble {
     BadDownload,
     Script,
     Silent,
+    /// A script fails, and the service manager and the alternatives cannot be used from then on.
+    NoManager,
+    /// A script fails after a service of someone else was stopped.
+    Stopped,
+    /// dpkg is killed and its script goes on for ever.
+    Killed,
+}
+
+impl Trouble {
+    const fn is_in_script(self) -> bool {
+        matches!(self, Self::Script | Self::NoManager | Self::Stopped | Self::Killed)
+    }
 }
 
 #[derive(Clone)]
@@ -38,6 +51,7 @@ struct FakeApt {
     machine: Machine,
     calls: Arc<Mutex<Vec<String>>>,
     trouble: Trouble,
+    installed: Arc<AtomicBool>,
 }
 
 fn stanza(name: &str, arch: &str, status: &str, version: &str) -> String {
@@ -72,7 +86,11 @@ impl FakeApt {
         put(&self.machine.at("usr/share/new/data"), b"new");
         let mut conf = OpenOptions::new().append(true).open(self.machine.at("etc/conf")).expect("conf");
         conf.write_all(b"more\n").expect("append");
-        let half = self.trouble == Trouble::Script;
+        let half = self.trouble.is_in_script();
+        self.installed.store(true, Ordering::Relaxed);
+        if self.trouble == Trouble::NoManager {
+            fs::create_dir_all(self.machine.at("var/lib/dpkg/alternatives/unreadable")).expect("folder");
+        }
         let new = if half { "install ok half-configured" } else { "install ok installed" };
         let status = [stanza("dpkg", "amd64", "install ok installed", "1"), stanza("old", "all", "install ok installed", "2")];
         put(&self.machine.status(), [status.concat(), stanza("new", "all", new, "1")].concat().as_bytes());
@@ -80,11 +98,22 @@ impl FakeApt {
         if half {
             watch.line("pmerror:new:60.0:installed new package post-installation script subprocess returned error exit status 1")?;
         }
+        if self.trouble == Trouble::Killed {
+            return Ok(Ended::Signal(9));
+        }
         Ok(Ended::Code(if half { 100 } else { 0 }))
     }
 
+    fn systemctl(&self) -> (Ended, &'static [u8]) {
+        match (self.trouble, self.installed.load(Ordering::Relaxed)) {
+            (Trouble::NoManager, true) => (Ended::Signal(9), b""),
+            (Trouble::Stopped, true) => (Ended::Code(0), b"Id=ssh.service\nActiveState=inactive\nType=simple\n"),
+            (_, _) => (Ended::Code(0), b"Id=ssh.service\nActiveState=active\nType=simple\n"),
+        }
+    }
+
     fn note(&self, call: &Call) {
-        let verbs = ["--download-only", "--print-uris", "-s", "--fsys-tarfile", "install"];
+        let verbs = ["start", "stop", "show", "daemon-reload", "--download-only", "--print-uris", "-s", "--fsys-tarfile", "install"];
         let verb = verbs.into_iter().find(|verb| call.arguments.iter().any(|argument| argument == verb)).unwrap_or("?");
         self.calls.lock().expect("calls").push(format!("{} {verb}", call.program));
     }
@@ -93,6 +122,9 @@ impl FakeApt {
 impl Children for FakeApt {
     fn run(&self, call: Call, watch: &mut dyn Watch) -> Result<Ended, Failure> {
         self.note(&call);
+        if call.program == "systemctl" {
+            return Ok(self.systemctl().0);
+        }
         if call.arguments.iter().any(|argument| argument == "--download-only") {
             self.download();
             return Ok(Ended::Code(0));
@@ -103,6 +135,10 @@ impl Children for FakeApt {
 
     fn stream(&self, call: Call, take: Take<'_>) -> Result<Ended, Failure> {
         self.note(&call);
+        if call.program == "systemctl" {
+            let (ended, mut text) = self.systemctl();
+            return take(&mut text).map(|()| ended).map_err(|error| Failure::new(ErrorCode::Internal, error.to_string()));
+        }
         let content = call.arguments.last().map(fs::read).transpose().expect("archive").unwrap_or_default();
         let name = if content == NEW_DEB { "new" } else { "old" };
         take(&mut payload(name).as_slice()).expect("tar");
@@ -110,7 +146,16 @@ impl Children for FakeApt {
     }
 
     fn wait_for_strays(&self, _: Duration, _: &mut dyn FnMut() -> Result<(), Failure>) -> Result<Vec<String>, Failure> {
-        Ok(Vec::new())
+        match self.trouble {
+            Trouble::Killed => Err(Failure::new(ErrorCode::WorkerFailed, "still running")),
+            Trouble::None | Trouble::BadDownload | Trouble::Script | Trouble::Silent | Trouble::NoManager | Trouble::Stopped => {
+                Ok(Vec::new())
+            }
+        }
+    }
+
+    fn leave_lock(&self) {
+        self.calls.lock().expect("calls").push("leave the lock".to_owned());
     }
 }
 
@@ -137,7 +182,7 @@ impl Small {
         let (root, state) = (tempfile::tempdir().expect("root"), tempfile::tempdir().expect("state"));
         let machine = Machine::new(root.path(), state.path());
         fill(&machine);
-        let apt = FakeApt { machine: machine.clone(), calls: Arc::default(), trouble };
+        let apt = FakeApt { machine: machine.clone(), calls: Arc::default(), trouble, installed: Arc::default() };
         let mut old = item("old:all", PlanAction::Upgrade, Some("1"), Some("2"));
         old.archive = Some(archive("old_2_all.deb", OLD_DEB));
         let mut new = item("new:all", PlanAction::Install, None, Some("1"));
@@ -162,13 +207,63 @@ impl Small {
         Self { _root: root, _state: state, apt, context: Rc::new(context) }
     }
 
-    fn run(&self) -> (Outcome, MemoryJournal) {
-        let mut journal = MemoryJournal::default();
-        let world = MachineWorld(self.context.machine.clone());
-        let mut ports = Ports { journal: &mut journal, control: &NoCancel, world: &world };
-        let outcome = run(&mut self.steps(), self.context.plan.options.on_failure, &mut ports).expect("journal");
-        (outcome, journal)
+    /// The same on a machine whose service manager runs.
+    fn with_services(trouble: Trouble) -> Self {
+        let small = Self::new(trouble);
+        fs::create_dir_all(small.context.machine.at("run/systemd/system")).expect("folder");
+        small
     }
+
+    fn run(&self) -> (Outcome, MemoryJournal) {
+        run_in(&self.context)
+    }
+
+    fn called(&self, call: &str) -> bool {
+        self.apt.calls.lock().expect("calls").iter().any(|made| made == call)
+    }
+
+    /// What reverts the committed change by its files.
+    fn reverting(&self) -> Shared {
+        let machine = self.context.machine.clone();
+        fs::create_dir_all(machine.attempt(attempt(2)).folder()).expect("folder");
+        let mut plan = plan_of(vec![
+            item("new:all", PlanAction::Remove, Some("1"), None),
+            item("old:all", PlanAction::Downgrade, Some("2"), Some("1")),
+        ]);
+        plan.method = Method::Restore(attempt(1).transaction);
+        plan.world = crate::facts::read(&machine).expect("facts").world;
+        let children = Box::new(self.apt.clone());
+        Rc::new(Context {
+            machine,
+            attempt: attempt(2),
+            undo_of: attempt(2),
+            restore: Some(attempt(1)),
+            rebooted: false,
+            plan,
+            children,
+            lock: 7,
+            settled_units: RefCell::default(),
+            hook: None,
+        })
+    }
+}
+
+fn run_in(context: &Shared) -> (Outcome, MemoryJournal) {
+    let mut journal = MemoryJournal::default();
+    let world = MachineWorld(context.machine.clone());
+    let mut ports = Ports { journal: &mut journal, control: &NoCancel, world: &world };
+    let outcome = run(&mut super::all(context), context.plan.options.on_failure, &mut ports).expect("journal");
+    (outcome, journal)
+}
+
+fn notes(journal: &MemoryJournal) -> Vec<(Option<ErrorCode>, &str)> {
+    let mut notes = Vec::new();
+    for record in &journal.records {
+        if let Record::Noted { code, text } = record {
+            notes.push((*code, text.as_str()));
+        }
+    }
+    notes
 }
 
 fn fill(machine: &Machine) {
@@ -293,4 +388,96 @@ fn an_interrupted_dpkg_is_not_worked_on() {
     let small = Small::new(Trouble::None);
     put(&small.context.machine.at("var/lib/dpkg/updates/0001"), b"");
     assert_eq!(small.run().1.cause().map(|why| why.code), Some(ErrorCode::DpkgInterrupted));
+}
+
+#[test]
+fn a_service_manager_that_fails_keeps_no_file_from_being_put_back() {
+    let small = Small::with_services(Trouble::NoManager);
+    let before = small.seen();
+    let (outcome, journal) = small.run();
+    let Outcome::Aborted { differences } = outcome else { panic!("{outcome:?}") };
+    assert!(differences.iter().any(|text| text.starts_with("cannot read the units: ")), "{differences:?}");
+    assert!(differences.iter().any(|text| text.starts_with("cannot read the alternatives: ")), "{differences:?}");
+    assert!(notes(&journal).iter().any(|(code, _)| *code == Some(ErrorCode::ServiceFailed)));
+    assert_eq!(small.seen(), before);
+}
+
+#[test]
+fn a_lost_record_of_units_keeps_no_file_from_being_put_back() {
+    let small = Small::new(Trouble::None);
+    let before = small.seen();
+    assert_eq!(small.run().0, Outcome::Committed);
+    fs::remove_file(small.context.capture().join("before.json")).expect("remove");
+    let mut journal = MemoryJournal::default();
+    let mut ports = Ports { journal: &mut journal, control: &NoCancel, world: &kit::StillWorld };
+    let states = vec![(StepKind::Secure, StepState::Completed), (StepKind::Apply, StepState::Unknown)];
+    let earlier = Earlier { states, why: Failure::new(ErrorCode::WorkerLost, "gone") };
+    let outcome = resume_undo(&mut small.steps(), &earlier, &mut ports).expect("journal");
+    assert!(matches!(outcome, Outcome::Aborted { differences } if !differences.is_empty()));
+    assert_eq!(small.seen(), before);
+}
+
+#[test]
+fn the_lock_stays_with_a_script_that_does_not_end() {
+    let small = Small::new(Trouble::Killed);
+    let (outcome, _) = small.run();
+    assert_eq!(outcome, Outcome::Stuck(Failure::new(ErrorCode::WorkerFailed, "still running")));
+    assert!(small.called("leave the lock"));
+    assert_eq!(fs::read(small.context.machine.at("usr/share/old/data")).expect("data"), b"two", "nothing is put back under it");
+}
+
+#[test]
+fn what_others_do_not_run_since_a_boot_is_not_started() {
+    let small = Small::with_services(Trouble::Stopped);
+    assert!(matches!(small.run().0, Outcome::Aborted { .. }));
+    assert!(small.called("systemctl start"));
+    let mut rebooted = Small::with_services(Trouble::Stopped);
+    Rc::get_mut(&mut rebooted.context).expect("alone").rebooted = true;
+    assert!(matches!(rebooted.run().0, Outcome::Aborted { .. }));
+    assert!(!rebooted.called("systemctl start"));
+}
+
+#[test]
+fn a_resumed_undo_stops_when_others_changed_packages() {
+    let small = Small::new(Trouble::None);
+    assert_eq!(crate::conflict::check(&small.context), Ok(()), "nothing was captured");
+    assert_eq!(small.run().0, Outcome::Committed);
+    assert_eq!(crate::conflict::check(&small.context), Ok(()), "only the plan's packages changed");
+    let mut status = fs::read(small.context.machine.status()).expect("status");
+    status.extend_from_slice(stanza("other", "all", "install ok installed", "1").as_bytes());
+    put(&small.context.machine.status(), &status);
+    let why = "packages were changed by others since: other:all";
+    assert_eq!(crate::conflict::check(&small.context), Err(Failure::new(ErrorCode::UndoConflict, why)));
+    put(&small.context.machine.status(), b"torn");
+    assert_eq!(crate::conflict::check(&small.context), Ok(()), "a torn database is mended by the restore");
+}
+
+/// Writes in place to the file that was kept as a link.
+fn spoil(folder: &Path) {
+    for entry in fs::read_dir(folder).expect("folder") {
+        let path = entry.expect("entry").path();
+        if path.is_dir() {
+            spoil(&path);
+        } else if fs::read(&path).expect("object") == b"one" {
+            fs::write(&path, b"spoiled").expect("write");
+        }
+    }
+}
+
+#[test]
+fn a_rollback_by_files_names_what_it_could_not_bring_back_and_what_it_kept() {
+    let small = Small::new(Trouble::None);
+    put(&small.context.machine.at("etc/theirs"), b"1");
+    assert_eq!(small.run().0, Outcome::Committed);
+    put(&small.context.machine.at("etc/conf"), b"theirs\n");
+    put(&small.context.machine.at("etc/theirs"), b"2");
+    spoil(&small.context.capture().join("objects"));
+    let (outcome, journal) = run_in(&small.reverting());
+    assert_eq!(outcome, Outcome::Committed, "{:#?}", journal.records);
+    let notes = notes(&journal);
+    let incomplete: Vec<&str> = notes.iter().filter(|note| note.0 == Some(ErrorCode::UndoIncomplete)).map(|note| note.1).collect();
+    let lost = "/usr/share/old/data: its content was overwritten in place and is lost";
+    assert_eq!(incomplete, ["/usr/share/old/data: content", lost]);
+    let kept = notes.iter().find(|note| note.1.starts_with("/etc/conf was changed since and stays"));
+    assert!(kept.is_some_and(|note| note.1.contains("the earlier file is in /etc/conf.backstep-")), "{notes:?}");
 }

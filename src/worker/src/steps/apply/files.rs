@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use backstep_capture::{CaptureDir, Restored, RestoreMode, compare, drifted, restore};
+use backstep_capture::{CaptureDir, RestoreMode, Restored, compare, drifted, restore};
 use backstep_core::{AttemptId, ErrorCode, Failure};
 use backstep_engine::runner::{Done, MAX_DIFFERENCES, Stage};
 
