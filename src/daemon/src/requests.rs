@@ -182,8 +182,41 @@ pub async fn execute(
     result
 }
 
-/// Prepares and executes in one go, for scripts: answers when the transaction is queued, or why it is not.
+/// Prepares and executes in one go, for scripts: answers when the transaction is queued, or why it is not. While
+/// another transaction changes the system nothing can be planned, so then it answers at once and goes on by itself;
+/// what it cannot do it records.
 pub async fn submit(
+    service: &Arc<Service>,
+    caller: Caller,
+    subject: Subject,
+    id: TransactionId,
+    interaction: Interaction,
+) -> Result<(), Failure> {
+    if service.read(changing).is_none() {
+        return plan_and_execute(service, &caller, &subject, id, interaction).await;
+    }
+    let service = Arc::clone(service);
+    tokio::spawn(async move {
+        if let Err(failure) = plan_and_execute(&service, &caller, &subject, id, interaction).await {
+            end(&service, id, &failure);
+        }
+    });
+    Ok(())
+}
+
+/// Ends what nobody will execute any more; what has ended already stays as it is.
+fn end(service: &Service, id: TransactionId, failure: &Failure) {
+    let waits = |state| matches!(state, TransactionState::Created | TransactionState::Prepared);
+    let ended = service.decide(|manager| match manager.ledger().summary(id)? {
+        Some(summary) if waits(summary.status.state) => manager.fail(id, failure.code, &failure.text),
+        Some(_) | None => Ok(()),
+    });
+    if let Err(error) = ended {
+        tracing::error!("cannot record the end of {id}: {error}");
+    }
+}
+
+async fn plan_and_execute(
     service: &Arc<Service>,
     caller: &Caller,
     subject: &Subject,
@@ -192,9 +225,11 @@ pub async fn submit(
 ) -> Result<(), Failure> {
     let call = service.call();
     let question = service.read(|manager| manager.question(id))?;
+    let turn = service.begin_plan(id);
     plan(service, question).await;
-    let summary = service.read(|manager| manager.ledger().record(id))?;
-    let record = summary.ok_or_else(|| Failure::new(ErrorCode::Internal, "the transaction is gone"))?;
+    drop(turn);
+    let record = service.read(|manager| manager.ledger().record(id))?;
+    let record = record.ok_or_else(|| Failure::new(ErrorCode::Internal, "the transaction is gone"))?;
     let result = match (record.summary.status.state, record.plan_digest, record.summary.error) {
         (TransactionState::Prepared, Some(digest), _) => execute(service, caller, subject, id, digest, interaction).await,
         (_, _, Some(error)) => Err(error),

@@ -53,6 +53,12 @@ impl Context {
         self.machine.capture(self.undo_of)
     }
 
+    /// Whether this attempt undoes an earlier one, and others may have worked in between.
+    #[must_use]
+    pub fn is_resumed(&self) -> bool {
+        self.attempt != self.undo_of
+    }
+
     /// The archives of the plan.
     pub fn archives(&self) -> impl Iterator<Item = &Archive> {
         self.plan.items.iter().filter_map(|item| item.archive.as_ref())

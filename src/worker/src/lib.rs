@@ -17,6 +17,7 @@ pub mod before;
 pub mod child;
 pub mod conflict;
 pub mod context;
+pub mod displace;
 pub mod durable;
 pub mod earlier;
 pub mod facts;

@@ -1,5 +1,5 @@
 //! A restore interrupted between any two changes and run again ends as one that was not.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 #[path = "../../tests/common/mod.rs"]
 mod common;

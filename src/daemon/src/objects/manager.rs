@@ -55,7 +55,7 @@ impl ManagerObject {
         let answer = self.answer(created.id).await?;
         if !created.existed {
             let subject = authority::subject(&header)?;
-            requests::submit(&self.service, &caller, &subject, created.id, interaction(&header)).await?;
+            requests::submit(&self.service, caller, subject, created.id, interaction(&header)).await?;
         }
         Ok(answer)
     }

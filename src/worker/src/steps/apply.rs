@@ -17,6 +17,7 @@ use backstep_engine::runner::{Done, Left, Need, Stage, Step, UndoError, Undone};
 use super::secure;
 use crate::before;
 use crate::context::{Context, Shared};
+use crate::displace::displace;
 use crate::facts::{self, Facts};
 use crate::{alternatives, settle};
 
@@ -117,6 +118,9 @@ fn put_all_back(context: &Context, stage: &mut Stage<'_>) -> Result<Undone, Fail
     stage.progress(0, "", "stopping new services")?;
     let mut differences = prepare(context, stage);
     let dir = CaptureDir::open(&context.capture()).map_err(|error| secure::failure(&error))?;
+    if context.is_resumed() {
+        displace(context, &dir, stage)?;
+    }
     let mut trouble = Ok(());
     let restored = restore(context.machine.root(), &dir, RestoreMode::Everything, &mut |done, total| {
         trouble = std::mem::replace(&mut trouble, Ok(())).and_then(|()| stage.progress(super::part(done, total), "", "putting files back"));

@@ -481,3 +481,28 @@ fn a_rollback_by_files_names_what_it_could_not_bring_back_and_what_it_kept() {
     let kept = notes.iter().find(|note| note.1.starts_with("/etc/conf was changed since and stays"));
     assert!(kept.is_some_and(|note| note.1.contains("the earlier file is in /etc/conf.backstep-")), "{notes:?}");
 }
+
+#[test]
+fn what_others_made_in_etc_before_a_resumed_undo_is_set_aside() {
+    let mut small = Small::new(Trouble::None);
+    let before = small.seen();
+    assert_eq!(small.run().0, Outcome::Committed);
+    let machine = small.context.machine.clone();
+    put(&machine.at("etc/new.conf"), b"of the plan");
+    put(&machine.at("var/lib/dpkg/info/new.list"), b"/.\n/etc\n/etc/new.conf\n");
+    put(&machine.at("etc/work/notes"), b"hours of work");
+    Rc::get_mut(&mut small.context).expect("alone").attempt = attempt(2);
+    let displaced = small.context.capture().join("displaced/etc");
+    put(&displaced.join("work"), b"from an earlier time");
+    let mut journal = MemoryJournal::default();
+    let mut ports = Ports { journal: &mut journal, control: &NoCancel, world: &kit::StillWorld };
+    let states = vec![(StepKind::Secure, StepState::Completed), (StepKind::Apply, StepState::Unknown)];
+    let earlier = Earlier { states, why: Failure::new(ErrorCode::WorkerLost, "gone") };
+    let outcome = resume_undo(&mut small.steps(), &earlier, &mut ports);
+    assert_eq!(outcome, Ok(Outcome::Aborted { differences: Vec::new() }));
+    assert_eq!(small.seen(), before);
+    assert_eq!(fs::read(displaced.join("work.1/notes")).expect("kept"), b"hours of work");
+    assert_eq!(fs::read(displaced.join("work")).expect("kept"), b"from an earlier time");
+    assert!(!displaced.join("new.conf").exists());
+    assert!(notes(&journal).iter().any(|note| note.1.starts_with("/etc/work was not there before and lies in ")));
+}
