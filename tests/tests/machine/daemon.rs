@@ -57,9 +57,11 @@ fn disturb(machine: &Machine, id: &str, client: &mut Background) -> Result<()> {
     machine.check(["systemctl", "reset-failed", DAEMON])?;
     let after = show(machine, id)?;
     assert_eq!(main_pid(machine, &worker)?, pid, "the worker was disturbed");
-    for key in ["state", "attempts", "phase", "steps", "cancellable"] {
+    for key in ["state", "attempts", "steps", "cancellable"] {
         assert_eq!(before[key], after[key], "{key}");
     }
+    // The worker may have said more in the meantime, and a daemon that lost its place would say nothing.
+    assert_ne!(text(&after["phase"]), "", "{after:#}");
     assert!(before["permille"].as_u64() <= after["permille"].as_u64(), "{before:#}\n{after:#}");
     client.check_running()
 }
