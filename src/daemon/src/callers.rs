@@ -13,6 +13,8 @@ use zbus::fdo::DBusProxy;
 use zbus::message::Header;
 use zbus::names::BusName;
 
+use crate::lock::lock;
+
 /// Callers remembered at a time.
 const REMEMBERED: usize = 256;
 
@@ -66,11 +68,6 @@ impl Callers {
         }
         known.push_back(caller);
     }
-}
-
-/// A poisoned lock means that a holder panicked; what it guards here is still whole.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 /// The actor that enters the record: the caller, completed from the kernel's and the system's own tables.

@@ -17,6 +17,7 @@ pub mod follow;
 pub mod idle;
 pub mod inhibit;
 pub mod launcher;
+mod lock;
 pub mod log;
 pub mod objects;
 pub mod options;

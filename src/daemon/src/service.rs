@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use backstep_bus::TransactionProperties;
 use backstep_core::{AttemptId, Failure, Options, TransactionId};
@@ -17,6 +17,7 @@ use crate::attempts::Attempts;
 use crate::authority::{Authority, Verdict};
 use crate::callers::Callers;
 use crate::launcher::Launcher;
+use crate::lock::lock;
 use crate::planner::Planner;
 
 /// Planners at a time; the socket that starts them takes twice as many.
@@ -171,7 +172,7 @@ impl Service {
     }
 
     fn planning(&self) -> MutexGuard<'_, BTreeSet<TransactionId>> {
-        self.planning.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.planning)
     }
 
     /// Marks a call that takes its time, so that the daemon does not end under it.
@@ -221,12 +222,11 @@ impl Service {
 
     fn lock(&self) -> MutexGuard<'_, Manager> {
         self.activity.fetch_add(1, Ordering::Relaxed);
-        // A panic under the lock is a defect; the record is transactional, so what it holds is still whole.
-        self.manager.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.manager)
     }
 
     fn shown(&self) -> MutexGuard<'_, BTreeMap<TransactionId, Arc<TransactionProperties>>> {
-        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.shown)
     }
 }
 

@@ -7,6 +7,8 @@ use std::sync::Mutex;
 
 use backstep_core::{AttemptId, ErrorCode, Failure};
 
+use crate::lock::lock;
+
 /// Starts the worker's program in a process group of its own, so that a signal to the daemon's does not reach it.
 #[derive(Debug)]
 pub struct Detached {
@@ -34,12 +36,12 @@ impl Detached {
             .process_group(0)
             .spawn()
             .map_err(|error| Failure::new(ErrorCode::WorkerFailed, format!("cannot start {}: {error}", self.worker.display())))?;
-        self.children.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(attempt, child);
+        lock(&self.children).insert(attempt, child);
         Ok(())
     }
 
     pub(super) fn is_alive(&self, attempt: AttemptId) -> bool {
-        let mut children = self.children.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut children = lock(&self.children);
         match children.get_mut(&attempt).map(Child::try_wait) {
             Some(Ok(None)) => true,
             Some(Ok(Some(_)) | Err(_)) => {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use backstep_core::progress::Report;
@@ -12,6 +12,7 @@ use backstep_core::{AttemptId, BootId, Digest, Direction, ErrorCode, Failure, Pl
 use backstep_wire::journal::{self, Line, Record};
 
 use crate::attempts::Attempts;
+use crate::lock::lock;
 
 /// Pretended workers.
 #[derive(Debug)]
@@ -46,10 +47,6 @@ impl Simulated {
     pub(crate) fn is_alive(&self, attempt: AttemptId) -> bool {
         lock(&self.alive).contains(&attempt)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct Run {
