@@ -3,6 +3,7 @@
 //! Absent on purpose: libapt (only the planner links it), files, processes, clocks.
 
 pub mod arguments;
+pub mod boot_critical;
 pub mod extended_states;
 pub mod interrupted;
 pub mod lists;

@@ -20,7 +20,7 @@ pub struct Line {
     pub record: Record,
 }
 
-/// What a worker records. All but [`Record::Progress`] are made durable before the worker goes on.
+/// What a worker records. All but [`Record::Progress`] are kept; some are durable before the worker goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Record {
     /// The worker has checked its order and holds dpkg's frontend lock.
@@ -225,10 +225,22 @@ impl From<WireRecord> for Record {
 }
 
 impl Record {
-    /// Whether the worker waits for the disk before it goes on.
+    /// Whether every reader finds it; others may be left out, the last of them is not.
+    #[must_use]
+    pub const fn is_kept(&self) -> bool {
+        !matches!(self, Self::Progress(_))
+    }
+
+    /// Whether it, and all before it, is on the disk before the worker goes on: what tells a later undo that something
+    /// may have been changed, and the last word. What a crash takes of the rest is found in the system itself.
     #[must_use]
     pub const fn is_durable(&self) -> bool {
-        !matches!(self, Self::Progress(_))
+        match self {
+            Self::Begin { .. } | Self::Captured { .. } | Self::UndoStarted { .. } => true,
+            Self::StepStarted { step, .. } => step.changes_system(),
+            Self::StepEnded { .. } | Self::ItemChanged { .. } | Self::Noted { .. } | Self::Progress(_) => false,
+            Self::Committed { .. } | Self::Aborted { .. } | Self::Stuck { .. } => true,
+        }
     }
 
     /// Whether no line follows: the worker's last word.
@@ -288,6 +300,16 @@ mod tests {
             assert_eq!(bytes.iter().filter(|b| **b == b'\n').count(), 1);
             assert_eq!(from_line(&bytes).expect("read"), line);
         }
+    }
+
+    /// What an undo after a power cut must find.
+    #[test]
+    fn what_comes_before_an_effect_and_the_last_word_wait_for_the_disk() {
+        let started = |step| Record::StepStarted { step, direction: Direction::Forward, log_offset: 0 }.is_durable();
+        assert!(StepKind::ALL.iter().all(|step| started(*step) == step.changes_system()));
+        assert!(records().iter().filter(|record| record.is_last()).all(Record::is_durable));
+        assert!(records().iter().filter(|record| record.is_durable()).all(Record::is_kept));
+        assert_eq!(records().iter().filter(|record| !record.is_kept()).count(), 1);
     }
 
     #[test]

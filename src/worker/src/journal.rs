@@ -1,8 +1,8 @@
 //! The attempt's journal on disk.
 //!
-//! Invariants: numbers have no gaps; a durable record is on the disk when [`FileJournal::record`] returns; once a
-//! write or a sync failed nothing more is written, because what is on the disk is no longer known. Progress is
-//! neither synced nor complete: at most five lines a second, the last value before every durable record.
+//! Invariants: numbers have no gaps; a durable record is on the disk, with all before it, when [`FileJournal::record`]
+//! returns; once a write or a sync failed nothing more is written, because what is on the disk is no longer known.
+//! Progress is not complete: at most five lines a second, the last value before every record that is kept.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -102,7 +102,7 @@ impl FileJournal {
 
 impl Journal for FileJournal {
     fn record(&mut self, record: Record) -> Result<(), Failure> {
-        if record.is_durable() {
+        if record.is_kept() {
             if self.waiting.is_some() {
                 self.let_progress_out()?;
             }

@@ -18,6 +18,8 @@ pub mod child;
 pub mod conflict;
 pub mod context;
 pub mod displace;
+pub mod dpkg;
+pub mod durability;
 pub mod durable;
 pub mod earlier;
 pub mod facts;

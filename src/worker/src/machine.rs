@@ -153,4 +153,10 @@ impl AttemptFiles {
     pub fn mismatch(&self) -> PathBuf {
         self.folder.join("mismatch")
     }
+
+    /// Exists while what was unpacked is not durable yet.
+    #[must_use]
+    pub fn unsynced(&self) -> PathBuf {
+        self.folder.join("unsynced")
+    }
 }

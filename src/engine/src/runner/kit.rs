@@ -38,7 +38,7 @@ pub struct MemoryJournal {
 
 impl Journal for MemoryJournal {
     fn record(&mut self, record: Record) -> Result<(), Failure> {
-        if record.is_durable() || self.fails_wholly {
+        if record.is_kept() || self.fails_wholly {
             self.working()?;
         }
         self.records.push(record);
@@ -56,13 +56,13 @@ impl Journal for MemoryJournal {
 
 impl MemoryJournal {
     fn working(&self) -> Result<(), Failure> {
-        let failed = self.fails_from.is_some_and(|from| self.durable().count() >= from);
+        let failed = self.fails_from.is_some_and(|from| self.kept().count() >= from);
         if failed { Err(Failure::new(ErrorCode::StoreFailed, INJECTED)) } else { Ok(()) }
     }
 
     /// The records but progress.
-    pub fn durable(&self) -> impl Iterator<Item = &Record> {
-        self.records.iter().filter(|record| record.is_durable())
+    pub fn kept(&self) -> impl Iterator<Item = &Record> {
+        self.records.iter().filter(|record| record.is_kept())
     }
 
     /// Which steps were begun in a direction, in order.
@@ -281,7 +281,7 @@ pub fn every_undo_may_be_repeated<S: Scenario>(fresh: impl Fn() -> S) {
 pub fn every_undo_outlives_its_journal<S: Scenario>(fresh: impl Fn() -> S) {
     for kind in kinds(&fresh()) {
         let (_, whole) = run_plain(&mut bent(&fresh(), Some((kind, Fault::AfterAct)), 1, 1));
-        let turn = whole.durable().position(|record| matches!(record, Record::UndoStarted { .. }));
+        let turn = whole.kept().position(|record| matches!(record, Record::UndoStarted { .. }));
         let scenario = fresh();
         let before = scenario.seen();
         let mut journal = MemoryJournal { fails_from: turn, fails_wholly: true, ..MemoryJournal::default() };

@@ -6,7 +6,8 @@ use backstep_wire::journal::Record;
 
 /// Where records go.
 pub trait Journal {
-    /// Appends a record. A durable one ([`Record::is_durable`]) is on disk when this returns; others may be dropped.
+    /// Appends a record. A durable one ([`Record::is_durable`]) is on disk when this returns; one that is not kept
+    /// ([`Record::is_kept`]) may be dropped.
     ///
     /// Errors: the record is not durable, and no later one will be.
     fn record(&mut self, record: Record) -> Result<(), Failure>;

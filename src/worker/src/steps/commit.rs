@@ -1,40 +1,22 @@
 //! Commit: the change is durable, and how it left every captured path is on record. Undo before the last record:
 //! nothing to bring back.
 
-use std::fs::File;
-
 use backstep_capture::{CaptureDir, record_after};
 use backstep_core::{ErrorCode, Failure, StepKind};
 use backstep_engine::runner::{Done, Left, Need, Stage, Step, UndoError, Undone};
 
 use super::secure::failure;
 use crate::context::Shared;
+use crate::durability::barrier;
 
 /// See the module.
 pub(super) struct Commit {
     context: Shared,
 }
 
-/// Folders on whose file systems a change can have written.
-const WRITTEN: [&str; 7] = ["", "boot", "etc", "opt", "usr", "var", "boot/efi"];
-
 impl Commit {
     pub(super) fn new(context: Shared) -> Self {
         Self { context }
-    }
-
-    /// A folder that is not there has no file system of its own.
-    fn barrier(&self) -> Result<(), Failure> {
-        let error = |error: nix::Error| Failure::new(ErrorCode::StoreFailed, format!("cannot make the change durable: {error}"));
-        let mut synced = Vec::new();
-        for folder in WRITTEN.iter().filter_map(|folder| File::open(self.context.machine.at(folder)).ok()) {
-            let device = nix::sys::stat::fstat(&folder).map_err(error)?.st_dev;
-            if !synced.contains(&device) {
-                nix::unistd::syncfs(&folder).map_err(error)?;
-                synced.push(device);
-            }
-        }
-        Ok(())
     }
 }
 
@@ -52,7 +34,8 @@ impl Step for Commit {
         let dir = CaptureDir::open(&self.context.machine.capture(self.context.attempt)).map_err(|error| failure(&error))?;
         record_after(self.context.machine.root(), &dir).map_err(|error| failure(&error))?;
         stage.progress(500, "", "making it durable")?;
-        self.barrier()?;
+        barrier(&self.context.machine)
+            .map_err(|error| Failure::new(ErrorCode::StoreFailed, format!("cannot make the change durable: {error}")))?;
         Ok(Done::applied("durable"))
     }
 

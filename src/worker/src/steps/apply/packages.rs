@@ -13,6 +13,7 @@ use super::super::permille;
 use super::{LONG, marks};
 use crate::child::{Call, Ended, Pipe, Unwatched, Watch, Wish};
 use crate::context::Context;
+use crate::durability::{self, Durability, UNSYNCED};
 use crate::facts::{self, Facts};
 
 /// How long what an apt-get that ended by itself left behind is waited for, before it is named and left alone.
@@ -27,6 +28,7 @@ pub(super) fn change(context: &Context, before: &Facts, killed: &mut bool, stage
     }
     let pipe = Pipe::new()?;
     let commands = commands(&context.plan, pipe.number(), |archive| context.archive_path(archive));
+    stage.note(None, durability::choose(&context.machine, &context.plan).to_string())?;
     if !commands.apt_get.is_empty() {
         run_apt(context, &commands, pipe, before, killed, stage)?;
     }
@@ -83,6 +85,10 @@ fn judge_apt(context: &Context, before: &Facts, told: &Told, ended: Ended) -> Re
 fn own_options(context: &Context) -> Vec<String> {
     let mut settings = vec![format!("APT::Keep-Fds::={}", context.lock)];
     if let Some(hook) = &context.hook {
+        if durability::choose(&context.machine, &context.plan) == Durability::Barrier {
+            settings.push(format!("Dir::Bin::dpkg={}", durability::program(hook).display()));
+            settings.push(format!("Dpkg::Options::={UNSYNCED}{}", context.files().unsynced().display()));
+        }
         settings.push(format!("DPkg::Tools::Options::{hook}::Version=3"));
         settings.push(format!("DPkg::Pre-Install-Pkgs::={hook} check-plan {}", context.files().folder().display()));
     }

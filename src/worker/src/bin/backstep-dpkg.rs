@@ -1,0 +1,32 @@
+//! `backstep-dpkg`: what apt calls in dpkg's place while a transaction runs. See `backstep_worker::dpkg`.
+
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use backstep_core::Failure;
+use backstep_worker::dpkg::{DPKG, phase, prepare, split};
+use backstep_worker::machine::Machine;
+
+fn main() -> ExitCode {
+    let (ours, dpkgs) = split(std::env::args_os().skip(1));
+    let failure = become_dpkg(ours.as_deref(), &dpkgs);
+    eprintln!("backstep-dpkg: {failure}");
+    // dpkg's own code for a failure that is not about packages.
+    ExitCode::from(2)
+}
+
+/// Answers only when it failed.
+fn become_dpkg(unsynced: Option<&Path>, arguments: &[OsString]) -> String {
+    let machine = Machine::new(Path::new("/"), Path::new("/var/lib/backstep"));
+    match prepare(phase(arguments), &machine, unsynced) {
+        Ok(()) => execute(arguments),
+        Err(Failure { text, .. }) => text,
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "it becomes the program that apt wanted, with what apt gave it")]
+fn execute(arguments: &[OsString]) -> String {
+    format!("cannot run {DPKG}: {}", Command::new(DPKG).args(arguments).exec())
+}
