@@ -17,6 +17,7 @@ use nix::fcntl::{Flock, FlockArg};
 #[derive(Debug, Clone)]
 pub struct Attempts {
     dir: PathBuf,
+    captures: PathBuf,
 }
 
 impl Attempts {
@@ -24,7 +25,7 @@ impl Attempts {
     pub fn open(state_dir: &Path) -> io::Result<Self> {
         let dir = state_dir.join("attempts");
         make_dir(&dir)?;
-        Ok(Self { dir })
+        Ok(Self { dir, captures: state_dir.join("capture") })
     }
 
     /// One attempt's folder.
@@ -102,6 +103,12 @@ impl Attempts {
         Ok((bytes, next))
     }
 
+    /// Whether the undo material of a transaction's change is still there.
+    #[must_use]
+    pub fn has_capture(&self, transaction: TransactionId) -> bool {
+        self.captures.join(AttemptId { transaction, number: 1 }.to_string()).is_dir()
+    }
+
     /// Whether a worker holds the attempt's lock: it does for its whole life.
     pub fn is_locked(&self, attempt: AttemptId) -> Result<bool, Failure> {
         let path = self.folder(attempt).join("lock");
@@ -170,6 +177,15 @@ mod tests {
         assert!(!found.prepared);
         assert_eq!(attempts.read_log(attempt().transaction, 1, 0, 10).expect("log"), (Vec::new(), 0));
         attempts.revoke(attempt()).expect("nothing to revoke");
+    }
+
+    #[test]
+    fn undo_material_is_there_until_it_is_given_up() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let attempts = Attempts::open(dir.path()).expect("open");
+        assert!(!attempts.has_capture(attempt().transaction));
+        fs::create_dir_all(dir.path().join("capture").join(attempt().to_string())).expect("mkdir");
+        assert!(attempts.has_capture(attempt().transaction));
     }
 
     #[test]

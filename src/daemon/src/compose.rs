@@ -40,7 +40,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let launcher = launcher(&options, &connection, &attempts);
     let ledger = StoreLedger::open(&options.state_dir.join("store.db"), clock.now())?;
     let mirror = SpoolMirror::open(&options.state_dir.join("spool"), &host_id)?;
-    let mut manager = Manager::new(Box::new(ledger), Box::new(mirror), Box::new(clock), Box::new(NewIds));
+    let mut manager = Manager::new(Box::new(ledger), Box::new(mirror), Box::new(clock), Box::new(NewIds)).with_retention(config.retention);
     recover(&mut manager, &attempts, &launcher).await?;
     let parts = Parts {
         callers: Callers::new(&connection).await?,

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use backstep_core::Options;
+use backstep_core::{Options, Retention};
 use serde::Deserialize;
 
 /// Why the configuration cannot be used.
@@ -43,11 +43,13 @@ pub struct Config {
     pub defaults: Options,
     /// Seconds without work after which the daemon ends.
     pub idle_exit_s: u64,
+    /// How much undo material is kept.
+    pub retention: Retention,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { defaults: Options::default(), idle_exit_s: 60 }
+        Self { defaults: Options::default(), idle_exit_s: 60, retention: Retention::default() }
     }
 }
 
@@ -56,6 +58,7 @@ impl Default for Config {
 struct File {
     defaults: Defaults,
     daemon: Daemon,
+    undo: Undo,
 }
 
 #[derive(Deserialize, Default)]
@@ -72,6 +75,25 @@ struct Defaults {
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 struct Daemon {
     idle_exit: Option<u64>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+struct Undo {
+    changes: Option<u32>,
+    days: Option<u32>,
+    mebibytes: Option<u32>,
+    archive_mebibytes: Option<u32>,
+}
+
+impl Undo {
+    fn apply(&self, to: &mut Retention) {
+        let bytes = |mebibytes: Option<u32>, otherwise| mebibytes.map_or(otherwise, |count| u64::from(count) << 20);
+        to.changes = self.changes.unwrap_or(to.changes);
+        to.days = self.days.unwrap_or(to.days);
+        to.bytes = bytes(self.mebibytes, to.bytes);
+        to.archive_bytes = bytes(self.archive_mebibytes, to.archive_bytes);
+    }
 }
 
 /// Reads the file, if there is one, and its drop-ins in the order of their names.
@@ -115,6 +137,7 @@ fn apply(config: &mut Config, path: &Path, text: &str) -> Result<(), ConfigError
     }
     defaults.lock_timeout_s = file.defaults.lock_timeout.unwrap_or(defaults.lock_timeout_s);
     defaults.recommends = file.defaults.recommends.or(defaults.recommends);
+    file.undo.apply(&mut config.retention);
     config.idle_exit_s = file.daemon.idle_exit.unwrap_or(config.idle_exit_s);
     Ok(())
 }
@@ -130,13 +153,15 @@ mod tests {
         let main = dir.path().join("backstep.toml");
         std::fs::write(&main, "[defaults]\non-failure = \"leave\"\nservices = \"warn\"\n").expect("write");
         std::fs::create_dir(dir.path().join("backstep.toml.d")).expect("mkdir");
-        std::fs::write(dir.path().join("backstep.toml.d/20.toml"), "[defaults]\nservices = \"off\"\n").expect("write");
+        std::fs::write(dir.path().join("backstep.toml.d/20.toml"), "[defaults]\nservices = \"off\"\n[undo]\nmebibytes = 3\n")
+            .expect("write");
         std::fs::write(dir.path().join("backstep.toml.d/10.toml"), "[daemon]\nidle-exit = 5\n[defaults]\nservices = \"undo\"\n")
             .expect("write");
         let config = load(&main).expect("load");
         assert_eq!(config.defaults.on_failure, OnFailure::Leave);
         assert_eq!(config.defaults.services, ServicePolicy::Off);
         assert_eq!(config.idle_exit_s, 5);
+        assert_eq!(config.retention, Retention { bytes: 3 << 20, ..Retention::default() });
     }
 
     #[test]

@@ -9,7 +9,7 @@ use backstep_core::actor::{Actor, Origin};
 use backstep_core::{ArchiveSource, AttemptId, Digest, Direction, ErrorCode, Failure, Request, TransactionId, TransactionState};
 use backstep_engine::Manager;
 use backstep_engine::manager::{Created, Question};
-use backstep_wire::planner::Answer;
+use backstep_wire::planner::{Answer, Revert};
 use zbus::OwnedVariant;
 use zbus_polkit::policykit1::Subject;
 
@@ -147,13 +147,19 @@ async fn ask(service: &Arc<Service>, question: Question) -> Answer {
         request: question.request,
         request_digest: question.request_digest,
         archives: described,
-        revert: question.revert,
+        revert: question.revert.map(|revert| with_what_is_kept(service, revert)),
     };
     let planner = service.planner.clone();
     let permit = service.planners.acquire().await.map_err(|error| Failure::new(ErrorCode::Internal, error.to_string()))?;
     let asked = tokio::task::spawn_blocking(move || planner.ask(&question, &files)).await;
     drop(permit);
     asked.unwrap_or_else(|error| Err(Failure::new(ErrorCode::Internal, format!("asking the planner failed: {error}"))))
+}
+
+/// A transaction whose capture was given up is undone by packages, whatever the system looks like.
+fn with_what_is_kept(service: &Service, revert: Revert) -> Revert {
+    let is_kept = service.attempts.has_capture(revert.plan.transaction);
+    Revert { world_after: revert.world_after.filter(|_| is_kept), ..revert }
 }
 
 /// Authorises the plan with this digest for this caller and queues it.

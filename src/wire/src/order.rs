@@ -1,6 +1,6 @@
 //! The order document: what one worker is started for.
 
-use backstep_core::{AttemptId, Digest, Direction};
+use backstep_core::{AttemptId, Digest, Direction, Retention};
 use serde::{Deserialize, Serialize};
 
 use crate::{WireError, bytes_of, check_version, json, text};
@@ -20,6 +20,17 @@ pub struct Order {
     /// The attempt whose capture is restored: for an undo the one that is undone, for a plan that restores the
     /// committed attempt of the transaction it reverts; none otherwise.
     pub restore: Option<AttemptId>,
+    /// How much undo material is kept once this attempt is over.
+    pub retention: Retention,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireRetention {
+    changes: u32,
+    days: u32,
+    bytes: u64,
+    archive_bytes: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -34,19 +45,30 @@ struct WireOrder {
     direction: Direction,
     #[serde(with = "text::option")]
     restore: Option<AttemptId>,
+    retention: WireRetention,
 }
 
 /// The document of an order.
 #[must_use]
 pub fn to_bytes(order: &Order) -> Vec<u8> {
-    bytes_of(&WireOrder { version: VERSION, attempt: order.attempt, plan: order.plan, direction: order.direction, restore: order.restore })
+    let Retention { changes, days, bytes, archive_bytes } = order.retention;
+    bytes_of(&WireOrder {
+        version: VERSION,
+        attempt: order.attempt,
+        plan: order.plan,
+        direction: order.direction,
+        restore: order.restore,
+        retention: WireRetention { changes, days, bytes, archive_bytes },
+    })
 }
 
 /// Reads a document back.
 pub fn from_bytes(bytes: &[u8]) -> Result<Order, WireError> {
     let wire: WireOrder = json(WHAT, bytes)?;
     check_version(WHAT, wire.version, VERSION)?;
-    Ok(Order { attempt: wire.attempt, plan: wire.plan, direction: wire.direction, restore: wire.restore })
+    let WireRetention { changes, days, bytes, archive_bytes } = wire.retention;
+    let retention = Retention { changes, days, bytes, archive_bytes };
+    Ok(Order { attempt: wire.attempt, plan: wire.plan, direction: wire.direction, restore: wire.restore, retention })
 }
 
 #[cfg(test)]
@@ -57,7 +79,8 @@ mod tests {
     fn an_order_keeps_everything() {
         let attempt: AttemptId = "01936b2e-7c1a-7d3e-9f10-0123456789ab-2".parse().expect("id");
         for restore in [None, Some(attempt)] {
-            let order = Order { attempt, plan: Digest([1; 32]), direction: Direction::Undo, restore };
+            let retention = Retention { changes: 1, days: 2, bytes: 3, archive_bytes: 4 };
+            let order = Order { attempt, plan: Digest([1; 32]), direction: Direction::Undo, restore, retention };
             assert_eq!(from_bytes(&to_bytes(&order)).expect("read"), order);
         }
     }

@@ -43,13 +43,19 @@ fn compare(plan: &Plan, input: &mut dyn Read) -> Result<(), Failure> {
 mod tests {
     use super::*;
     use crate::testing::{attempt, item, plan_of};
-    use backstep_core::{Direction, PlanAction};
+    use backstep_core::{Direction, PlanAction, Retention};
     use backstep_wire::order::Order;
 
     fn written(folder: &Path) {
         let files = AttemptFiles::in_folder(folder);
         let bytes = backstep_wire::plan::to_bytes(&plan_of(vec![item("aa:all", PlanAction::Install, None, Some("1"))]));
-        let order = Order { attempt: attempt(1), plan: backstep_wire::digest(&bytes), direction: Direction::Forward, restore: None };
+        let order = Order {
+            attempt: attempt(1),
+            plan: backstep_wire::digest(&bytes),
+            direction: Direction::Forward,
+            restore: None,
+            retention: Retention::default(),
+        };
         fs::write(files.plan(), bytes).expect("plan");
         fs::write(files.order(), backstep_wire::order::to_bytes(&order)).expect("order");
     }

@@ -29,6 +29,7 @@ pub mod locks;
 pub mod machine;
 pub mod order;
 pub mod preflight;
+pub mod release;
 pub mod run;
 pub mod selection;
 pub mod settle;

@@ -71,13 +71,25 @@ impl Machine {
     /// The capture of an attempt.
     #[must_use]
     pub fn capture(&self, attempt: AttemptId) -> PathBuf {
-        self.state.join("capture").join(attempt.to_string())
+        self.captures().join(attempt.to_string())
+    }
+
+    /// The folder of captures.
+    #[must_use]
+    pub fn captures(&self) -> PathBuf {
+        self.state.join("capture")
+    }
+
+    /// Held, shared, by every worker that may need undo material.
+    #[must_use]
+    pub fn material_lock(&self) -> PathBuf {
+        self.captures().join(".lock")
     }
 
     /// The folders that hold all captures and all attempts.
     #[must_use]
     pub fn folders(&self) -> [PathBuf; 3] {
-        [self.state.join("attempts"), self.state.join("capture"), self.archives()]
+        [self.state.join("attempts"), self.captures(), self.archives()]
     }
 
     /// The files of an attempt.

@@ -68,14 +68,15 @@ fn bytes(path: &Path) -> Result<Vec<u8>, OrderError> {
 mod tests {
     use super::*;
     use crate::testing::{attempt, plan};
-    use backstep_core::{Digest, Direction};
+    use backstep_core::{Digest, Direction, Retention};
 
     fn written(digest: Option<Digest>, attempt_in_order: AttemptId) -> (tempfile::TempDir, AttemptFiles) {
         let folder = tempfile::tempdir().expect("folder");
         let files = AttemptFiles::in_folder(folder.path());
         let bytes = backstep_wire::plan::to_bytes(&plan());
         let plan = digest.unwrap_or_else(|| backstep_wire::digest(&bytes));
-        let order = Order { attempt: attempt_in_order, plan, direction: Direction::Forward, restore: None };
+        let order =
+            Order { attempt: attempt_in_order, plan, direction: Direction::Forward, restore: None, retention: Retention::default() };
         fs::write(files.plan(), bytes).expect("plan");
         fs::write(files.order(), order::to_bytes(&order)).expect("order");
         (folder, files)

@@ -4,7 +4,7 @@
 //! lock are held, in this order; what cannot be begun is refused in the journal, with nothing changed; the frontend
 //! lock is given back after the last record. A forward order is carried out once: one whose journal has a record, or
 //! that was revoked by a later attempt, is not begun and leaves no trace. What cannot be read is not refused but
-//! left to a person: it is not known then that nothing was changed.
+//! left to a person: it is not known then that nothing was changed. Old undo material is given up after the last record.
 
 use std::cell::RefCell;
 use std::fs::{self, DirBuilder};
@@ -28,6 +28,7 @@ use crate::journal::{self, FileJournal};
 use crate::locks::{AttemptLock, FrontendLock, LockError};
 use crate::machine::{AttemptFiles, Machine};
 use crate::order::OrderError;
+use crate::release::{Use, release};
 use crate::signals::Noted;
 use crate::{conflict, earlier, order, steps};
 
@@ -71,13 +72,30 @@ pub fn run(machine: &Machine, attempt: AttemptId, signals: &Noted, hook: Option<
     machine.folders().iter().try_for_each(|folder| private(folder))?;
     let files = machine.attempt(attempt);
     let _alive = AttemptLock::take(&files.lock())?;
+    let material = Use::take(machine)?;
     let order = order::read_order(&files, attempt);
-    not_again(&files, order.as_ref().ok())?;
-    let mut journal = Attentive { inner: FileJournal::open(&files)?, signals };
+    let retention = order.as_ref().ok().map(|order| order.retention);
+    let outcome = carry_out(machine, order, &files, signals, hook)?;
+    let trouble = retention.map(|retention| release(machine, material, &retention, journal::utc_us()));
+    for trouble in trouble.into_iter().flatten() {
+        eprintln!("backstep-worker: cannot give up undo material: {trouble}");
+    }
+    Ok(outcome)
+}
+
+fn carry_out(
+    machine: &Machine,
+    order: Result<Order, OrderError>,
+    files: &AttemptFiles,
+    signals: &Noted,
+    hook: Option<String>,
+) -> Result<Outcome, Failure> {
+    not_again(files, order.as_ref().ok())?;
+    let mut journal = Attentive { inner: FileJournal::open(files)?, signals };
     let world = MachineWorld(machine.clone());
-    let control = CancelFile(&files);
+    let control = CancelFile(files);
     let mut ports = Ports { journal: &mut journal, control: &control, world: &world };
-    match begin(machine, &files, order, &mut ports) {
+    match begin(machine, files, order, &mut ports) {
         Ok((order, plan, lock)) => work(machine, order, plan, lock, hook, &mut ports),
         Err(Begin::Refused(why)) => runner::refuse(&why, &mut ports),
         Err(Begin::Stuck(why)) => runner::stick(why, &mut ports),
@@ -255,7 +273,7 @@ fn gone(files: &AttemptFiles, ports: &mut Ports<'_>) -> Result<AttemptLock, Fail
 mod tests {
     use super::*;
     use crate::testing::{attempt, plan};
-    use backstep_core::Digest;
+    use backstep_core::{Digest, Retention};
     use backstep_engine::runner::kit::{MemoryJournal, NoCancel, StillWorld};
     use backstep_wire::journal::{Line, to_line};
 
@@ -281,7 +299,7 @@ mod tests {
             let bytes = backstep_wire::plan::to_bytes(&plan());
             let plan = digest.unwrap_or_else(|| backstep_wire::digest(&bytes));
             let restore = (direction == Direction::Undo).then(|| attempt(1));
-            let order = Order { attempt: attempt(number), plan, direction, restore };
+            let order = Order { attempt: attempt(number), plan, direction, restore, retention: Retention::default() };
             fs::write(files.plan(), bytes).expect("plan");
             fs::write(files.order(), backstep_wire::order::to_bytes(&order)).expect("order");
             files

@@ -2,7 +2,9 @@
 
 use anyhow::{Result, ensure};
 use backstep_tests::package::{Package, Script};
+use backstep_tests::wait::wait_until;
 
+use crate::clients::PATIENCE;
 use crate::scene::{Scene, plain};
 
 /// A package with everything that packages do: a service, alternatives, a user, generated files, special modes.
@@ -170,4 +172,22 @@ fn debian_packages_come_back_whole() -> Result<()> {
     scene.there_and_back("remove cron nano", |scene| expect_service(scene, "cron", "inactive"))?;
     scene.there_and_back("purge cron", |_| Ok(()))?;
     scene.there_and_back("autoremove", |_| Ok(())).map(drop)
+}
+
+#[test]
+fn undo_material_beyond_the_limits_is_given_up_and_the_undo_goes_by_packages_then() -> Result<()> {
+    let broken = plain("bs-broken", "1").script(Script::Postinst, "exit 1");
+    let scene = Scene::new(&[plain("bs-old", "1"), plain("bs-new", "1"), broken])?;
+    scene.machine.write("/etc/backstep/backstep.toml.d/50-test.toml", "[undo]\nchanges = 1\n", 0o644)?;
+    let captures = || scene.machine.check(["ls", "/var/lib/backstep/capture"]);
+    scene.machine.check(["systemctl", "restart", "backstepd"])?;
+    let old = scene.change("install bs-old")?;
+    let new = scene.change("install bs-new")?;
+    scene.undone("install bs-broken", 12, "script.failed")?;
+    // The worker gives up what it may after its last word.
+    wait_until("only the newest change is kept", PATIENCE, || Ok((captures()?.trim() == format!("{}-1", new.id())).then_some(())))?;
+    let back = scene.change(&format!("rollback {}", old.id()))?;
+    assert_eq!(back.text("method"), "packages");
+    assert_eq!(scene.machine.run(["dpkg-query", "-W", "bs-old"])?.status.code(), Some(1), "it is gone");
+    Ok(())
 }

@@ -47,7 +47,7 @@ impl Manager {
             (Direction::Forward, Method::Packages | Method::Marks) => None,
         };
         self.attach(attempt, direction, &plan);
-        Ok(Launch { order: Order { attempt, plan: digest, direction, restore }, plan_bytes })
+        Ok(Launch { order: Order { attempt, plan: digest, direction, restore, retention: self.retention }, plan_bytes })
     }
 
     pub(super) fn attach(&mut self, attempt: AttemptId, direction: Direction, plan: &backstep_core::Plan) {

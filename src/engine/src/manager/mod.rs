@@ -29,7 +29,9 @@ pub use view::View;
 use std::collections::BTreeMap;
 
 use backstep_core::progress::Tracker;
-use backstep_core::{AttemptId, Digest, Direction, ErrorCode, Event, Failure, Stamp, Status, StepKind, TransactionId, TransactionState};
+use backstep_core::{
+    AttemptId, Digest, Direction, ErrorCode, Event, Failure, Retention, Stamp, Status, StepKind, TransactionId, TransactionState,
+};
 
 use crate::notice::Notice;
 use crate::ports::{Append, Clock, Identities, Ledger, Mirror};
@@ -43,6 +45,7 @@ pub struct Manager {
     mirror: Box<dyn Mirror + Send>,
     clock: Box<dyn Clock + Send>,
     ids: Box<dyn Identities + Send>,
+    retention: Retention,
     running: Option<Running>,
     /// Undo attempts that are recorded as resumed and wait for their launch.
     resumed: BTreeMap<TransactionId, u32>,
@@ -72,7 +75,14 @@ impl Manager {
         clock: Box<dyn Clock + Send>,
         ids: Box<dyn Identities + Send>,
     ) -> Self {
-        Self { ledger, mirror, clock, ids, running: None, resumed: BTreeMap::new(), notices: Vec::new(), lagging: BTreeMap::new() }
+        let (retention, running, resumed) = (Retention::default(), None, BTreeMap::new());
+        Self { ledger, mirror, clock, ids, retention, running, resumed, notices: Vec::new(), lagging: BTreeMap::new() }
+    }
+
+    /// The same, keeping undo material as the administrator chose.
+    #[must_use]
+    pub fn with_retention(self, retention: Retention) -> Self {
+        Self { retention, ..self }
     }
 
     /// The record, for reading.
