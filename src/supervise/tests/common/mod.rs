@@ -1,5 +1,9 @@
 //! Programs of another architecture, made of a few bytes.
 
+#![allow(dead_code, reason = "no test file uses all")]
+
+pub(crate) mod watch;
+
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
