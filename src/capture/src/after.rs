@@ -25,7 +25,7 @@ pub fn record_after(root: &Path, dir: &CaptureDir) -> Result<()> {
     let kept = each(&jobs, |_| 1, || (), describe, &mut |_, _| {}, (0, jobs.len() as u64))?;
     let mut entries: Vec<Entry> = kept.into_iter().flatten().collect();
     entries.sort_unstable_by(|one, other| one.path.cmp(&other.path));
-    save(dir.path(), Picture::After, &Manifest { stores: Vec::new(), excluded: manifest.excluded, entries })
+    save(dir.path(), Picture::After, &Manifest { excluded: manifest.excluded, entries, ..Manifest::default() })
 }
 
 /// Paths that are not as the post-image says, absolute and sorted: changed, gone or new since the transaction.

@@ -1,4 +1,4 @@
-//! The directory of one capture: manifest, post-image, objects.
+//! The directory of one capture: manifest, late log, post-image, objects.
 
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder};
@@ -7,6 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::{CaptureError, Context, Result};
+use crate::late::{log, merge::union};
 use crate::manifest::{self, Manifest, Picture};
 
 /// Where the undo directories of other file systems lie, below their mount points.
@@ -71,7 +72,13 @@ impl CaptureDir {
         self.path.file_name().unwrap_or(OsStr::new("capture"))
     }
 
+    /// Everything that was captured, early and late.
     pub(crate) fn manifest(&self) -> Result<Manifest> {
+        Ok(union(self.eager_manifest()?, log::read(&self.path)?))
+    }
+
+    /// What was captured before anything was changed.
+    pub(crate) fn eager_manifest(&self) -> Result<Manifest> {
         manifest::load(&self.path, Picture::Before)?.ok_or_else(|| CaptureError::Incomplete { dir: self.path.clone() })
     }
 

@@ -51,7 +51,7 @@ impl Kind {
 }
 
 /// A point in time of a file system: seconds and nanoseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Time(pub(crate) i64, pub(crate) u32);
 
 impl From<StatxTimestamp> for Time {
@@ -114,11 +114,20 @@ impl Facts {
 
 /// The facts about an open descriptor.
 pub(crate) fn facts(fd: impl AsFd, path: &Path) -> Result<Facts> {
+    facts_at(fd, "", AtFlags::EMPTY_PATH, path)?.ok_or(Errno::NOENT).cannot("examine", path)
+}
+
+/// The facts about a name; none when there is no such thing.
+pub(crate) fn facts_at(dir: impl AsFd, name: impl rustix::path::Arg, flags: AtFlags, path: &Path) -> Result<Option<Facts>> {
     let mask = StatxFlags::BASIC_STATS | StatxFlags::BTIME | StatxFlags::MNT_ID;
-    let stat = statx(fd, "", AtFlags::EMPTY_PATH, mask).cannot("examine", path)?;
+    let stat = match statx(dir, name, flags | AtFlags::NO_AUTOMOUNT, mask) {
+        Ok(stat) => stat,
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+        Err(error) => return Err(error).cannot("examine", path),
+    };
     let mode = u32::from(stat.stx_mode);
     let kind = Kind::of(mode).ok_or(Errno::INVAL).cannot("tell the type of", path)?;
-    Ok(Facts {
+    Ok(Some(Facts {
         kind,
         mode: mode & 0o7777,
         uid: stat.stx_uid,
@@ -133,7 +142,7 @@ pub(crate) fn facts(fd: impl AsFd, path: &Path) -> Result<Facts> {
         dev: (stat.stx_dev_major, stat.stx_dev_minor),
         rdev: (stat.stx_rdev_major, stat.stx_rdev_minor),
         mount: stat.stx_mnt_id,
-    })
+    }))
 }
 
 /// A path held by an `O_PATH` descriptor: whatever happens to its name, this stays the same thing.

@@ -45,6 +45,11 @@ impl Root {
         self.resolve(path, ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS)
     }
 
+    /// Where it really is.
+    pub(crate) fn real(&self) -> &Path {
+        &self.real
+    }
+
     /// The path relative to this root of an absolute path of the machine, when it is below.
     pub(crate) fn inside(&self, real: &Path) -> Option<PathBuf> {
         real.strip_prefix(&self.real).ok().map(Path::to_path_buf)

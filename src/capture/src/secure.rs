@@ -10,7 +10,6 @@ use crate::content::Sum;
 use crate::dir::CaptureDir;
 use crate::error::Result;
 use crate::manifest::{Entry, How, Manifest, Object, Picture, Present, save};
-use crate::mounts::Touched;
 use crate::node::{Kind, Node};
 use crate::parallel::{OnProgress, each};
 use crate::root::Root;
@@ -40,14 +39,13 @@ const CHUNK: usize = 512;
 pub fn secure(root: &Path, dir: &CaptureDir, selection: &Selection, on_progress: &mut dyn FnMut(u64, u64)) -> Result<Secured> {
     let root = Root::open(root)?;
     let survey = survey(&root, Some(dir), selection)?;
-    let touched = Touched::default();
-    let stores = Stores::create(dir, &touched)?;
+    let stores = Stores::create(dir)?;
     let entries = Keeper { root: &root, stores: &stores, families: Mutex::default() }.keep(&survey, on_progress)?;
     let secured = summary(&entries);
     // The barrier comes first: a manifest that is there speaks of objects that are there.
-    touched.sync()?;
+    stores.sync()?;
     let excluded = survey.excluded.into_iter().collect();
-    save(dir.path(), Picture::Before, &Manifest { stores: stores.points(), excluded, entries })?;
+    save(dir.path(), Picture::Before, &Manifest { stores: stores.points(), excluded, entries, ..Manifest::default() })?;
     Ok(secured)
 }
 
@@ -78,7 +76,7 @@ type Family = (Object, Option<Sum>);
 
 struct Keeper<'a> {
     root: &'a Root,
-    stores: &'a Stores<'a>,
+    stores: &'a Stores,
     families: Mutex<HashMap<Inode, Family>>,
 }
 
@@ -91,14 +89,14 @@ impl Keeper<'_> {
             let jobs = jobs(survey, how);
             let done = (entries.len() as u64, total);
             let weigh = |job: &Job<'_>| job.names.len() as u64;
-            let kept = each(&jobs, weigh, || Shelf::new(self.stores), |shelf, job| self.take(shelf, job), on_progress, done)?;
+            let kept = each(&jobs, weigh, Shelf::default, |shelf, job| self.take(shelf, job), on_progress, done)?;
             entries.extend(kept.into_iter().flatten());
         }
         entries.sort_unstable_by(|one, other| one.path.cmp(&other.path));
         Ok(entries)
     }
 
-    fn take(&self, shelf: &mut Shelf<'_>, job: &Job<'_>) -> Result<Vec<Entry>> {
+    fn take(&self, shelf: &mut Shelf, job: &Job<'_>) -> Result<Vec<Entry>> {
         let parent = self.root.exact(job.parent)?;
         let mut entries = Vec::with_capacity(job.names.len());
         for (name, want) in &job.names {
@@ -110,7 +108,7 @@ impl Keeper<'_> {
         Ok(entries)
     }
 
-    fn describe(&self, shelf: &mut Shelf<'_>, node: &Node, want: Want, path: &Path) -> Result<Present> {
+    fn describe(&self, shelf: &mut Shelf, node: &Node, want: Want, path: &Path) -> Result<Present> {
         let meta = node.meta(path)?;
         let listing = if meta.kind == Kind::Directory { want.listing } else { crate::manifest::Listing::Open };
         let kept = if meta.kind == Kind::File { Some(self.family(shelf, node, want.how, path)?) } else { None };
@@ -119,29 +117,29 @@ impl Keeper<'_> {
     }
 
     /// Keeps a file's content once, however many of its names are selected.
-    fn family(&self, shelf: &mut Shelf<'_>, node: &Node, how: How, path: &Path) -> Result<Family> {
+    fn family(&self, shelf: &mut Shelf, node: &Node, how: How, path: &Path) -> Result<Family> {
         if node.facts.nlink < 2 {
-            return content(shelf, node, how, path);
+            return self.content(shelf, node, how, path);
         }
         let mut families = self.families.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (node.facts.dev, node.facts.ino);
         if let Some(known) = families.get(&key) {
             return Ok(*known);
         }
-        let made = content(shelf, node, how, path)?;
+        let made = self.content(shelf, node, how, path)?;
         families.insert(key, made);
         Ok(made)
     }
-}
 
-fn content(shelf: &mut Shelf<'_>, node: &Node, how: How, path: &Path) -> Result<Family> {
-    let linked = match how {
-        How::Linked => shelf.link(node, path)?,
-        How::Copied => None,
-    };
-    match linked {
-        Some(object) => Ok((object, None)),
-        None => shelf.copy(node, path).map(|(object, sum)| (object, Some(sum))),
+    fn content(&self, shelf: &mut Shelf, node: &Node, how: How, path: &Path) -> Result<Family> {
+        let linked = match how {
+            How::Linked => shelf.link(self.stores, node, path)?,
+            How::Copied => None,
+        };
+        match linked {
+            Some(object) => Ok((object, None)),
+            None => shelf.copy(self.stores, node, path).map(|(object, sum)| (object, Some(sum))),
+        }
     }
 }
 

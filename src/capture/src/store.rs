@@ -2,7 +2,8 @@
 //! own directory.
 //!
 //! Objects have numbers for names, 1,000 to a directory, because file systems limit directories and links.
-//! Copies are always in the first store; a link can only be on its own file system.
+//! Copies are always in the first store; a link can only be on its own file system. A later pass over the same
+//! capture goes on with directories of its own, so that no number is used twice.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -26,12 +27,12 @@ pub(crate) const OBJECTS: &str = "objects";
 pub(crate) const SHARD: u64 = 1000;
 
 /// The stores of a capture that is being made.
-pub(crate) struct Stores<'a> {
-    dir: &'a CaptureDir,
+pub(crate) struct Stores {
+    dir: CaptureDir,
     mounts: std::collections::BTreeMap<u64, PathBuf>,
     known: Mutex<Known>,
     next_shard: AtomicU64,
-    touched: &'a Touched,
+    touched: Touched,
 }
 
 #[derive(Default)]
@@ -41,14 +42,40 @@ struct Known {
     by_mount: HashMap<u64, Option<usize>>,
 }
 
-impl<'a> Stores<'a> {
+impl Stores {
     /// Makes the first store.
-    pub(crate) fn create(dir: &'a CaptureDir, touched: &'a Touched) -> Result<Self> {
-        let mounts = mount_points()?;
-        let stores = Self { dir, mounts, known: Mutex::default(), next_shard: AtomicU64::new(0), touched };
-        let mount = make_store(dir.path(), touched)?;
+    pub(crate) fn create(dir: &CaptureDir) -> Result<Self> {
+        let stores = Self {
+            dir: dir.clone(),
+            mounts: mount_points()?,
+            known: Mutex::default(),
+            next_shard: AtomicU64::new(0),
+            touched: Touched::default(),
+        };
+        let mount = make_store(dir.path(), &stores.touched)?;
         stores.enter(mount, dir.path().to_path_buf(), PathBuf::new());
         Ok(stores)
+    }
+
+    /// Goes on with the stores of a capture, after everything that is in them.
+    pub(crate) fn resume(dir: &CaptureDir, points: &[PathBuf]) -> Result<Self> {
+        let stores = Self::create(dir)?;
+        for point in points.iter().skip(1) {
+            let path = store_path(dir, point);
+            let mount = make_store(&path, &stores.touched)?;
+            stores.enter(mount, path, point.clone());
+        }
+        let mut next = 0;
+        for store in 0..points.len().max(1) {
+            next = next.max(after_last(&stores.path(store).join(OBJECTS))?);
+        }
+        stores.next_shard.store(next, Ordering::Relaxed);
+        Ok(stores)
+    }
+
+    /// The barrier: all that was put into the stores is durable when it returns.
+    pub(crate) fn sync(&self) -> Result<()> {
+        self.touched.sync()
     }
 
     /// The mount points of the stores, in the order of their numbers.
@@ -86,13 +113,24 @@ impl<'a> Stores<'a> {
     fn make_elsewhere(&self, point: &Path, mount: u64) -> Option<(PathBuf, PathBuf)> {
         let ours = point.join(ELSEWHERE);
         let path = ours.join(self.dir.name());
-        let made = make_private(&ours).and_then(|()| make_private(&path)).and_then(|()| make_store(&path, self.touched));
+        let made = make_private(&ours).and_then(|()| make_private(&path)).and_then(|()| make_store(&path, &self.touched));
         (made.ok()? == mount).then(|| (path, point.to_path_buf()))
     }
 
-    fn path(&self, store: usize) -> PathBuf {
+    /// Where a store lies.
+    pub(crate) fn path(&self, store: usize) -> PathBuf {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).paths[store].clone()
     }
+}
+
+/// The first number that no directory of objects has.
+fn after_last(objects: &Path) -> Result<u64> {
+    let mut next = 0;
+    for name in std::fs::read_dir(objects).cannot("list", objects)? {
+        let number = name.cannot("list", objects)?.file_name().to_str().and_then(|name| name.parse::<u64>().ok());
+        next = next.max(number.map_or(0, |number| number + 1));
+    }
+    Ok(next)
 }
 
 /// Makes the directory of a store and says on which mount they are.
@@ -104,8 +142,8 @@ fn make_store(path: &Path, touched: &Touched) -> Result<u64> {
 }
 
 /// One thread's way into the stores: it fills directories of its own.
-pub(crate) struct Shelf<'a> {
-    stores: &'a Stores<'a>,
+#[derive(Default)]
+pub(crate) struct Shelf {
     open: HashMap<usize, Slot>,
 }
 
@@ -115,15 +153,11 @@ struct Slot {
     end: u64,
 }
 
-impl<'a> Shelf<'a> {
-    pub(crate) fn new(stores: &'a Stores<'a>) -> Self {
-        Self { stores, open: HashMap::new() }
-    }
-
+impl Shelf {
     /// Keeps a file by one more name; none when its file system cannot.
-    pub(crate) fn link(&mut self, node: &Node, path: &Path) -> Result<Option<Object>> {
-        let Some(store) = self.stores.on(node.facts.mount) else { return Ok(None) };
-        let slot = self.slot(store)?;
+    pub(crate) fn link(&mut self, stores: &Stores, node: &Node, path: &Path) -> Result<Option<Object>> {
+        let Some(store) = stores.on(node.facts.mount) else { return Ok(None) };
+        let slot = self.slot(stores, store)?;
         let number = slot.next;
         match linkat(CWD, node.proc_path(), &slot.fd, name(number), AtFlags::SYMLINK_FOLLOW) {
             Ok(()) => {
@@ -136,19 +170,24 @@ impl<'a> Shelf<'a> {
     }
 
     /// Keeps a copy of a file's content.
-    pub(crate) fn copy(&mut self, node: &Node, path: &Path) -> Result<(Object, Sum)> {
+    pub(crate) fn copy(&mut self, stores: &Stores, node: &Node, path: &Path) -> Result<(Object, Sum)> {
+        let (made, _, sum) = self.copy_open(stores, node, path)?;
+        Ok((made, sum))
+    }
+
+    /// Keeps a copy of a file's content and leaves the copy open, for making it durable by itself.
+    pub(crate) fn copy_open(&mut self, stores: &Stores, node: &Node, path: &Path) -> Result<(Object, File, Sum)> {
         let from = node.read(path)?;
-        let slot = self.slot(0)?;
+        let slot = self.slot(stores, 0)?;
         let number = slot.next;
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let to = File::from(openat(&slot.fd, name(number), flags, Mode::from_raw_mode(0o600)).cannot("create the copy of", path)?);
         slot.next += 1;
         let sum = content::copy(&from, &to).cannot("copy", path)?;
-        Ok((Object { how: How::Copied, store: 0, number }, sum))
+        Ok((Object { how: How::Copied, store: 0, number }, to, sum))
     }
 
-    fn slot(&mut self, store: usize) -> Result<&mut Slot> {
-        let stores = self.stores;
+    fn slot(&mut self, stores: &Stores, store: usize) -> Result<&mut Slot> {
         let full = self.open.get(&store).is_none_or(|slot| slot.next == slot.end);
         if full {
             self.open.insert(store, new_slot(stores, store)?);
@@ -161,9 +200,10 @@ fn name(number: u64) -> String {
     (number % SHARD).to_string()
 }
 
-fn new_slot(stores: &Stores<'_>, store: usize) -> Result<Slot> {
+fn new_slot(stores: &Stores, store: usize) -> Result<Slot> {
     let shard = stores.next_shard.fetch_add(1, Ordering::Relaxed);
     let path = stores.path(store).join(OBJECTS).join(shard.to_string());
+    // CRASH: a directory without objects, given up with the capture.
     mkdirat(CWD, &path, Mode::from_raw_mode(0o700)).cannot("create", &path)?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let fd = openat(CWD, &path, flags, Mode::empty()).cannot("open", &path)?;

@@ -2,11 +2,11 @@
 
 use std::fmt::Write;
 
-pub(super) const HEADER: &str = "backstep-capture 1";
-pub(super) const TRAILER: &str = "end";
+pub(crate) const HEADER: &str = "backstep-capture 1";
+pub(crate) const TRAILER: &str = "end";
 
 /// Appends bytes, escaped.
-pub(super) fn escape(bytes: &[u8], out: &mut String) {
+pub(crate) fn escape(bytes: &[u8], out: &mut String) {
     for byte in bytes {
         match byte {
             b'%' | b',' | b'=' | 0..=0x20 | 0x7f..=0xff => push_hex(*byte, out.push_percent()),
@@ -31,7 +31,7 @@ fn push_hex(byte: u8, out: &mut String) {
 }
 
 /// The inverse of [`escape`]; none when it is not what that writes.
-pub(super) fn unescape(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn unescape(text: &str) -> Option<Vec<u8>> {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
@@ -48,14 +48,14 @@ pub(super) fn unescape(text: &str) -> Option<Vec<u8>> {
 }
 
 /// Appends bytes in hexadecimal.
-pub(super) fn hex(bytes: &[u8], out: &mut String) {
+pub(crate) fn hex(bytes: &[u8], out: &mut String) {
     for byte in bytes {
         push_hex(*byte, out);
     }
 }
 
 /// Reads 32 bytes of hexadecimal.
-pub(super) fn unhex(text: &str) -> Option<[u8; 32]> {
+pub(crate) fn unhex(text: &str) -> Option<[u8; 32]> {
     let mut out = [0; 32];
     if text.len() != 64 || !text.is_ascii() {
         return None;

@@ -11,10 +11,11 @@ mod write;
 use std::path::{Path, PathBuf};
 
 use crate::content::Sum;
-use crate::node::Meta;
+use crate::node::{Meta, Time};
 
-pub(crate) use read::load;
-pub(crate) use write::save;
+pub(crate) use code::{TRAILER, escape, hex, unescape, unhex};
+pub(crate) use read::{checked_body, entry, load, object};
+pub(crate) use write::{Summed, field, push_entry, push_object, save};
 
 /// Which of the two pictures a file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +78,25 @@ pub(crate) struct Entry {
     pub(crate) present: Option<Present>,
 }
 
+/// What an inode was like before it was first changed without losing its name: its kept link was changed with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Inode {
+    /// The inode itself, by one more name.
+    pub(crate) link: Object,
+    /// Its content before, if it was written to.
+    pub(crate) copy: Option<(Object, Sum)>,
+    pub(crate) meta: Meta,
+}
+
+/// A directory that was to be renamed, and which inode it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Renaming {
+    pub(crate) from: PathBuf,
+    pub(crate) to: PathBuf,
+    pub(crate) ino: u64,
+    pub(crate) btime: Time,
+}
+
 /// A picture of all captured paths.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Manifest {
@@ -86,6 +106,10 @@ pub(crate) struct Manifest {
     pub(crate) excluded: Vec<PathBuf>,
     /// Sorted by path, so that a directory comes before what it holds.
     pub(crate) entries: Vec<Entry>,
+    /// From the late log: inodes that were changed in place, in that order. Not part of the file.
+    pub(crate) inodes: Vec<Inode>,
+    /// From the late log: directories that were to be renamed, in that order. Not part of the file.
+    pub(crate) renamings: Vec<Renaming>,
 }
 
 impl Manifest {

@@ -46,7 +46,7 @@ fn parse(bytes: &[u8]) -> Result<Manifest, &'static str> {
 }
 
 /// Everything before the last line, when that line vouches for it.
-fn checked_body(bytes: &[u8]) -> Result<(&[u8], usize), &'static str> {
+pub(crate) fn checked_body(bytes: &[u8]) -> Result<(&[u8], usize), &'static str> {
     let open = bytes.strip_suffix(b"\n").ok_or("its end is missing")?;
     let start = open.iter().rposition(|byte| *byte == b'\n').ok_or("its end is missing")? + 1;
     let last = std::str::from_utf8(&open[start..]).map_err(|_| "its end is missing")?;
@@ -60,6 +60,13 @@ fn checked_body(bytes: &[u8]) -> Result<(&[u8], usize), &'static str> {
         return Err("its checksum does not match");
     }
     Ok((&bytes[..start], count))
+}
+
+/// Reads one entry's line.
+pub(crate) fn entry(line: &str) -> Option<Entry> {
+    let mut manifest = Manifest::default();
+    take_line(line, &mut manifest)?;
+    manifest.entries.pop()
 }
 
 fn take_line(line: &str, manifest: &mut Manifest) -> Option<()> {
@@ -129,7 +136,8 @@ fn listing(text: &str) -> Option<Listing> {
     }
 }
 
-fn object(text: &str) -> Option<Object> {
+/// Reads what [`push_object`](super::push_object) wrote.
+pub(crate) fn object(text: &str) -> Option<Object> {
     let how = match text.get(..1)? {
         "L" => How::Linked,
         "C" => How::Copied,
@@ -178,7 +186,7 @@ mod tests {
         let present = Some(Present { meta, listing: Listing::Copied, digest: Some([7; 32]), object });
         let odd = PathBuf::from(OsString::from_vec(b"b/\xff\n%".to_vec()));
         let entries = vec![Entry { path: "a".into(), present: None }, Entry { path: odd, present }];
-        Manifest { stores: vec![PathBuf::new(), "/boot".into()], excluded: vec!["x y".into()], entries }
+        Manifest { stores: vec![PathBuf::new(), "/boot".into()], excluded: vec!["x y".into()], entries, ..Manifest::default() }
     }
 
     #[test]

@@ -23,8 +23,7 @@ pub(crate) fn save(dir: &Path, picture: Picture, manifest: &Manifest) -> Result<
 }
 
 fn write(path: &Path, manifest: &Manifest) -> io::Result<()> {
-    let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    let mut out = Summed { inner: BufWriter::with_capacity(256 * 1024, file), hasher: Sha256::new() };
+    let mut out = Summed::create(path)?;
     let mut line = String::with_capacity(512);
     out.line(&mut line, |line| line.push_str(HEADER))?;
     for (mark, paths) in [('S', &manifest.stores), ('X', &manifest.excluded)] {
@@ -41,13 +40,21 @@ fn write(path: &Path, manifest: &Manifest) -> io::Result<()> {
     out.finish(manifest.entries.len())
 }
 
-struct Summed<W> {
-    inner: W,
+/// A file of lines that ends with their number and checksum.
+pub(crate) struct Summed {
+    inner: BufWriter<File>,
     hasher: Sha256,
 }
 
-impl Summed<BufWriter<File>> {
-    fn line(&mut self, line: &mut String, fill: impl FnOnce(&mut String)) -> io::Result<()> {
+impl Summed {
+    /// Makes the file anew, readable by its owner only.
+    pub(crate) fn create(path: &Path) -> io::Result<Self> {
+        let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        Ok(Self { inner: BufWriter::with_capacity(256 * 1024, file), hasher: Sha256::new() })
+    }
+
+    /// Writes one line; `line` is only there to be used again.
+    pub(crate) fn line(&mut self, line: &mut String, fill: impl FnOnce(&mut String)) -> io::Result<()> {
         line.clear();
         fill(line);
         line.push('\n');
@@ -55,7 +62,8 @@ impl Summed<BufWriter<File>> {
         self.inner.write_all(line.as_bytes())
     }
 
-    fn finish(mut self, count: usize) -> io::Result<()> {
+    /// Writes the last line and syncs the file.
+    pub(crate) fn finish(mut self, count: usize) -> io::Result<()> {
         let mut line = format!("{TRAILER}\t{count}\t");
         hex(&self.hasher.finalize(), &mut line);
         line.push('\n');
@@ -65,7 +73,8 @@ impl Summed<BufWriter<File>> {
     }
 }
 
-fn push_entry(line: &mut String, entry: &Entry) {
+/// Appends an entry, without the end of the line.
+pub(crate) fn push_entry(line: &mut String, entry: &Entry) {
     let path = entry.path.as_os_str().as_bytes();
     match &entry.present {
         None => {
@@ -113,13 +122,18 @@ fn push_kept(line: &mut String, present: &Present) {
         hex(digest, line);
     }
     line.push('\t');
-    if let Some(Object { how, store, number }) = present.object {
-        let how = match how {
-            How::Linked => 'L',
-            How::Copied => 'C',
-        };
-        line.push_str(&format!("{how}{store}:{number}"));
+    if let Some(object) = present.object {
+        push_object(line, object);
     }
+}
+
+/// Appends where content is kept.
+pub(crate) fn push_object(line: &mut String, Object { how, store, number }: Object) {
+    let how = match how {
+        How::Linked => 'L',
+        How::Copied => 'C',
+    };
+    line.push_str(&format!("{how}{store}:{number}"));
 }
 
 fn push_xattrs(line: &mut String, xattrs: &[Xattr]) {
@@ -134,7 +148,8 @@ fn push_xattrs(line: &mut String, xattrs: &[Xattr]) {
     }
 }
 
-fn field(line: &mut String, bytes: &[u8]) {
+/// Appends a field of bytes.
+pub(crate) fn field(line: &mut String, bytes: &[u8]) {
     line.push('\t');
     escape(bytes, line);
 }

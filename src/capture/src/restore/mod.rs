@@ -1,17 +1,20 @@
-//! Putting everything back: directories, then what they hold, then the removal of what was not there, then the
+//! Putting everything back: directories that were renamed, then all directories, then what they hold, then the removal of what was not there, then the
 //! directories' own metadata, then the barrier.
 //!
 //! Every change is made so that a restore interrupted between any two of them, and started again, ends the same.
 //! A path that cannot be put back does not keep the others from it: it is reported.
 
 mod family;
+mod inode;
 mod metadata;
 mod place;
 mod remove;
+mod rename;
 #[cfg(test)]
 mod tests;
 mod verdict;
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
@@ -64,6 +67,10 @@ pub struct Failed {
 pub struct Restored {
     /// Files put back as the inode they were.
     pub relinked: u64,
+    /// Inodes that had been written in place and have their content back, under whatever names they have.
+    pub mended: u64,
+    /// Directories renamed back.
+    pub renamed: u64,
     /// Files, links and special files put back by content or made again.
     pub copied: u64,
     /// Directories made again.
@@ -83,6 +90,8 @@ pub struct Restored {
 impl Restored {
     fn absorb(&mut self, other: Self) {
         self.relinked += other.relinked;
+        self.mended += other.mended;
+        self.renamed += other.renamed;
         self.copied += other.copied;
         self.directories += other.directories;
         self.removed += other.removed;
@@ -130,8 +139,17 @@ fn restore_until(root: &Path, dir: &CaptureDir, mode: RestoreMode, fuse: &Fuse, 
     let vault = Vault::open(dir, &manifest.stores)?;
     let touched = Touched::default();
     let suffix = verdict::suffix(dir);
-    let restorer =
-        Restorer { root: &root, manifest: &manifest, after: after.as_ref(), vault: &vault, touched: &touched, fuse, suffix: &suffix };
+    let mended = HashMap::new();
+    let mut restorer = Restorer {
+        root: &root,
+        manifest: &manifest,
+        after: after.as_ref(),
+        vault: &vault,
+        touched: &touched,
+        fuse,
+        suffix: &suffix,
+        mended,
+    };
     let mut restored = restorer.run(on_progress)?;
     touched.sync()?;
     restored.sort();
@@ -146,6 +164,8 @@ struct Restorer<'a> {
     touched: &'a Touched,
     fuse: &'a Fuse,
     suffix: &'a str,
+    /// By the copy of its content: an inode that was changed in place and is as before again.
+    mended: HashMap<Object, Object>,
 }
 
 /// An entry that exists, and the kept content it shares with others or not.
@@ -165,9 +185,15 @@ struct Job<'a> {
 const CHUNK: usize = 512;
 
 impl<'a> Restorer<'a> {
-    fn run(&self, on_progress: &mut dyn FnMut(u64, u64)) -> Result<Restored> {
-        let total = self.manifest.entries.len() as u64;
+    fn run(&mut self, on_progress: &mut dyn FnMut(u64, u64)) -> Result<Restored> {
         let mut restored = Restored::default();
+        self.mend_inodes(&mut restored)?;
+        self.rename_back(&mut restored)?;
+        self.put_all(on_progress, restored)
+    }
+
+    fn put_all(&self, on_progress: &mut dyn FnMut(u64, u64), mut restored: Restored) -> Result<Restored> {
+        let total = self.manifest.entries.len() as u64;
         self.make_directories(&mut restored)?;
         let families = family::families(self.manifest);
         let jobs = self.jobs(&families);
@@ -246,7 +272,7 @@ impl<'a> Restorer<'a> {
     /// Files and the like by directory; those that are hard links of each other are left for the family.
     fn jobs(&self, families: &family::Families<'a>) -> Vec<Job<'a>> {
         let mut jobs: Vec<Job<'a>> = Vec::new();
-        let mut open: std::collections::HashMap<&Path, usize> = std::collections::HashMap::new();
+        let mut open: HashMap<&Path, usize> = HashMap::new();
         for (entry, present) in self.present().filter(|(_, present)| present.meta.kind != Kind::Directory) {
             if present.object.is_some_and(|object| shared(families, object)) {
                 continue;

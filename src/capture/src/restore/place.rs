@@ -15,7 +15,7 @@ use super::{Item, Restored, Restorer};
 use crate::compare::is_spoiled;
 use crate::content;
 use crate::error::{CaptureError, Context, Result};
-use crate::manifest::{How, Object};
+use crate::manifest::{How, Inode, Object};
 use crate::node::{Kind, Node};
 use crate::root::absolute;
 use crate::state::{has_digest, is_device};
@@ -65,12 +65,20 @@ impl Restorer<'_> {
 
     fn holds_content(&self, node: &Node, item: &Item<'_>) -> Result<bool> {
         let (path, present) = (&item.entry.path, item.present);
+        if let Some(link) = self.mended_link(item) {
+            return Ok(self.vault.object(link, path)?.facts.same_inode(&node.facts));
+        }
         match (present.object, present.digest) {
             (Some(object), None) => Ok(self.vault.object(object, path)?.facts.same_inode(&node.facts)),
             (_, Some(_)) if node.facts.is_still(&present.meta) && node.facts.ctime == present.meta.ctime => Ok(true),
             (_, Some(digest)) => Ok(node.facts.size == present.meta.size && has_digest(node, digest, path)?),
             (None, None) => Ok(false),
         }
+    }
+
+    /// The inode that the file was, if it was written in place and has its content back.
+    fn mended_link(&self, item: &Item<'_>) -> Option<Object> {
+        item.present.object.and_then(|object| self.mended.get(&object)).copied()
     }
 
     fn touch_up(&self, node: &mut Node, item: &Item<'_>, restored: &mut Restored) -> Result<()> {
@@ -97,7 +105,13 @@ impl Restorer<'_> {
     /// an inode that has other names.
     fn writes_in_place(&self, node: &Node, item: &Item<'_>) -> bool {
         let copied = item.present.object.is_some_and(|object| object.how == How::Copied);
-        copied && node.facts.is_still(&item.present.meta) && (self.after.is_none() || node.facts.nlink > 1)
+        copied && node.facts.is_still(&item.present.meta) && (self.after.is_none() || node.facts.nlink > self.own_links(node))
+    }
+
+    /// How many names an inode has that nobody else uses: its own, and that of our kept link.
+    fn own_links(&self, node: &Node) -> u32 {
+        let ours = |inode: &&Inode| inode.meta.ino == node.facts.ino && node.facts.is_still(&inode.meta);
+        1 + u32::from(self.manifest.inodes.iter().any(|inode| ours(&inode)))
     }
 
     /// Says false when the file cannot be opened for writing because it is being executed.
@@ -130,7 +144,7 @@ impl Restorer<'_> {
     }
 
     fn replace(&self, dir: BorrowedFd<'_>, temporary: &str, name: &OsStr, item: &Item<'_>, restored: &mut Restored) -> Result<()> {
-        let relinked = match item.present.object {
+        let relinked = match self.mended_link(item).or(item.present.object) {
             Some(object) if object.how == How::Linked => self.relink(dir, temporary, name, item, object, restored)?,
             Some(_) | None => false,
         };

@@ -1,0 +1,74 @@
+//! Inodes that were changed in place: mended through their kept link, before any name is put back, so that names
+//! nobody captured have their content again too.
+//!
+//! Only when everything is put back. A restore that spares drifted files cannot tell whose content a nameless inode
+//! has; it goes by names, and uses the copy.
+
+use std::path::Path;
+
+use rustix::io::Errno;
+
+use super::metadata::{Times, apply};
+use super::{Restored, Restorer};
+use crate::content::{self, Sum};
+use crate::error::{CaptureError, Context, Result};
+use crate::manifest::{Inode, Object};
+use crate::mounts::Touched;
+use crate::node::Node;
+use crate::state::has_digest;
+
+impl Restorer<'_> {
+    pub(super) fn mend_inodes(&mut self, restored: &mut Restored) -> Result<()> {
+        if self.after.is_some() {
+            return Ok(());
+        }
+        let manifest = self.manifest;
+        for inode in &manifest.inodes {
+            match self.mend(inode, restored) {
+                Ok(true) => self.mended.extend(inode.copy.map(|(copy, _)| (copy, inode.link))),
+                Ok(false) => {}
+                Err(error) => restored.note(Path::new("(kept link)"), Err(error))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Says whether the kept link is as before again: not when it is being executed. Then its names get the copy.
+    fn mend(&self, inode: &Inode, restored: &mut Restored) -> Result<bool> {
+        let name = Path::new("(kept link)");
+        let mut node = self.vault.object(inode.link, name)?;
+        note(self.touched, &node, name)?;
+        if let Some((copy, sum)) = inode.copy
+            && !(node.facts.size == inode.meta.size && has_digest(&node, sum, name)?)
+        {
+            if !self.pour(&node, copy, sum, name)? {
+                return Ok(false);
+            }
+            restored.mended += 1;
+            self.fuse.burn()?;
+            node.refresh(name)?;
+        }
+        apply(&mut node, &inode.meta, Times::Restore, self.fuse, name)?;
+        Ok(true)
+    }
+
+    fn pour(&self, into: &Node, copy: Object, sum: Sum, name: &Path) -> Result<bool> {
+        let to = match into.reopen(rustix::fs::OFlags::RDWR, name) {
+            Ok(to) => to,
+            Err(CaptureError::Io { source, .. }) if source.raw_os_error() == Some(Errno::TXTBSY.raw_os_error()) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let kept = self.vault.object(copy, name)?.read(name)?;
+        if content::sum(&kept).cannot("read", name)? != sum {
+            return Err(CaptureError::Damaged { file: name.to_path_buf(), reason: "its kept copy does not have the recorded digest" });
+        }
+        content::copy(&kept, &to).cannot("write", name)?;
+        Ok(true)
+    }
+}
+
+/// The barrier needs a descriptor that can be opened: any of that file system.
+fn note(touched: &Touched, node: &Node, name: &Path) -> Result<()> {
+    use std::os::fd::AsFd;
+    touched.note(node.as_fd(), name)
+}
