@@ -58,6 +58,11 @@ pub trait Sink {
     /// Called once for each, while the process that makes it waits. The same change may be told again: a call that a
     /// signal interrupted is made again, and not every announced call succeeds.
     fn before(&mut self, change: &Change) -> Verdict;
+
+    /// Called once, when the watch is over: it was ended, or the last guarded process is gone.
+    fn watch_over(&mut self, seen: &Seen) {
+        let _ = seen;
+    }
 }
 
 /// What a guard has seen in its life.

@@ -108,8 +108,16 @@ impl Guard<'_> {
         let mut watching = true;
         loop {
             match wait(self.listener.as_fd(), self.rules.done.filter(|_| watching))? {
-                Event::Gone => return Ok(()),
-                Event::Done => watching = false,
+                Event::Gone => {
+                    if watching {
+                        sink.watch_over(&self.seen);
+                    }
+                    return Ok(());
+                }
+                Event::Done => {
+                    watching = false;
+                    sink.watch_over(&self.seen);
+                }
                 Event::Call if watching => self.answer_one(Some(sink))?,
                 Event::Call => self.answer_one(None)?,
             }

@@ -1,11 +1,14 @@
-//! The command line. Flags are for tests; the units call `run <attempt>`, apt calls `check-plan <folder>`.
+//! The command line. Flags are for tests; the units call `run <attempt>`, apt calls `check-plan <folder>`, the worker
+//! calls itself for the guard and for what goes under it.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use backstep_core::AttemptId;
 
 /// How to call the program.
-pub const USAGE: &str = "usage: backstep-worker run <attempt> [--state-dir DIR] [--root DIR]\n       backstep-worker check-plan <folder>";
+pub const USAGE: &str = "usage: backstep-worker run <attempt> [--state-dir DIR] [--root DIR]\n       backstep-worker check-plan <folder>\n       \
+     backstep-worker guard <folder> <capture>\n       backstep-worker under-guard <folder> <program> [argument]...";
 
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +22,22 @@ pub enum Verb {
         /// The system's root.
         root: PathBuf,
     },
+    /// Guard what the other end of standard input hands over.
+    Guard {
+        /// The attempt's folder.
+        folder: PathBuf,
+        /// Its capture.
+        capture: PathBuf,
+    },
+    /// Go under the guard at the other end of standard input and become a program.
+    UnderGuard {
+        /// The attempt's folder.
+        folder: PathBuf,
+        /// The program.
+        program: OsString,
+        /// Its arguments.
+        arguments: Vec<OsString>,
+    },
     /// Compare what apt says on standard input with the plan of an attempt.
     CheckPlan {
         /// The attempt's folder.
@@ -27,23 +46,31 @@ pub enum Verb {
 }
 
 /// Reads the arguments, the program's name left out.
-pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Verb, String> {
-    let mut rest = arguments.into_iter();
-    match (rest.next().as_deref(), rest.next()) {
-        (Some("run"), Some(attempt)) => run(&attempt, rest),
-        (Some("check-plan"), Some(folder)) if rest.next().is_none() => Ok(Verb::CheckPlan { folder: folder.into() }),
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Verb, String> {
+    let words: Vec<OsString> = arguments.into_iter().collect();
+    let verb = words.first().and_then(|verb| verb.to_str());
+    match (verb, words.get(1..).unwrap_or_default()) {
+        (Some("run"), [attempt, rest @ ..]) => run(text(attempt)?, rest),
+        (Some("check-plan"), [folder]) => Ok(Verb::CheckPlan { folder: folder.into() }),
+        (Some("guard"), [folder, capture]) => Ok(Verb::Guard { folder: folder.into(), capture: capture.into() }),
+        (Some("under-guard"), [folder, program, arguments @ ..]) => {
+            Ok(Verb::UnderGuard { folder: folder.into(), program: program.clone(), arguments: arguments.to_vec() })
+        }
         _ => Err(USAGE.to_owned()),
     }
 }
 
-fn run(attempt: &str, mut rest: impl Iterator<Item = String>) -> Result<Verb, String> {
+fn text(word: &OsString) -> Result<&str, String> {
+    word.to_str().ok_or_else(|| USAGE.to_owned())
+}
+
+fn run(attempt: &str, rest: &[OsString]) -> Result<Verb, String> {
     let attempt = attempt.parse().map_err(|error: backstep_core::id::IdError| error.to_string())?;
     let (mut state, mut root) = (PathBuf::from("/var/lib/backstep"), PathBuf::from("/"));
-    while let Some(flag) = rest.next() {
-        let value = rest.next().map(PathBuf::from).ok_or(USAGE)?;
-        match flag.as_str() {
-            "--state-dir" => state = value,
-            "--root" => root = value,
+    for pair in rest.chunks(2) {
+        match pair {
+            [flag, value] if flag == "--state-dir" => state = value.into(),
+            [flag, value] if flag == "--root" => root = value.into(),
             _ => return Err(USAGE.to_owned()),
         }
     }
@@ -55,7 +82,7 @@ mod tests {
     use super::*;
 
     fn words(text: &str) -> Result<Verb, String> {
-        parse(text.split_whitespace().map(str::to_owned))
+        parse(text.split_whitespace().map(OsString::from))
     }
 
     #[test]
@@ -63,8 +90,11 @@ mod tests {
         let id = "01936b2e-7c1a-7d3e-9f10-0123456789ab-1";
         let run = Verb::Run { attempt: id.parse().expect("id"), state: "/s".into(), root: "/".into() };
         assert_eq!(words(&format!("run {id} --state-dir /s")), Ok(run));
+        assert_eq!(words("guard /x /y"), Ok(Verb::Guard { folder: "/x".into(), capture: "/y".into() }));
+        let become_apt = Verb::UnderGuard { folder: "/x".into(), program: "apt-get".into(), arguments: vec!["--".into()] };
+        assert_eq!(words("under-guard /x apt-get --"), Ok(become_apt));
         assert_eq!(words("check-plan /x"), Ok(Verb::CheckPlan { folder: "/x".into() }));
-        for bad in ["", "run", "run x", "check-plan", "check-plan a b", "undo x"] {
+        for bad in ["", "run", "run x", "check-plan", "check-plan a b", "guard a", "under-guard a", "undo x"] {
             assert!(words(bad).is_err(), "{bad}");
         }
         assert!(words(&format!("run {id} --root")).is_err());

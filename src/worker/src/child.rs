@@ -8,14 +8,14 @@
 //! and changes nothing itself; asking to stop is an interrupt to the child alone, never to its children.
 //! How a child ended is recorded and is never evidence of what it did.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use backstep_core::{ErrorCode, Failure, TransactionId};
@@ -24,6 +24,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, pipe2};
 
+use crate::guard::{Guard, Place};
 use crate::locks::FrontendLock;
 
 /// How often a running child is looked at when it says nothing.
@@ -111,6 +112,8 @@ pub struct Call {
     pub status: Option<Pipe>,
     /// Whether it inherits the frontend lock.
     pub with_lock: bool,
+    /// Whether what it changes is kept by a guard just before.
+    pub guarded: bool,
     /// After which time it is killed; never when absent. Only for children that change nothing themselves.
     pub limit: Option<Duration>,
 }
@@ -120,7 +123,7 @@ impl Call {
     #[must_use]
     pub fn new<S: Into<String>>(program: &str, arguments: impl IntoIterator<Item = S>) -> Self {
         let arguments = arguments.into_iter().map(Into::into).collect();
-        Self { program: program.to_owned(), arguments, input: None, status: None, with_lock: false, limit: None }
+        Self { program: program.to_owned(), arguments, input: None, status: None, with_lock: false, guarded: false, limit: None }
     }
 }
 
@@ -170,6 +173,12 @@ pub trait Children: Sync {
     /// those that made themselves daemons, which are left alone.
     fn wait_for_strays(&self, patience: Duration, tick: &mut dyn FnMut() -> Result<(), Failure>) -> Result<Vec<String>, Failure>;
 
+    /// Ends the watch of the guard of the last guarded child and answers what it saw, in words; nothing when there was
+    /// none. Called when nothing of the change runs any more.
+    fn end_guard(&self) -> Result<Option<String>, Failure> {
+        Ok(None)
+    }
+
     /// Leaves the frontend lock to what still runs with it: it is not given back by us any more.
     fn leave_lock(&self);
 }
@@ -189,6 +198,8 @@ pub struct Processes {
     environment: Vec<(String, String)>,
     output: PathBuf,
     lock: Option<Arc<FrontendLock>>,
+    place: Option<Place>,
+    guard: Mutex<Option<Guard>>,
 }
 
 impl Processes {
@@ -197,13 +208,34 @@ impl Processes {
     pub fn new(environment: Vec<(String, String)>, transaction: TransactionId, output: &Path) -> Self {
         let mut environment = environment;
         environment.push(("BACKSTEP_TRANSACTION".to_owned(), transaction.to_string()));
-        Self { environment, output: output.to_owned(), lock: None }
+        Self { environment, output: output.to_owned(), lock: None, place: None, guard: Mutex::default() }
     }
 
     /// The same, with a frontend lock to hand on.
     #[must_use]
     pub fn with_lock(self, lock: Arc<FrontendLock>) -> Self {
         Self { lock: Some(lock), ..self }
+    }
+
+    /// The same, with a place for guards; without one nothing is guarded.
+    #[must_use]
+    pub fn guarded_at(self, place: Option<Place>) -> Self {
+        Self { place, ..self }
+    }
+
+    /// Starts the guard of a call that wants one, and answers the call that goes under it.
+    fn under_guard(&self, call: Call) -> io::Result<(Call, Option<OwnedFd>)> {
+        let Some(place) = self.place.as_ref().filter(|_| call.guarded) else { return Ok((call, None)) };
+        let command = self.command(&Call::new(&place.program, [""; 0]), Stdio::null())?;
+        let (guard, socket) = Guard::start(place, command)?;
+        *self.guard() = Some(guard);
+        let before = ["under-guard".to_owned(), place.files.folder().display().to_string(), call.program];
+        let arguments = before.into_iter().chain(call.arguments).collect();
+        Ok((Call { program: place.program.clone(), arguments, ..call }, Some(socket)))
+    }
+
+    fn guard(&self) -> MutexGuard<'_, Option<Guard>> {
+        self.guard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn log(&self) -> io::Result<File> {
@@ -226,8 +258,11 @@ impl Processes {
         lock.into_iter().chain(status).collect()
     }
 
-    fn start(&self, call: &Call, stdout: Stdio) -> io::Result<Child> {
+    fn start(&self, call: &Call, stdin: Option<OwnedFd>, stdout: Stdio) -> io::Result<Child> {
         let mut command = self.command(call, stdout)?;
+        if let Some(stdin) = stdin {
+            command.stdin(stdin);
+        }
         let heirlooms = self.heirlooms(call);
         bequeath(&heirlooms, FdFlag::empty())?;
         let child = command.spawn();
@@ -246,18 +281,20 @@ fn bequeath(heirlooms: &[BorrowedFd<'_>], flag: FdFlag) -> io::Result<()> {
 }
 
 impl Children for Processes {
-    fn run(&self, mut call: Call, watch: &mut dyn Watch) -> Result<Ended, Failure> {
-        let error = |source| ChildError { program: call.program.clone(), source };
+    fn run(&self, call: Call, watch: &mut dyn Watch) -> Result<Ended, Failure> {
+        let program = call.program.clone();
+        let error = |source| ChildError { program: program.clone(), source };
         let log = self.log().map_err(error)?;
         let deadline = Deadline::of(&call);
-        let child = self.start(&call, log.into()).map_err(error)?;
+        let (mut call, socket) = self.under_guard(call).map_err(error)?;
+        let child = self.start(&call, socket, log.into()).map_err(error)?;
         let read = call.status.take().map(|pipe| File::from(pipe.read));
         attend(child, read, watch, deadline).map_err(error)?
     }
 
     fn stream(&self, call: Call, take: Take<'_>) -> Result<Ended, Failure> {
         let error = |source| ChildError { program: call.program.clone(), source };
-        let mut child = self.start(&call, Stdio::piped()).map_err(error)?;
+        let mut child = self.start(&call, None, Stdio::piped()).map_err(error)?;
         let deadline = Deadline::of(&call);
         let taken = child.stdout.take().map_or(Ok(()), |stdout| take(&mut Timely { stdout, deadline }));
         let ended = reap(&mut child, deadline).map_err(error)?;
@@ -266,7 +303,17 @@ impl Children for Processes {
     }
 
     fn wait_for_strays(&self, patience: Duration, tick: &mut dyn FnMut() -> Result<(), Failure>) -> Result<Vec<String>, Failure> {
-        crate::strays::wait(patience, tick)
+        let guard = self.guard().as_ref().map(Guard::id);
+        crate::strays::wait(patience, guard, tick)
+    }
+
+    fn end_guard(&self) -> Result<Option<String>, Failure> {
+        let (Some(guard), Some(place)) = (self.guard().take(), &self.place) else { return Ok(None) };
+        let ended = guard.end();
+        match fs::read_to_string(place.files.unguarded()) {
+            Ok(why) => Ok(Some(format!("without a guard, because the system has none: {why}"))),
+            Err(_) => ended.map(|report| Some(report.to_string())),
+        }
     }
 
     fn leave_lock(&self) {
@@ -485,7 +532,7 @@ mod tests {
         let call = Call { status: Some(pipe), ..shell(&script) };
         assert_eq!(processes(folder.path()).run(call, &mut heard), Ok(Ended::Code(3)));
         assert_eq!(heard.lines, ["one", "two"]);
-        assert_eq!(std::fs::read_to_string(folder.path().join("output.log")).expect("log"), "out\nerr\n");
+        assert_eq!(fs::read_to_string(folder.path().join("output.log")).expect("log"), "out\nerr\n");
     }
 
     #[test]

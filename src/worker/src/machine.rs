@@ -166,6 +166,24 @@ impl AttemptFiles {
         self.folder.join("mismatch")
     }
 
+    /// The named pipe through which a guard hears that its watch is over.
+    #[must_use]
+    pub fn watch_over(&self) -> PathBuf {
+        self.folder.join("watch-over")
+    }
+
+    /// Exists when the guard refused a change: the error's code, and on the next line what it could not keep.
+    #[must_use]
+    pub fn refused(&self) -> PathBuf {
+        self.folder.join("refused")
+    }
+
+    /// Exists when the change ran without a guard; says why.
+    #[must_use]
+    pub fn unguarded(&self) -> PathBuf {
+        self.folder.join("unguarded")
+    }
+
     /// Exists while what was unpacked is not durable yet.
     #[must_use]
     pub fn unsynced(&self) -> PathBuf {

@@ -24,6 +24,7 @@ use backstep_wire::order::Order;
 use crate::child::Processes;
 use crate::context::{Context, Shared};
 use crate::facts::MachineWorld;
+use crate::guard::Place;
 use crate::journal::{self, FileJournal};
 use crate::locks::{AttemptLock, FrontendLock, LockError};
 use crate::machine::{AttemptFiles, Machine};
@@ -222,7 +223,9 @@ fn work(
 fn context(machine: &Machine, order: &Order, plan: Plan, lock: &Arc<FrontendLock>, hook: Option<String>, rebooted: bool) -> Shared {
     let environment = environment(plan.options.conffiles).map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
     let output = machine.attempt(order.attempt).output();
-    let children = Processes::new(environment, order.attempt.transaction, &output).with_lock(Arc::clone(lock));
+    let place =
+        hook.clone().map(|program| Place { program, files: machine.attempt(order.attempt), capture: machine.capture(order.attempt) });
+    let children = Processes::new(environment, order.attempt.transaction, &output).with_lock(Arc::clone(lock)).guarded_at(place);
     let (undo_of, restore) = match order.direction {
         Direction::Forward => (order.attempt, order.restore),
         Direction::Undo => (order.restore.unwrap_or(order.attempt), None),

@@ -20,12 +20,12 @@ pub fn adopt_orphans() -> Result<(), Failure> {
         .map_err(|errno| Failure::new(ErrorCode::WorkerFailed, format!("cannot adopt orphans: {errno}")))
 }
 
-/// Waits until no stray of our session is left, at most `patience`; answers the names of daemons.
-pub(crate) fn wait(patience: Duration, tick: &mut dyn FnMut() -> Result<(), Failure>) -> Result<Vec<String>, Failure> {
+/// Waits until no stray of our session is left but the guard, at most `patience`; answers the names of daemons.
+pub(crate) fn wait(patience: Duration, guard: Option<u32>, tick: &mut dyn FnMut() -> Result<(), Failure>) -> Result<Vec<String>, Failure> {
     let begun = Instant::now();
     loop {
         reap();
-        let (working, daemons): (Vec<Stray>, Vec<Stray>) = strays().into_iter().partition(|stray| stray.session == own_session());
+        let (working, daemons): (Vec<Stray>, Vec<Stray>) = others(guard).partition(|stray| stray.session == own_session());
         if working.is_empty() {
             return Ok(daemons.into_iter().map(|stray| stray.title()).collect());
         }
@@ -39,6 +39,10 @@ pub(crate) fn wait(patience: Duration, tick: &mut dyn FnMut() -> Result<(), Fail
         tick()?;
         std::thread::sleep(BETWEEN_LOOKS.min(patience));
     }
+}
+
+fn others(guard: Option<u32>) -> impl Iterator<Item = Stray> {
+    strays().into_iter().filter(move |stray| u32::try_from(stray.pid).ok() != guard)
 }
 
 fn own_session() -> i32 {

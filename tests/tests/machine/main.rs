@@ -18,3 +18,4 @@ mod scene;
 mod state;
 mod transactions;
 mod undo;
+mod zoo;

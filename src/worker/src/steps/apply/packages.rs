@@ -34,9 +34,10 @@ pub(super) fn change(context: &Context, before: &Facts, killed: &mut bool, stage
     }
     if !commands.dpkg.is_empty() {
         stage.progress(980, "", "purging")?;
-        let call = Call { with_lock: true, ..Call::new("dpkg", commands.dpkg) };
+        let call = Call { with_lock: true, guarded: true, ..Call::new("dpkg", commands.dpkg) };
         let ended = context.children.run(call, &mut Unwatched)?;
         *killed |= matches!(ended, Ended::Signal(_));
+        end_guard(context, stage)?;
     }
     judge(context, before, &Told::default(), None)?;
     marks::set_auto(context)?;
@@ -57,7 +58,7 @@ fn run_apt(
     stage: &mut Stage<'_>,
 ) -> Result<(), Failure> {
     let arguments = own_options(context).into_iter().chain(commands.apt_get.iter().cloned());
-    let call = Call { status: Some(pipe), with_lock: true, ..Call::new("apt-get", arguments) };
+    let call = Call { status: Some(pipe), with_lock: true, guarded: true, ..Call::new("apt-get", arguments) };
     let log_from = stage_log(context);
     let mut listener = Listener { stage: &mut *stage, told: Told::default() };
     let ended = context.children.run(call, &mut listener);
@@ -66,6 +67,7 @@ fn run_apt(
     *killed = ended.as_ref().map_or(true, |ended| was_killed(*ended, &told));
     settle_strays(context, *killed, stage)?;
     let ended = ended?;
+    end_guard(context, stage)?;
     refused(context)?;
     match judge_apt(context, before, &told, ended) {
         Err(_) if stage.cancel_asked() => stage.stop_if_asked(),
@@ -127,6 +129,23 @@ fn refused(context: &Context) -> Result<(), Failure> {
         Ok(text) => Err(Failure::new(ErrorCode::PlanStale, text)),
         Err(_) => Ok(()),
     }
+}
+
+/// A guard that cannot tell what it saw is noted: had it gone before the end, the change would have failed.
+fn end_guard(context: &Context, stage: &mut Stage<'_>) -> Result<(), Failure> {
+    match context.children.end_guard() {
+        Ok(None) => {}
+        Ok(Some(text)) => stage.note(None, text)?,
+        Err(failure) => stage.note(Some(failure.code), failure.text)?,
+    }
+    unkept(context)
+}
+
+/// What the guard could not keep, and therefore refused.
+fn unkept(context: &Context) -> Result<(), Failure> {
+    let Ok(text) = fs::read_to_string(context.files().refused()) else { return Ok(()) };
+    let (code, text) = text.split_once('\n').unwrap_or(("", &text));
+    Err(Failure::new(code.parse().unwrap_or(ErrorCode::Internal), text))
 }
 
 /// Success is what dpkg's database says.

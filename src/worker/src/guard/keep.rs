@@ -1,0 +1,100 @@
+//! The guard's own program: keeps what is about to be changed.
+
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use backstep_capture::{CaptureDir, CaptureError, Late};
+use backstep_core::{ErrorCode, Failure};
+use backstep_supervise::{Change, Errno, Rules, Seen, Sink, Verdict, prepare, protect_from_oom};
+
+use super::{Report, open_watch_over};
+use crate::durable::replace;
+use crate::machine::AttemptFiles;
+use crate::steps::capture_failure;
+
+/// Never told: not files that could be put back, and busy.
+const NEVER: [&str; 4] = ["/proc", "/sys", "/dev", "/run"];
+
+/// Guards what the other end of standard input hands over, keeping files in the capture. To be called first of all.
+pub fn guard(files: &AttemptFiles, capture: &Path) -> Result<(), Failure> {
+    let failure = |text: String| Failure::new(ErrorCode::WorkerFailed, text);
+    let socket = prepare().map_err(|error| failure(said(&error)))?;
+    if let Err(error) = protect_from_oom() {
+        eprintln!("backstep-worker: the guard is not protected when memory runs out: {error}");
+    }
+    let over = open_watch_over(files).map_err(|error| failure(format!("cannot open {}: {error}", files.watch_over().display())))?;
+    let dir = CaptureDir::open(capture).map_err(|error| capture_failure(&error))?;
+    let late = Late::open(Path::new("/"), &dir).map_err(|error| capture_failure(&error))?;
+    let mut keeper = Keeper { late: Some(late), refused: files.refused() };
+    let rules = Rules { exclude: NEVER.map(PathBuf::from).to_vec(), done: Some(over.as_fd()) };
+    backstep_supervise::guard(socket, &rules, &mut keeper).map(drop).map_err(|error| failure(said(&error)))
+}
+
+/// An error with its causes.
+pub(super) fn said(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+struct Keeper {
+    late: Option<Late>,
+    /// Where the reason of a refusal is left for the worker.
+    refused: PathBuf,
+}
+
+impl Keeper {
+    fn keep(late: &mut Late, change: &Change) -> Result<(), CaptureError> {
+        match change {
+            Change::Write(path) => late.before_write(path),
+            Change::Create(path) => late.before_create(path),
+            Change::Remove(path) => late.before_remove(path),
+            Change::Rename { from, to } => late.before_rename(from, to),
+            Change::Exchange { one, other } => late.before_exchange(one, other),
+            Change::Meta(path) => late.before_meta(path),
+        }
+    }
+
+    fn refuse(&self, change: &Change, error: &CaptureError) -> Verdict {
+        let failure = capture_failure(error);
+        let path = change.paths().next().unwrap_or(Path::new("?"));
+        let text = format!("{}\ncannot keep {} as it is: {}", failure.code, path.display(), failure.text);
+        if let Err(error) = replace(&self.refused, text.as_bytes(), 0o600) {
+            eprintln!("backstep-worker: {text}; cannot leave a note of it: {error}");
+        }
+        Verdict::Refuse(if failure.code == ErrorCode::DiskFull { Errno::NOSPC } else { Errno::IO })
+    }
+
+    fn report(&mut self, seen: &Seen) -> Result<Report, CaptureError> {
+        let kept = self.late.take().map(Late::finish).transpose()?.unwrap_or_default();
+        Ok(Report {
+            told: seen.told,
+            refused: seen.refused,
+            unseen: seen.unseen,
+            links: kept.links,
+            copies: kept.copies,
+            bytes_copied: kept.bytes_copied,
+            created: kept.created,
+        })
+    }
+}
+
+impl Sink for Keeper {
+    fn before(&mut self, change: &Change) -> Verdict {
+        let Some(late) = &mut self.late else { return Verdict::Continue };
+        match Self::keep(late, change) {
+            Ok(()) => Verdict::Continue,
+            Err(error) => self.refuse(change, &error),
+        }
+    }
+
+    fn watch_over(&mut self, seen: &Seen) {
+        let word = self.report(seen).map_err(|error| said(&error)).and_then(|report| {
+            let line = serde_json::to_string(&report).map_err(|error| said(&error))?;
+            writeln!(std::io::stdout(), "{line}").map_err(|error| said(&error))
+        });
+        if let Err(text) = word {
+            eprintln!("backstep-worker: the guard cannot report: {text}");
+        }
+    }
+}
