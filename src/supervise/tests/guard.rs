@@ -209,7 +209,7 @@ fn the_guard_is_a_process_without_its_starter_s_descriptors() {
 #[test]
 fn the_guard_outlives_the_signals_that_end_its_tree() {
     let place = Place::new();
-    let script = "unset SUPERVISE_TEST_ROLE; for pid in $(pgrep -P $$); do for signal in TERM INT HUP QUIT; do kill -$signal $pid; done; done; echo ready; read line; echo x >new";
+    let script = "unset SUPERVISE_TEST_ROLE; pid=$(pgrep -P $$ guard-); for signal in TERM INT HUP QUIT; do kill -$signal $pid; done; echo ready; read line; echo x >new";
     let mut child = guarded_with_lock(&place, script).stdin(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap() == "ready"));
