@@ -12,7 +12,7 @@ const SET_FLAGS: Opcode = opcode::write::<u64>(b'!', 4);
 const SYNC_WAKE_UP: usize = 1;
 
 /// Asks for it; kernels before 6.6 do not know how, and all works without.
-#[expect(unsafe_code, reason = "no library wraps this ioctl, and it saves more than half of what a notification costs")]
+#[expect(unsafe_code, reason = "no library wraps this ioctl, and it saves a quarter of what a notification costs")]
 pub(crate) fn take_turns(listener: &OwnedFd) -> Result<(), Errno> {
     // SAFETY: the kernel takes the argument of this request as a number and touches no memory of ours.
     match unsafe { ioctl(listener, IntegerSetter::<SET_FLAGS>::new_usize(SYNC_WAKE_UP)) } {
