@@ -75,7 +75,7 @@ impl One<'_> {
             Deed::UnlinkAt(at, _) => self.find(at, Follow::No).and_then(unlink),
             Deed::Rename(from, to, flags) => self.rename(from, to, flags),
             Deed::Meta(at) => self.find(at, Follow::Yes).and_then(meta),
-            Deed::MetaOfLink(at) => self.find(at, Follow::No).and_then(meta),
+            Deed::MetaOfLink(at) => self.find(at, Follow::OnSlash).and_then(meta),
             Deed::MetaAt(at, flags) => self.meta_at(at, flags),
         }
     }
@@ -101,7 +101,7 @@ impl One<'_> {
     }
 
     fn opened(&self, flags: OFlags, find: impl FnOnce(Follow) -> Result<Found, Miss>) -> Result<Change, Miss> {
-        if flags.contains(OFlags::PATH) || flags.contains(OFlags::TMPFILE) {
+        if flags.contains(OFlags::PATH) {
             return Err(Miss::Harmless);
         }
         let exclusive = flags.contains(OFlags::CREATE | OFlags::EXCL);
@@ -127,7 +127,7 @@ impl One<'_> {
     }
 
     fn meta_at(&self, at: At, flags: usize) -> Result<Change, Miss> {
-        let follow = if self.has(flags, AtFlags::SYMLINK_NOFOLLOW) { Follow::No } else { Follow::Yes };
+        let follow = if self.has(flags, AtFlags::SYMLINK_NOFOLLOW) { Follow::OnSlash } else { Follow::Yes };
         let text = self.caller.text(self.caller.pointer(at.path))?;
         if text.is_empty() && self.has(flags, AtFlags::EMPTY_PATH) {
             return self.walk.find_descriptor(self.base(at)).and_then(meta);

@@ -32,6 +32,8 @@ pub(crate) enum Miss {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Follow {
     Yes,
+    /// Only if a slash behind it asks for the directory.
+    OnSlash,
     No,
 }
 
@@ -162,7 +164,11 @@ impl Walk<'_> {
         let parent = self.directory(step.base, split.parent)?;
         let path = parent.join(name);
         let kind = kind(&path)?;
-        let follow = step.follow == Follow::Yes || split.slash;
+        let follow = match step.follow {
+            Follow::Yes => true,
+            Follow::OnSlash => split.slash,
+            Follow::No => false,
+        };
         if !follow || kind != Some(FileType::Symlink) {
             return Ok(Next::Found(Found { path, kind }));
         }
@@ -233,8 +239,11 @@ impl Walk<'_> {
             },
         };
         let fd = fd.map_err(stuck)?;
-        let path = self.as_caller(path_of(&fd)?, at);
-        same_here(&fd, &path).then_some(path).ok_or(Miss::Unseen)
+        let path = path_of(&fd)?;
+        if !same_here(&fd, &path) {
+            return Err(Miss::Unseen);
+        }
+        Ok(self.as_caller(path, at))
     }
 
     /// `/proc/self` is the caller, not the guard that walked.
