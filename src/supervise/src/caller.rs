@@ -11,6 +11,9 @@ use crate::resolve::Miss;
 /// The kernel's `PATH_MAX`: a longer path is refused by the kernel too.
 pub(crate) const PATH_MAX: usize = 4096;
 
+/// Most paths are shorter, and memory is not read for nothing.
+const USUAL: usize = 192;
+
 /// The thread that made the call.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Caller {
@@ -40,7 +43,14 @@ impl Caller {
     /// # Errors
     /// [`Miss::Harmless`] if the kernel will fail to read it too, [`Miss::Unseen`] if only we may not.
     pub(crate) fn text(&self, address: usize) -> Result<Vec<u8>, Miss> {
-        let mut text = vec![0; PATH_MAX];
+        match self.text_up_to(address, USUAL) {
+            Err(Miss::Harmless) => self.text_up_to(address, PATH_MAX),
+            text => text,
+        }
+    }
+
+    fn text_up_to(&self, address: usize, longest: usize) -> Result<Vec<u8>, Miss> {
+        let mut text = vec![0; longest];
         let length = self.read(address, &mut text)?;
         let end = text[..length].iter().position(|byte| *byte == 0).ok_or(Miss::Harmless)?;
         text.truncate(end);

@@ -3,7 +3,7 @@
 use std::os::fd::RawFd;
 
 use libseccomp::error::SeccompError;
-use libseccomp::{ScmpAction, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall, ScmpVersion, check_version};
+use libseccomp::{ScmpAction, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall, get_api};
 use rustix::fs::OFlags;
 
 use crate::arch;
@@ -18,6 +18,10 @@ pub enum Scope {
     /// create is announced all the same.
     Existing,
 }
+
+/// The level of libseccomp (2.6) and kernel (5.19) at which only a fatal signal ends the wait for an answer. Below, any signal
+/// with a handler does: the call begins again and is announced again, or fails with `EINTR` if the handler wants that.
+const WAITS_UNDISTURBED: u32 = 7;
 
 /// Opening with one of these may change something.
 const WRITING: [OFlags; 4] = [OFlags::WRONLY, OFlags::RDWR, OFlags::TRUNC, OFlags::CREATE];
@@ -37,8 +41,7 @@ fn build(scope: Scope) -> Result<ScmpFilterContext, SeccompError> {
     // An architecture that is not known here would be unguarded: it gets no system calls.
     filter.set_act_badarch(ScmpAction::Errno(rustix::io::Errno::NOSYS.raw_os_error()))?;
     filter.set_ctl_nnp(false)?.set_ctl_optimize(2)?;
-    if check_version(ScmpVersion::from((2, 6, 0)))? {
-        // Before 2.6 a signal interrupts a waiting call: it is made, and announced, again.
+    if get_api() >= WAITS_UNDISTURBED {
         filter.set_ctl_waitkill(true)?;
     }
     for (name, errno) in calls::REFUSED {

@@ -140,22 +140,28 @@ impl Guard<'_> {
         answered(respond(listener, request.id, verdict))
     }
 
+    fn let_unseen(&mut self) -> Verdict {
+        self.seen.unseen += 1;
+        Verdict::Continue
+    }
+
     fn let_pass(&mut self) -> Verdict {
         self.seen.passive += 1;
         Verdict::Continue
     }
 
     fn judge(&mut self, request: &ScmpNotifReq, sink: &mut dyn Sink) -> Verdict {
+        if request.pid == 0 {
+            // A process of a pid namespace that the guard is not above.
+            return self.let_unseen();
+        }
         match self.interpreter.change(request) {
             // A dead caller's number may be another process's by now: what was read may be its.
             Ok(_) if notify_id_valid(self.listener.as_raw_fd(), request.id).is_err() => Verdict::Continue,
             Ok(change) if self.is_excluded(&change) => Verdict::Continue,
             Ok(change) => self.tell(&change, sink),
             Err(Miss::Harmless) => Verdict::Continue,
-            Err(Miss::Unseen) => {
-                self.seen.unseen += 1;
-                Verdict::Continue
-            }
+            Err(Miss::Unseen) => self.let_unseen(),
         }
     }
 

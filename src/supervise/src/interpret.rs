@@ -9,7 +9,7 @@ use crate::arch;
 use crate::caller::Caller;
 use crate::calls::{self, At, Deed, Flags};
 use crate::change::Change;
-use crate::resolve::{Base, Follow, Found, Home, Miss};
+use crate::resolve::{Base, Follow, Found, Home, Miss, Walk};
 
 /// `AT_FDCWD`.
 const AT_FDCWD: i32 = -100;
@@ -33,7 +33,8 @@ impl Interpreter {
     pub(crate) fn change(&self, request: &ScmpNotifReq) -> Result<Change, Miss> {
         let number = request.data.syscall.as_raw_syscall();
         let deed = self.deeds.get(&(key(request.data.arch), number)).ok_or(Miss::Unseen)?;
-        let one = One { home: &self.home, caller: Caller::of(request) };
+        let caller = Caller::of(request);
+        let one = One { walk: self.home.walk(caller), caller };
         one.change(*deed)
     }
 }
@@ -58,7 +59,7 @@ fn deeds() -> HashMap<(ScmpArch, i32), Deed> {
 
 /// One call.
 struct One<'a> {
-    home: &'a Home,
+    walk: Walk<'a>,
     caller: Caller,
 }
 
@@ -74,7 +75,7 @@ impl One<'_> {
             Deed::UnlinkAt(at, _) => self.find(at, Follow::No).and_then(unlink),
             Deed::Rename(from, to, flags) => self.rename(from, to, flags),
             Deed::Meta(at) => self.find(at, Follow::Yes).and_then(meta),
-            Deed::MetaOfLink(at) => self.find(at, Follow::No).and_then(meta),
+            Deed::MetaOfLink(at) => self.find(at, Follow::OnSlash).and_then(meta),
             Deed::MetaAt(at, flags) => self.meta_at(at, flags),
         }
     }
@@ -96,11 +97,11 @@ impl One<'_> {
             return self.opened(flags, |follow| self.find(at, follow));
         }
         let text = self.caller.text(self.caller.pointer(at.path))?;
-        self.opened(flags, |follow| self.home.find_in_root(&self.caller, self.base(at), &text, follow))
+        self.opened(flags, |follow| self.walk.find_in_root(self.base(at), &text, follow))
     }
 
     fn opened(&self, flags: OFlags, find: impl FnOnce(Follow) -> Result<Found, Miss>) -> Result<Change, Miss> {
-        if flags.contains(OFlags::PATH) || flags.contains(OFlags::TMPFILE) {
+        if flags.contains(OFlags::PATH) {
             return Err(Miss::Harmless);
         }
         let exclusive = flags.contains(OFlags::CREATE | OFlags::EXCL);
@@ -126,12 +127,12 @@ impl One<'_> {
     }
 
     fn meta_at(&self, at: At, flags: usize) -> Result<Change, Miss> {
-        let follow = if self.has(flags, AtFlags::SYMLINK_NOFOLLOW) { Follow::No } else { Follow::Yes };
+        let follow = if self.has(flags, AtFlags::SYMLINK_NOFOLLOW) { Follow::OnSlash } else { Follow::Yes };
         let text = self.caller.text(self.caller.pointer(at.path))?;
         if text.is_empty() && self.has(flags, AtFlags::EMPTY_PATH) {
-            return self.home.find_descriptor(&self.caller, self.base(at)).and_then(meta);
+            return self.walk.find_descriptor(self.base(at)).and_then(meta);
         }
-        self.home.find(&self.caller, self.base(at), &text, follow).and_then(meta)
+        self.walk.find(self.base(at), &text, follow).and_then(meta)
     }
 
     fn find(&self, at: At, follow: Follow) -> Result<Found, Miss> {
@@ -140,7 +141,7 @@ impl One<'_> {
             // By far the most opened for writing.
             return Err(Miss::Harmless);
         }
-        self.home.find(&self.caller, self.base(at), &text, follow)
+        self.walk.find(self.base(at), &text, follow)
     }
 
     fn base(&self, at: At) -> Base {

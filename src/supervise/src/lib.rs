@@ -13,6 +13,10 @@
 //! - It is for undo, not for security: a program that fights it can change a path after the guard has read it.
 //!   Changes through descriptors that were open before, of metadata through descriptors, and by servers outside of the
 //!   tree are not seen. What is not seen is found by comparing afterwards.
+//! - The guard looks at files. A file system whose server (FUSE) runs in the guarded tree can wait for the guard while the guard
+//!   waits for it: such servers belong outside of the tree.
+//! - With libseccomp before 2.6, a signal with a handler interrupts a waiting call: it begins again and is announced again, or
+//!   fails with `EINTR` where the program asked for that.
 //! - A tree can have one guard: programs in it that guard others by the same means (containers with a notifying
 //!   seccomp profile) are refused by the kernel.
 

@@ -5,10 +5,11 @@
 //! A race remains for a process that renames directories while another of its threads waits: this is undo, not a
 //! security border.
 
+use std::cell::{OnceCell, RefCell};
 use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
@@ -31,6 +32,8 @@ pub(crate) enum Miss {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Follow {
     Yes,
+    /// Only if a slash behind it asks for the directory.
+    OnSlash,
     No,
 }
 
@@ -80,24 +83,9 @@ impl Home {
         Ok(Self { root: identity(CWD, Path::new("/"))?, own })
     }
 
-    /// Finds what `text` names for the caller.
-    pub(crate) fn find(&self, caller: &Caller, base: Base, text: &[u8], follow: Follow) -> Result<Found, Miss> {
-        let walk = Walk { home: self, caller, root: self.root_of(caller)? };
-        walk.find(base, text, follow)
-    }
-
-    /// Finds what a descriptor of the caller is open for.
-    pub(crate) fn find_descriptor(&self, caller: &Caller, base: Base) -> Result<Found, Miss> {
-        let walk = Walk { home: self, caller, root: self.root_of(caller)? };
-        let path = link(&walk.link_of(base))?;
-        Ok(Found { kind: Some(kind(&path)?.ok_or(Miss::Harmless)?), path })
-    }
-
-    /// Finds what `text` names if `base` were the root.
-    pub(crate) fn find_in_root(&self, caller: &Caller, base: Base, text: &[u8], follow: Follow) -> Result<Found, Miss> {
-        let mut walk = Walk { home: self, caller, root: Root::Same };
-        walk.root = other_root(&walk.link_of(base))?;
-        walk.find(base, text, follow)
+    /// The walks of one call.
+    pub(crate) fn walk(&self, caller: Caller) -> Walk<'_> {
+        Walk { home: self, caller, root: OnceCell::new(), parent: RefCell::default() }
     }
 
     fn root_of(&self, caller: &Caller) -> Result<Root, Miss> {
@@ -114,15 +102,48 @@ fn other_root(link_of_root: &Path) -> Result<Root, Miss> {
     Ok(Root::Other { dir, path: link(link_of_root)? })
 }
 
-/// One caller's walk.
-struct Walk<'a> {
+/// What one call names. Its caller's root is looked up once, when it is needed, and a parent that both paths of a rename
+/// share is walked to once.
+pub(crate) struct Walk<'a> {
     home: &'a Home,
-    caller: &'a Caller,
-    root: Root,
+    caller: Caller,
+    root: OnceCell<Root>,
+    parent: RefCell<Option<Parent>>,
+}
+
+/// A directory that was walked to: from where, by what text, to which path.
+struct Parent {
+    base: Option<Base>,
+    text: Vec<u8>,
+    path: PathBuf,
 }
 
 impl Walk<'_> {
-    fn find(&self, base: Base, text: &[u8], follow: Follow) -> Result<Found, Miss> {
+    /// Finds what a descriptor of the caller is open for.
+    pub(crate) fn find_descriptor(&self, base: Base) -> Result<Found, Miss> {
+        self.root()?;
+        let path = link(&self.link_of(base))?;
+        Ok(Found { kind: Some(kind(&path)?.ok_or(Miss::Harmless)?), path })
+    }
+
+    /// Finds what `text` names if `base` were the root.
+    pub(crate) fn find_in_root(&self, base: Base, text: &[u8], follow: Follow) -> Result<Found, Miss> {
+        let root = OnceCell::from(other_root(&self.link_of(base))?);
+        Walk { home: self.home, caller: self.caller, root, parent: RefCell::default() }.find(base, text, follow)
+    }
+
+    fn root(&self) -> Result<&Root, Miss> {
+        match self.root.get() {
+            Some(root) => Ok(root),
+            None => {
+                let root = self.home.root_of(&self.caller)?;
+                Ok(self.root.get_or_init(|| root))
+            }
+        }
+    }
+
+    /// Finds what `text` names for the caller.
+    pub(crate) fn find(&self, base: Base, text: &[u8], follow: Follow) -> Result<Found, Miss> {
         let mut here = Step { base: Some(base), text: text.to_vec(), follow };
         for _ in 0..MAX_LINKS {
             match self.step(&here)? {
@@ -143,7 +164,11 @@ impl Walk<'_> {
         let parent = self.directory(step.base, split.parent)?;
         let path = parent.join(name);
         let kind = kind(&path)?;
-        let follow = step.follow == Follow::Yes || split.slash;
+        let follow = match step.follow {
+            Follow::Yes => true,
+            Follow::OnSlash => split.slash,
+            Follow::No => false,
+        };
         if !follow || kind != Some(FileType::Symlink) {
             return Ok(Next::Found(Found { path, kind }));
         }
@@ -152,7 +177,7 @@ impl Walk<'_> {
 
     fn follow(&self, parent: &Path, path: &Path) -> Result<Next, Miss> {
         let target = link(path)?;
-        let inside = self.inside(parent);
+        let inside = self.inside(parent)?;
         if inside.starts_with("/proc") && is_magic(&inside) {
             // The kernel jumps to the open file, whatever its name is by now; without one nothing with a name changes.
             let kind = kind(&target)?.filter(|_| target.is_absolute()).ok_or(Miss::Harmless)?;
@@ -163,25 +188,35 @@ impl Walk<'_> {
 
     /// The path of a directory that the caller names, without links.
     fn directory(&self, base: Option<Base>, text: &[u8]) -> Result<PathBuf, Miss> {
-        let relative = base.filter(|_| text.first() != Some(&b'/'));
-        match &self.root {
-            Root::Same => self.directory_here(relative, text),
-            Root::Other { dir, path } => self.directory_there(dir, path, relative, text),
+        let base = base.filter(|_| text.first() != Some(&b'/'));
+        if let Some(known) = self.parent.borrow().as_ref().filter(|known| known.base == base && known.text == text) {
+            return Ok(known.path.clone());
         }
+        let path = match self.root()? {
+            Root::Same => self.directory_here(base, text),
+            Root::Other { dir, path } => self.directory_there(dir, path, base, text),
+        }?;
+        *self.parent.borrow_mut() = Some(Parent { base, text: text.to_vec(), path: path.clone() });
+        Ok(path)
     }
 
     fn directory_here(&self, base: Option<Base>, text: &[u8]) -> Result<PathBuf, Miss> {
         let literal = Path::new(OsStr::from_bytes(text));
-        let fd = match base {
+        let start = match base {
             Some(base) if text.is_empty() => return place(&self.link_of(base)),
-            Some(base) => {
+            Some(base) => link(&self.link_of(base))?,
+            None => PathBuf::new(),
+        };
+        if let Some(path) = without_links(&start.join(literal)) {
+            return Ok(path);
+        }
+        let fd = match (base, self.own_proc(literal)) {
+            (Some(base), _) => {
                 let start = rustix::fs::open(self.link_of(base), OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(gone)?;
                 without_jumps(&start, literal)
             }
-            None => match self.own_proc(literal) {
-                Some(path) => rustix::fs::open(path, DIRECTORY, Mode::empty()).map_err(gone),
-                None => without_jumps(CWD, literal),
-            },
+            (None, Some(path)) => rustix::fs::open(path, DIRECTORY, Mode::empty()).map_err(gone),
+            (None, None) => without_jumps(CWD, literal),
         }?;
         Ok(self.as_caller(path_of(&fd)?, Path::new("/")))
     }
@@ -204,8 +239,11 @@ impl Walk<'_> {
             },
         };
         let fd = fd.map_err(stuck)?;
-        let path = self.as_caller(path_of(&fd)?, at);
-        same_here(&fd, &path).then_some(path).ok_or(Miss::Unseen)
+        let path = path_of(&fd)?;
+        if !same_here(&fd, &path) {
+            return Err(Miss::Unseen);
+        }
+        Ok(self.as_caller(path, at))
     }
 
     /// `/proc/self` is the caller, not the guard that walked.
@@ -219,11 +257,11 @@ impl Walk<'_> {
     }
 
     /// A path of the guard's root as the caller would write it.
-    fn inside(&self, path: &Path) -> PathBuf {
-        match &self.root {
+    fn inside(&self, path: &Path) -> Result<PathBuf, Miss> {
+        Ok(match self.root()? {
             Root::Same => path.to_path_buf(),
             Root::Other { path: root, .. } => path.strip_prefix(root).map_or_else(|_| path.to_path_buf(), |rest| Path::new("/").join(rest)),
-        }
+        })
     }
 
     fn link_of(&self, base: Base) -> PathBuf {
@@ -307,6 +345,14 @@ fn place(link_of: &Path) -> Result<PathBuf, Miss> {
 
 fn path_of(fd: &OwnedFd) -> Result<PathBuf, Miss> {
     place(Path::new(&format!("/proc/self/fd/{}", fd.as_raw_fd())))
+}
+
+/// Most texts have no links and no way up. If the kernel gets there without following any, the text is the path, and
+/// nobody has to be asked for it.
+fn without_links(text: &Path) -> Option<PathBuf> {
+    let path: PathBuf = text.components().collect();
+    let plain = !path.components().any(|part| part == Component::ParentDir);
+    (plain && rustix::fs::openat2(CWD, &path, DIRECTORY, Mode::empty(), ResolveFlags::NO_SYMLINKS).is_ok()).then_some(path)
 }
 
 /// Walks without the jumps that links in `/proc/<pid>` are: `/proc/self` would be the guard, and jump elsewhere.

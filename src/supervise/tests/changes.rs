@@ -89,6 +89,17 @@ fn relative_paths_begin_where_the_process_or_its_descriptor_is() {
 }
 
 #[test]
+fn a_slash_at_the_end_asks_for_the_directory() {
+    let place = Place::new();
+    place.set("mkdir real; ln -s real alias");
+    assert_eq!(
+        place.watch("chown -h 1 alias; chown -h 1 alias/; rmdir alias/ 2>/dev/null || true"),
+        [place.meta("alias"), place.meta("real")]
+    );
+    assert_eq!(place.watch("mkdir -p new/; rmdir new///; rmdir real/"), [place.create("new"), place.remove("new"), place.remove("real")]);
+}
+
+#[test]
 fn open_flags_decide() {
     let place = Place::new();
     place.set("echo a >old; ln -s old soft; ln -s missing dangling; mkdir dir; mkfifo pipe");
@@ -192,6 +203,34 @@ fn a_changed_root_is_where_paths_begin() {
         place.meta("jail"),
     ];
     assert_eq!(place.watch(&inside), expected);
+}
+
+/// Proc in a jail, for as long as this lives.
+struct Proc(std::path::PathBuf);
+
+impl Proc {
+    fn mounted_at(place: &Place, name: &str) -> Self {
+        place.set(&format!("mkdir -p {name}; mount -t proc proc {name}"));
+        Self(place.path(name))
+    }
+}
+
+impl Drop for Proc {
+    fn drop(&mut self) {
+        assert!(std::process::Command::new("umount").arg(&self.0).status().unwrap().success());
+    }
+}
+
+#[test]
+fn descriptors_are_names_in_a_changed_root_too() {
+    let place = Place::new();
+    let _proc = Proc::mounted_at(&place, "jail/proc");
+    place.set("echo a >jail/log; ln -s /proc/self/fd jail/fd");
+    let inside = perl(
+        r#"use Fcntl; sysopen(my $log, "jail/log", O_RDONLY) or die; my $n = fileno($log); chroot("jail") or die;
+        sysopen(my $h, "/proc/self/fd/$n", O_WRONLY) or die $!; sysopen($h, "/fd/$n", O_WRONLY) or die $!;"#,
+    );
+    assert_eq!(place.watch(&inside), vec![place.write("jail/log"); 2]);
 }
 
 #[test]

@@ -114,11 +114,11 @@ const QUIET: &str = "#quiet\n";
 pub(crate) fn become_guarded() {
     let Ok(script) = std::env::var(SCRIPT) else { return };
     let scope = if std::env::var(SCOPE).unwrap() == "All" { Scope::All } else { Scope::Existing };
+    let socket = std::io::stdin().as_fd().try_clone_to_owned().unwrap();
+    enter_with(UnixStream::from(socket), scope).unwrap();
     if script.starts_with(QUIET) {
         suppress_sync().unwrap();
     }
-    let socket = std::io::stdin().as_fd().try_clone_to_owned().unwrap();
-    enter_with(UnixStream::from(socket), scope).unwrap();
     let mut shell = Command::new("sh");
     shell.env_remove(SCRIPT).env_remove(SCOPE).args(["-ec", &script]).stdin(Stdio::null());
     panic!("{}", shell.exec());
