@@ -33,6 +33,7 @@ mod selection;
 mod state;
 mod store;
 mod survey;
+mod walk;
 
 pub use after::{drifted, record_after};
 pub use compare::{Difference, What, compare};
@@ -44,3 +45,4 @@ pub use restore::{Failed, Kept, RestoreMode, Restored, restore};
 pub use secure::{Estimate, Secured, estimate, secure};
 pub use selection::{Selection, selection_of};
 pub use store::content;
+pub use walk::{Differing, Seen, Walk};
