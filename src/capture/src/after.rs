@@ -78,7 +78,7 @@ fn copied_parents(manifest: &Manifest) -> BTreeSet<PathBuf> {
 }
 
 /// Every path of the manifest, and everything that is now in listed directories or below what was no directory.
-fn present_paths(root: &Root, manifest: &Manifest) -> Result<BTreeSet<PathBuf>> {
+pub(crate) fn present_paths(root: &Root, manifest: &Manifest) -> Result<BTreeSet<PathBuf>> {
     let mut all: BTreeSet<PathBuf> = manifest.entries.iter().map(|entry| entry.path.clone()).collect();
     for entry in &manifest.entries {
         let whole = entry.present.as_ref().is_none_or(|present| present.listing != Listing::Open || present.meta.kind != Kind::Directory);

@@ -1,8 +1,10 @@
 //! Undo material: what files were like before a change, kept so that they can be put back byte for byte.
 //!
-//! [`secure`] keeps everything a [`Selection`] names before anything is changed: replaced files as hard links,
+//! Three nets: [`secure`] keeps everything a [`Selection`] names before anything is changed: replaced files as hard links,
 //! files that are written in place as copies, everything else as a description. [`restore`] puts it all back and
-//! [`compare`] is the receipt. [`record_after`] and [`drifted`] tell what others changed since.
+//! [`compare`] is the receipt. [`record_after`] and [`drifted`] tell what others changed since. [`Late`] keeps, during the
+//! run, what the selection did not name, just before it is changed; everything else uses both as one. [`Walk`] is a
+//! picture of the whole system's metadata, before and after, and [`changes`] the record of what changed.
 //!
 //! Invariants:
 //! - A capture is complete when its manifest is there under its name; everything in it was durable before.
@@ -10,10 +12,10 @@
 //! - No symbolic link leads outside the root, and the last component of a path is never followed.
 //! - [`restore`] may be interrupted anywhere and run again from the start.
 //!
-//! Absent on purpose: packages, transactions, policy, and changes outside the selection. Captures during the run
-//! and a walk after it are further nets that add entries to the same manifest format.
+//! Absent on purpose: packages, transactions, policy, and system calls: who tells [`Late`] what is about to change.
 
 mod after;
+mod changes;
 mod compare;
 mod content;
 mod dir;
@@ -33,8 +35,10 @@ mod selection;
 mod state;
 mod store;
 mod survey;
+mod walk;
 
 pub use after::{drifted, record_after};
+pub use changes::{Change, FileChange, FileKind, Side, changes, recorded_changes};
 pub use compare::{Difference, What, compare};
 pub use dir::CaptureDir;
 pub use error::CaptureError;
@@ -44,3 +48,4 @@ pub use restore::{Failed, Kept, RestoreMode, Restored, restore};
 pub use secure::{Estimate, Secured, estimate, secure};
 pub use selection::{Selection, selection_of};
 pub use store::content;
+pub use walk::{Differing, Seen, Walk};

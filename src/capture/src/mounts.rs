@@ -13,16 +13,78 @@ use crate::node::facts;
 
 const TABLE: &str = "/proc/self/mountinfo";
 
-/// Mount points by mount id, as this process sees them.
-pub(crate) fn mount_points() -> Result<BTreeMap<u64, PathBuf>> {
-    let table = fs::read(TABLE).cannot("read", Path::new(TABLE))?;
-    Ok(table.split(|byte| *byte == b'\n').filter_map(mount_point).collect())
+/// One mounted file system.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mount {
+    id: u64,
+    pub(crate) point: PathBuf,
+    kind: Vec<u8>,
+    read_only: bool,
 }
 
-fn mount_point(line: &[u8]) -> Option<(u64, PathBuf)> {
+/// File systems of the kernel, of other machines and of other programs, and such as cannot be written.
+const FOREIGN: [&str; 34] = [
+    "9p",
+    "afs",
+    "autofs",
+    "binfmt_misc",
+    "bpf",
+    "ceph",
+    "cgroup",
+    "cgroup2",
+    "cifs",
+    "configfs",
+    "debugfs",
+    "devpts",
+    "devtmpfs",
+    "efivarfs",
+    "erofs",
+    "fusectl",
+    "glusterfs",
+    "hugetlbfs",
+    "iso9660",
+    "mqueue",
+    "nfs",
+    "nfs4",
+    "nsfs",
+    "proc",
+    "pstore",
+    "ramfs",
+    "rpc_pipefs",
+    "securityfs",
+    "selinuxfs",
+    "smb3",
+    "squashfs",
+    "sysfs",
+    "tracefs",
+    "virtiofs",
+];
+
+impl Mount {
+    /// Whether the package manager could change files on it, and nobody else's system is behind it.
+    pub(crate) fn is_local_and_writable(&self) -> bool {
+        !self.read_only && !self.kind.starts_with(b"fuse") && FOREIGN.iter().all(|foreign| foreign.as_bytes() != self.kind)
+    }
+}
+
+/// Mount points by mount id, as this process sees them.
+pub(crate) fn mount_points() -> Result<BTreeMap<u64, PathBuf>> {
+    Ok(mounts()?.into_iter().map(|mount| (mount.id, mount.point)).collect())
+}
+
+/// Everything that is mounted; of several at one point the last is on top.
+pub(crate) fn mounts() -> Result<Vec<Mount>> {
+    let table = fs::read(TABLE).cannot("read", Path::new(TABLE))?;
+    Ok(table.split(|byte| *byte == b'\n').filter_map(parse).collect())
+}
+
+fn parse(line: &[u8]) -> Option<Mount> {
     let mut fields = line.split(|byte| *byte == b' ');
     let id = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
-    Some((id, PathBuf::from(OsString::from_vec(unescape(fields.nth(3)?)))))
+    let point = PathBuf::from(OsString::from_vec(unescape(fields.nth(3)?)));
+    let read_only = fields.next()?.split(|byte| *byte == b',').any(|option| option == b"ro");
+    let kind = fields.skip_while(|field| *field != b"-").nth(1)?.to_vec();
+    Some(Mount { id, point, kind, read_only })
 }
 
 /// The kernel writes space, tab, newline and backslash as three octal digits.
@@ -82,7 +144,16 @@ mod tests {
     #[test]
     fn mount_points_are_unescaped() {
         let line = br"36 35 98:0 /mnt1 /mnt\0402/a\134b rw,noatime master:1 - ext3 /dev/root rw";
-        assert_eq!(mount_point(line), Some((36, PathBuf::from("/mnt 2/a\\b"))));
-        assert_eq!(mount_point(b""), None);
+        let mount = parse(line).expect("a mount");
+        assert_eq!((mount.id, mount.point.as_path()), (36, Path::new("/mnt 2/a\\b")));
+        assert!(mount.is_local_and_writable());
+        assert_eq!(parse(b""), None);
+    }
+
+    #[test]
+    fn foreign_and_read_only_file_systems_are_told() {
+        for line in [&b"1 1 0:1 / /p rw - proc proc rw"[..], b"1 1 0:1 / /p ro,x - ext4 /dev/x rw", b"1 1 0:1 / /p rw - fuse.sshfs x rw"] {
+            assert!(!parse(line).expect("a mount").is_local_and_writable());
+        }
     }
 }

@@ -99,7 +99,7 @@ impl Machine<'_> {
             Call::Symlink(path, target) => {
                 let (real, inside) = self.path(*path)?;
                 self.tell(|late| late.before_create(&inside));
-                std::os::unix::fs::symlink(self.root.join(PATHS[*target]), real).ok()?;
+                std::os::unix::fs::symlink(Path::new(PATHS[*target]).file_name().unwrap(), real).ok()?;
             }
             Call::HardLink(from, to) => {
                 let ((from, _), (to, inside)) = (self.path(*from)?, self.path(*to)?);

@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 use crate::content::Sum;
 use crate::node::{Meta, Time};
 
-pub(crate) use code::{TRAILER, escape, hex, unescape, unhex};
-pub(crate) use read::{checked_body, entry, load, object};
-pub(crate) use write::{Summed, field, push_entry, push_object, save};
+pub(crate) use code::{escape, hex, unescape, unhex};
+pub(crate) use read::{checked_body, entry, kind_of, load, object};
+pub(crate) use write::{Summed, field, kind_letter, push_entry, push_object, save};
 
 /// Which of the two pictures a file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

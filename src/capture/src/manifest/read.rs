@@ -77,7 +77,7 @@ fn take_line(line: &str, manifest: &mut Manifest) -> Option<()> {
         "S" => manifest.stores.push(path),
         "X" => manifest.excluded.push(path),
         "-" => manifest.entries.push(Entry { path, present: None }),
-        _ => manifest.entries.push(Entry { path, present: Some(present(kind(mark)?, &mut fields)?) }),
+        _ => manifest.entries.push(Entry { path, present: Some(present(kind_of(mark)?, &mut fields)?) }),
     }
     fields.next().is_none().then_some(())
 }
@@ -155,7 +155,8 @@ fn xattrs(text: &str) -> Option<Vec<Xattr>> {
     if text.is_empty() { Some(Vec::new()) } else { text.split(',').map(one).collect() }
 }
 
-fn kind(mark: &str) -> Option<Kind> {
+/// Reads what [`kind_letter`](super::kind_letter) says.
+pub(crate) fn kind_of(mark: &str) -> Option<Kind> {
     let kinds = [Kind::File, Kind::Directory, Kind::Symlink, Kind::Fifo, Kind::Socket, Kind::CharDevice, Kind::BlockDevice];
     let mut letters = mark.chars();
     let letter = letters.next()?;

@@ -154,7 +154,8 @@ pub(crate) fn field(line: &mut String, bytes: &[u8]) {
     escape(bytes, line);
 }
 
-pub(super) const fn kind_letter(kind: Kind) -> char {
+/// The letter of a type in our files.
+pub(crate) const fn kind_letter(kind: Kind) -> char {
     match kind {
         Kind::File => 'f',
         Kind::Directory => 'd',

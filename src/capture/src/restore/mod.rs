@@ -14,7 +14,7 @@ mod rename;
 mod tests;
 mod verdict;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
@@ -25,9 +25,9 @@ use rustix::io::Errno;
 use crate::dir::CaptureDir;
 use crate::error::{CaptureError, Context, Result};
 use crate::fuse::Fuse;
-use crate::manifest::{Entry, Listing, Manifest, Object, Present};
+use crate::manifest::{Entry, How, Listing, Manifest, Object, Present};
 use crate::mounts::Touched;
-use crate::node::{Kind, Node};
+use crate::node::{Kind, Node, Time};
 use crate::parallel::each;
 use crate::root::{Parents, Root, absolute};
 use crate::store::Vault;
@@ -139,21 +139,19 @@ fn restore_until(root: &Path, dir: &CaptureDir, mode: RestoreMode, fuse: &Fuse, 
     let vault = Vault::open(dir, &manifest.stores)?;
     let touched = Touched::default();
     let suffix = verdict::suffix(dir);
-    let mended = HashMap::new();
-    let mut restorer = Restorer {
-        root: &root,
-        manifest: &manifest,
-        after: after.as_ref(),
-        vault: &vault,
-        touched: &touched,
-        fuse,
-        suffix: &suffix,
-        mended,
-    };
+    let (mended, linked) = (HashMap::new(), linked_inodes(&manifest));
+    let (root, manifest, after, vault, touched, suffix) = (&root, &manifest, after.as_ref(), &vault, &touched, suffix.as_str());
+    let mut restorer = Restorer { root, manifest, after, vault, touched, fuse, suffix, mended, linked };
     let mut restored = restorer.run(on_progress)?;
     touched.sync()?;
     restored.sort();
     Ok(restored)
+}
+
+fn linked_inodes(manifest: &Manifest) -> HashSet<(u64, Time)> {
+    let present = manifest.entries.iter().filter_map(|entry| entry.present.as_ref());
+    let linked = present.filter(|present| present.object.is_some_and(|object| object.how == How::Linked)).map(|present| &present.meta);
+    linked.chain(manifest.inodes.iter().map(|inode| &inode.meta)).map(|meta| (meta.ino, meta.btime)).collect()
 }
 
 struct Restorer<'a> {
@@ -166,6 +164,9 @@ struct Restorer<'a> {
     suffix: &'a str,
     /// By the copy of its content: an inode that was changed in place and is as before again.
     mended: HashMap<Object, Object>,
+    /// Inodes that go back to names of their own: one that is found under another name is not good there, even with
+    /// the right content.
+    linked: HashSet<(u64, Time)>,
 }
 
 /// An entry that exists, and the kept content it shares with others or not.

@@ -71,6 +71,7 @@ impl Restorer<'_> {
         match (present.object, present.digest) {
             (Some(object), None) => Ok(self.vault.object(object, path)?.facts.same_inode(&node.facts)),
             (_, Some(_)) if node.facts.is_still(&present.meta) && node.facts.ctime == present.meta.ctime => Ok(true),
+            (_, Some(_)) if !node.facts.is_still(&present.meta) && self.linked.contains(&(node.facts.ino, node.facts.btime)) => Ok(false),
             (_, Some(digest)) => Ok(node.facts.size == present.meta.size && has_digest(node, digest, path)?),
             (None, None) => Ok(false),
         }

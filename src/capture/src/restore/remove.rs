@@ -93,7 +93,7 @@ impl Restorer<'_> {
     fn may_remove(&self, node: &Node, path: &Path) -> Result<bool> {
         let Some(after) = self.after else { return Ok(true) };
         match after.find(path).and_then(|entry| entry.present.as_ref()) {
-            Some(left) => is_as_recorded(Some(node), Some(left), path),
+            Some(left) => Ok(is_as_recorded(Some(node), Some(left), path)? || self.was_restored_elsewhere(Some(node), Some(left))?),
             None => Ok(false),
         }
     }

@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::manifest::{Entry, Present};
 use crate::node::{Kind, Meta, Node};
 use crate::root::absolute;
-use crate::state::{is_as_recorded, same_state};
+use crate::state::{is_as_recorded, same_description, same_state};
 
 /// What to do with a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +42,9 @@ impl Restorer<'_> {
         let Some(after) = self.after else { return Ok(Verdict::Restore) };
         let before = entry.present.as_ref();
         let left = after.find(&entry.path).and_then(|entry| entry.present.as_ref());
-        Ok(if is_as_recorded(node, left, &entry.path)? || self.is_back(entry, left, node)? {
+        let ours =
+            is_as_recorded(node, left, &entry.path)? || self.is_back(entry, left, node)? || self.was_restored_elsewhere(node, left)?;
+        Ok(if ours {
             Verdict::Restore
         } else if same_state(before, left) {
             Verdict::Leave
@@ -67,6 +69,22 @@ impl Restorer<'_> {
             }
             (Some(_), None) => Ok(false),
         }
+    }
+
+    /// Whether it is a captured inode to which the transaction gave this name, too: putting it back under its own name
+    /// changed what is seen here.
+    pub(super) fn was_restored_elsewhere(&self, node: Option<&Node>, left: Option<&Present>) -> Result<bool> {
+        let (Some(node), Some(left)) = (node, left) else { return Ok(false) };
+        if node.facts.kind != Kind::File || !node.facts.is_still(&left.meta) {
+            return Ok(false);
+        }
+        for (entry, present) in self.present().filter(|(_, present)| node.facts.is_still(&present.meta)) {
+            let item = Item { entry, present };
+            if same_description(&node.meta(&entry.path)?, &present.meta) && self.holds(node, &item)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Leaves what is there and puts the captured file beside it, when it is a file.
