@@ -48,6 +48,11 @@ pub(crate) fn is_excluded(path: &Path) -> bool {
     EXCLUDED.iter().any(|excluded| path.starts_with(excluded)) || path.components().any(|name| name.as_os_str() == ELSEWHERE)
 }
 
+/// The list, relative to the root.
+pub(crate) fn excluded() -> impl Iterator<Item = &'static str> {
+    EXCLUDED.into_iter()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

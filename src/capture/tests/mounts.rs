@@ -6,7 +6,7 @@ mod common;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use backstep_capture::{CaptureDir, RestoreMode, Selection, compare, prune, restore, secure};
+use backstep_capture::{CaptureDir, Late, RestoreMode, Selection, compare, prune, restore, secure};
 use common::{ATTEMPT, Place, assert_same, is_root, paths};
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, unmount};
 
@@ -126,4 +126,75 @@ fn trees_end_at_mount_points() {
     let restored = restore(&place.root(), &dir, RestoreMode::Everything, &mut |_, _| {}).unwrap();
     assert!(restored.failed.is_empty());
     assert_eq!(compare(&place.root(), &dir).unwrap(), []);
+}
+
+/// What a late capture does on another file system; says how many links and copies it took.
+fn late_cycle(place: &Place) -> (u64, u64) {
+    let before = scan(place);
+    let dir = CaptureDir::create(&place.capture()).unwrap();
+    secure(&place.root(), &dir, &Selection { link: paths(&["/usr/x"]), ..Selection::default() }, &mut |_, _| {}).unwrap();
+    let mut late = Late::open(&place.root(), &dir).unwrap();
+    late.before_remove(Path::new("/boot/kernel")).unwrap();
+    fs::remove_file(place.at("boot/kernel")).unwrap();
+    late.before_write(Path::new("/boot/config")).unwrap();
+    fs::write(place.at("boot/config"), "new").unwrap();
+    late.before_rename(Path::new("/boot/grub"), Path::new("/boot/grub.old")).unwrap();
+    fs::rename(place.at("boot/grub"), place.at("boot/grub.old")).unwrap();
+    let summary = late.finish().unwrap();
+    let restored = restore(&place.root(), &dir, RestoreMode::Everything, &mut |_, _| {}).unwrap();
+    assert!(restored.failed.is_empty() && restored.spoiled.is_empty(), "{restored:?}");
+    assert_eq!(compare(&place.root(), &dir).unwrap(), []);
+    assert_same(&before, &scan(place));
+    (summary.links, summary.copies)
+}
+
+fn late_place() -> (Place, Mounted) {
+    let place = Place::new();
+    let mounted = Mounted::tmpfs(place.dir("boot"));
+    for path in ["boot/kernel", "boot/config", "boot/grub/a", "usr/x"] {
+        place.file(path, path);
+    }
+    (place, mounted)
+}
+
+#[test]
+fn late_captures_make_a_store_where_the_eager_one_needed_none() {
+    if is_root("another file system") {
+        let (place, _mounted) = late_place();
+        assert_eq!(late_cycle(&place), (3, 1));
+        assert!(place.at("boot/.backstep").join(ATTEMPT).join("objects").is_dir());
+    }
+}
+
+#[test]
+fn late_captures_copy_where_there_are_no_links() {
+    if is_root("another file system") {
+        let (place, _mounted) = late_place();
+        // Someone else's directory in the place of ours.
+        place.dir("boot/.backstep");
+        assert_eq!(late_cycle(&place), (0, 3));
+    }
+}
+
+#[test]
+fn a_full_disk_is_an_error_and_what_was_kept_stays_good() {
+    if !is_root("a small file system") {
+        return;
+    }
+    let place = Place::new();
+    let state = place.capture().parent().unwrap().to_path_buf();
+    mount("none", &state, "tmpfs", MountFlags::empty(), Some(c"size=256k,mode=0755")).unwrap();
+    let _mounted = Mounted(state);
+    place.file("opt/small", "small");
+    place.file("opt/big", vec![7; 1 << 20]);
+    place.file("usr/x", "x");
+    let before = place.scan();
+    let dir = CaptureDir::create(&place.capture()).unwrap();
+    secure(&place.root(), &dir, &Selection { copy: paths(&["/usr/x"]), ..Selection::default() }, &mut |_, _| {}).unwrap();
+    let mut late = Late::open(&place.root(), &dir).unwrap();
+    assert!(late.before_write(Path::new("/opt/big")).is_err());
+    assert!(late.before_write(Path::new("/opt/big")).is_err(), "it stays one");
+    let restored = restore(&place.root(), &dir, RestoreMode::Everything, &mut |_, _| {}).unwrap();
+    assert!(restored.failed.is_empty(), "{restored:?}");
+    assert_same(&before, &place.scan());
 }

@@ -31,8 +31,12 @@ impl Restorer<'_> {
         let (Some((from, old)), Some((to, new))) = (self.place(&renaming.from)?, self.place(&renaming.to)?) else { return Ok(()) };
         let moved = Node::open(to.as_fd(), new, &renaming.to)?
             .filter(|node| node.facts.kind == Kind::Directory && (node.facts.ino, node.facts.btime) == (renaming.ino, renaming.btime));
-        let occupied = Node::open(from.as_fd(), old, &renaming.from)?.is_some();
-        if moved.is_none() || occupied {
+        // It went into what took its place: its files come back without it.
+        if renaming.to.starts_with(&renaming.from) {
+            return Ok(());
+        }
+        // What took its place is gone first, so that no other way to bring the directory back is ever begun.
+        if moved.is_none() || !self.remove_name(from.as_fd(), old, &renaming.from, restored)? {
             return Ok(());
         }
         self.touched.note(from.as_fd(), &renaming.from)?;

@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::io::Write;
 
 use super::*;
-use crate::{Selection, compare, record_after, secure};
+use crate::{Late, Selection, compare, record_after, secure};
 use common::{Place, assert_same, chmod, paths};
 
 fn damaged_place() -> (Place, CaptureDir, std::collections::BTreeMap<PathBuf, String>) {
@@ -46,9 +46,45 @@ fn change(place: &Place) {
     place.file("opt/p/r/s", "s");
 }
 
-fn interrupted_everywhere(mode: RestoreMode) {
+/// The same without foresight: everything but one file is captured late.
+fn late_damaged_place() -> (Place, CaptureDir, std::collections::BTreeMap<PathBuf, String>) {
+    let place = Place::new();
+    for path in ["usr/eager", "opt/w", "opt/w2", "opt/r", "opt/d/x", "opt/d/sub/y", "opt/m"] {
+        place.file(path, path);
+    }
+    fs::hard_link(place.at("opt/w"), place.at("opt/twin")).unwrap();
+    chmod(place.at("opt/m"), 0o4755);
+    let dir = CaptureDir::create(&place.capture()).unwrap();
+    secure(&place.root(), &dir, &Selection { link: paths(&["/usr/eager"]), ..Selection::default() }, &mut |_, _| {}).unwrap();
+    let before = place.scan();
+    change_late(&place, &mut Late::open(&place.root(), &dir).unwrap());
+    (place, dir, before)
+}
+
+fn change_late(place: &Place, late: &mut Late) {
+    for path in ["usr/eager", "opt/w", "opt/w2"] {
+        late.before_write(&absolute(Path::new(path))).unwrap();
+        fs::write(place.at(path), "written").unwrap();
+    }
+    for path in ["usr/eager", "opt/r", "opt/w2"] {
+        late.before_remove(&absolute(Path::new(path))).unwrap();
+        fs::remove_file(place.at(path)).unwrap();
+    }
+    late.before_rename(Path::new("/opt/d"), Path::new("/opt/e")).unwrap();
+    fs::rename(place.at("opt/d"), place.at("opt/e")).unwrap();
+    late.before_rename(Path::new("/opt/e/sub"), Path::new("/opt/moved")).unwrap();
+    fs::rename(place.at("opt/e/sub"), place.at("opt/moved")).unwrap();
+    late.before_create(Path::new("/opt/d")).unwrap();
+    place.link("opt/d", "e");
+    late.before_meta(Path::new("/opt/m")).unwrap();
+    chmod(place.at("opt/m"), 0o600);
+    late.before_create(Path::new("/opt/new")).unwrap();
+    place.file("opt/new/in", "i");
+}
+
+fn interrupted_everywhere(mode: RestoreMode, damaged: impl Fn() -> (Place, CaptureDir, std::collections::BTreeMap<PathBuf, String>)) {
     for steps in 0.. {
-        let (place, dir, before) = damaged_place();
+        let (place, dir, before) = damaged();
         if mode == RestoreMode::KeepDrifted {
             record_after(&place.root(), &dir).unwrap();
         }
@@ -68,10 +104,20 @@ fn interrupted_everywhere(mode: RestoreMode) {
 
 #[test]
 fn a_full_restore_can_be_interrupted_anywhere() {
-    interrupted_everywhere(RestoreMode::Everything);
+    interrupted_everywhere(RestoreMode::Everything, damaged_place);
 }
 
 #[test]
 fn a_sparing_restore_can_be_interrupted_anywhere() {
-    interrupted_everywhere(RestoreMode::KeepDrifted);
+    interrupted_everywhere(RestoreMode::KeepDrifted, damaged_place);
+}
+
+#[test]
+fn a_full_restore_of_late_captures_can_be_interrupted_anywhere() {
+    interrupted_everywhere(RestoreMode::Everything, late_damaged_place);
+}
+
+#[test]
+fn a_sparing_restore_of_late_captures_can_be_interrupted_anywhere() {
+    interrupted_everywhere(RestoreMode::KeepDrifted, late_damaged_place);
 }

@@ -11,9 +11,9 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat, fstat, openat, s
 use rustix::io::Errno;
 
 use super::{Directory, Fact, Part};
-use crate::dir::CaptureDir;
+use crate::dir::{CaptureDir, ELSEWHERE};
 use crate::error::{Context, Result};
-use crate::exclude::is_excluded;
+use crate::exclude::excluded;
 use crate::mounts::mounts;
 use crate::root::Root;
 
@@ -110,12 +110,15 @@ impl Collector {
     fn directory(&self, path: PathBuf, device: u64, part: &mut Part, buffer: &mut [MaybeUninit<u8>]) -> Result<Vec<(PathBuf, u64)>> {
         let mut below = Vec::new();
         let Some(fd) = self.open(&path)? else { return Ok(below) };
-        let start = part.facts.len();
+        let (start, left_out) = (part.facts.len(), self.left_out(&path));
         let mut names = RawDir::new(&fd, buffer);
         while let Some(entry) = names.next() {
             let entry = entry.cannot("list", &path)?;
             let name = entry.file_name();
             if name == c"." || name == c".." {
+                continue;
+            }
+            if left_out.contains(&name.to_bytes()) {
                 continue;
             }
             let stat = match statat(&fd, name, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT) {
@@ -124,9 +127,6 @@ impl Collector {
                 Err(Errno::NOENT) => continue,
                 Err(error) => return Err(error).cannot("examine what is in", &path),
             };
-            if self.leaves_out(&path, name.to_bytes()) {
-                continue;
-            }
             if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
                 let inside = path.join(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(name.to_bytes()));
                 if self.enters(&inside, stat.st_dev, device) {
@@ -149,14 +149,14 @@ impl Collector {
         }
     }
 
-    /// The exclusions lie at most four levels deep; deeper only our own names are left out.
-    fn leaves_out(&self, path: &Path, name: &[u8]) -> bool {
-        let deep = path.as_os_str().as_encoded_bytes().iter().filter(|byte| **byte == b'/').count() > 3;
-        if deep && self.own.is_none() && name != crate::dir::ELSEWHERE.as_bytes() {
-            return false;
+    /// The names that are left out right here; what is below them is never reached.
+    fn left_out(&self, path: &Path) -> Vec<&[u8]> {
+        let mut names = vec![ELSEWHERE.as_bytes()];
+        for place in excluded().map(Path::new) {
+            names.extend(name_in(place, path));
         }
-        let inside = path.join(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(name));
-        is_excluded(&inside) || self.own.as_ref() == Some(&inside)
+        names.extend(self.own.as_deref().and_then(|own| name_in(own, path)));
+        names
     }
 
     /// A file system that is mounted twice is looked at once.
@@ -167,6 +167,12 @@ impl Collector {
             None => device == parent || self.change(|heap| heap.devices.insert(device)),
         }
     }
+}
+
+/// The name of a path, if it lies right in a directory.
+fn name_in<'a>(place: &'a Path, directory: &Path) -> Option<&'a [u8]> {
+    let name = place.file_name().filter(|_| place.parent() == Some(directory));
+    name.map(std::ffi::OsStr::as_encoded_bytes)
 }
 
 fn push(part: &mut Part, stat: &Stat, name: &[u8]) {
