@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use anyhow::Result;
 use backstep_bus::{CallError, ListFilter, OptionsBuilder, PackageArgument, RevertsTarget};
 use backstep_core::{ErrorCode, TransactionState};
-use backstep_tests::private_bus::{Client, Simulated};
+use backstep_tests::private_bus::{Client, PATIENCE, Simulated};
 use zbus::Variant;
 
 fn packages(names: &[&str]) -> HashMap<&'static str, Variant<'static>> {
@@ -61,6 +61,24 @@ async fn a_failure_undoes_in_reverse_order() -> Result<()> {
         .filter_map(|event| event["step"].as_str())
         .collect();
     assert_eq!(undone, ["apply", "secure", "fetch"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn everybody_hears_the_end_and_only_those_who_may_read_the_error() -> Result<()> {
+    use futures_util::StreamExt;
+    let daemon = Simulated::start().await?;
+    let client = Client::new(&daemon.bus).await?;
+    let (id, path) = client.manager.create_transaction("install", "", packages(&["broken"])).await?;
+    let transaction = client.transaction(&path).await?;
+    let mut ended = transaction.receive_finished().await?;
+    transaction.prepare().await?;
+    let digest = client.wait_for(&transaction, is(TransactionState::Prepared)).await?.plan_digest;
+    transaction.execute(&digest).await?;
+    let signal = tokio::time::timeout(PATIENCE, ended.next()).await?.expect("a signal");
+    let told = signal.args()?;
+    assert_eq!((told.id.to_owned(), told.state.to_owned(), told.code.to_owned()), (id, "rolled-back".to_owned(), String::new()));
+    assert_eq!(transaction.properties().await?.error_code, "script.failed");
     Ok(())
 }
 

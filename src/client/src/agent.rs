@@ -26,7 +26,8 @@ impl Agent {
         let (ready, told) = pipe().ok()?;
         fcntl(&ready, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).ok()?;
         let child = Command::new("pkttyagent")
-            .args(["--fallback", "--process", &std::process::id().to_string(), "--notify-fd", &told.as_raw_fd().to_string()])
+            // Not as a fallback: outside of a login session polkit passes over an agent that is only that.
+            .args(["--process", &std::process::id().to_string(), "--notify-fd", &told.as_raw_fd().to_string()])
             .stdout(Stdio::null())
             .spawn()
             .ok()?;

@@ -46,6 +46,9 @@ pub(crate) struct Global {
     /// The bus: system, session or an address
     #[arg(long, global = true, hide = true, value_name = "ADDRESS", default_value = "system")]
     pub(crate) bus: String,
+    /// How long the daemon may be away while a transaction is followed
+    #[arg(long, global = true, hide = true, value_name = "SECONDS", default_value_t = 60)]
+    pub(crate) patience: u64,
 }
 
 #[derive(Debug, Subcommand)]

@@ -15,8 +15,6 @@ use zbus::{MatchRule, MessageStream, message};
 use crate::error::ClientError;
 use crate::session::Session;
 
-/// How long a daemon may be away.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two looks for a daemon that is away.
 const RETRY: Duration = Duration::from_millis(250);
 /// A call that takes longer counts as a daemon that is away.
@@ -45,18 +43,26 @@ pub(crate) struct Follower<'a> {
     owners: MessageStream,
     last: Option<Instant>,
     away: Option<Instant>,
+    /// Whether another daemon may have come since the last time somebody asked.
+    another: bool,
 }
 
 impl<'a> Follower<'a> {
     /// Begins to listen; the first sight comes at once.
     pub(crate) async fn new(session: &'a mut Session, id: String, proxy: TransactionProxy<'static>) -> Result<Self, ClientError> {
         let (signals, owners) = listen(session, &proxy).await?;
-        Ok(Self { session, id, proxy, signals, owners, last: None, away: None })
+        Ok(Self { session, id, proxy, signals, owners, last: None, away: None, another: false })
     }
 
     /// The transaction's id.
     pub(crate) fn id(&self) -> &str {
         &self.id
+    }
+
+    /// Whether the daemon may be another one than before; asked again, it is the same. A daemon that starts quickly
+    /// is never seen away.
+    pub(crate) fn is_another_daemon(&mut self) -> bool {
+        std::mem::take(&mut self.another)
     }
 
     /// The next sight. Fails when the daemon stays away, or refuses.
@@ -76,6 +82,7 @@ impl<'a> Follower<'a> {
             }
             Ok(Err(error)) if !lost(&error) => Err(error.into()),
             Ok(Err(_)) | Err(_) => {
+                self.another = true;
                 self.away.get_or_insert_with(Instant::now);
                 Ok(Sight::Away)
             }
@@ -95,7 +102,10 @@ impl<'a> Follower<'a> {
                     // The connection is gone; the reading will tell.
                     None => return sleep(RETRY).await,
                 },
-                _ = self.owners.next() => return,
+                _ = self.owners.next() => {
+                    self.another = true;
+                    return;
+                }
                 () = sleep_until(calm), if heard => return,
                 () = sleep_until(tick) => return,
             }
@@ -104,8 +114,9 @@ impl<'a> Follower<'a> {
 
     async fn come_back(&mut self, since: Instant) -> Result<(), ClientError> {
         loop {
-            if since.elapsed() > PATIENCE {
-                return Err(ClientError::Lost { seconds: PATIENCE.as_secs(), id: self.id.clone() });
+            let patience = self.session.patience;
+            if since.elapsed() > patience {
+                return Err(ClientError::Lost { seconds: patience.as_secs(), id: self.id.clone() });
             }
             match timeout(ANSWER, self.look_again()).await {
                 Ok(Ok(())) => return Ok(()),

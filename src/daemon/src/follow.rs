@@ -20,7 +20,7 @@ const TRIES: u32 = 6;
 
 /// Follows an attempt until it has ended and its end is on record.
 pub async fn follow(service: Arc<Service>, attempt: AttemptId) {
-    let mut reader = Reader { service, attempt, offset: 0 };
+    let mut reader = Reader { service, attempt, offset: 0, told: false };
     let mut pause = PROBE;
     for _ in 0..TRIES {
         let Err(failure) = reader.run().await else { return };
@@ -37,6 +37,8 @@ struct Reader {
     service: Arc<Service>,
     attempt: AttemptId,
     offset: u64,
+    /// Whether the log says already that the worker is gone before what it started.
+    told: bool,
 }
 
 impl Reader {
@@ -69,8 +71,16 @@ impl Reader {
         Ok(ended)
     }
 
-    async fn is_alive(&self) -> Result<bool, Failure> {
-        Ok(self.service.attempts.is_locked(self.attempt)? || self.service.launcher.is_alive(self.attempt).await)
+    async fn is_alive(&mut self) -> Result<bool, Failure> {
+        if self.service.attempts.is_locked(self.attempt)? {
+            return Ok(true);
+        }
+        let alive = self.service.launcher.is_alive(self.attempt).await;
+        if alive && self.offset > 0 && !std::mem::replace(&mut self.told, true) {
+            let attempt = self.attempt;
+            tracing::warn!(TRANSACTION = %attempt.transaction, "the worker of {attempt} is gone; waiting for what it left running");
+        }
+        Ok(alive)
     }
 }
 

@@ -49,6 +49,8 @@ pub(crate) fn project(conn: &Connection, row: &TransactionRow, event: &Event, ne
         Event::Failed { code, text } | Event::UndoStarted { code, text } | Event::AttentionNeeded { code, text } => {
             set_error(conn, row.key, Some((*code, text)))?;
         }
+        // An undo has its reason already; that its worker was lost, too, is among the events.
+        Event::Interrupted { .. } if row.status.undoing => {}
         Event::Interrupted { text } => set_error(conn, row.key, Some((ErrorCode::WorkerLost, text)))?,
         // What an earlier attempt met is over.
         Event::Completed => set_error(conn, row.key, None)?,

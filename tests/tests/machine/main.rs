@@ -5,11 +5,15 @@
 // Tests set their scene with plain calls.
 #![allow(clippy::disallowed_methods)]
 
+mod asking;
+mod attention;
 mod authorisation;
+mod away;
 mod clients;
 mod daemon;
 mod failures;
 mod harness;
+mod interruptions;
 mod limits;
 mod packaging;
 mod plans;

@@ -9,7 +9,7 @@ use backstep_core::actor::Origin;
 use backstep_core::{Kind, TransactionId};
 use uuid::Uuid;
 
-use crate::args::{ChangeOptions, ChangeVerb, PackagesArgs, RollbackArgs};
+use crate::args::{ChangeOptions, ChangeVerb, Global, PackagesArgs, RollbackArgs};
 use crate::commands::drive::drive;
 use crate::error::ClientError;
 use crate::package_argument::{PackageArgument, parse};
@@ -20,24 +20,24 @@ use crate::ui::Ui;
 pub(crate) const CLIENT: &str = concat!("backstep ", env!("CARGO_PKG_VERSION"));
 
 /// Makes a transaction and leads it to its end; with `dry_run` only shows its plan.
-pub(crate) async fn change(bus: &str, ui: &Ui, verb: ChangeVerb, dry_run: bool) -> Result<u8, ClientError> {
+pub(crate) async fn change(global: &Global, ui: &Ui, verb: ChangeVerb, dry_run: bool) -> Result<u8, ClientError> {
     match verb {
-        ChangeVerb::Install(args) => packages(bus, ui, Kind::Install, args, dry_run).await,
-        ChangeVerb::Remove(args) => packages(bus, ui, Kind::Remove, args, dry_run).await,
-        ChangeVerb::Purge(args) => packages(bus, ui, Kind::Purge, args, dry_run).await,
-        ChangeVerb::Update(args) => packages(bus, ui, Kind::Update, args, dry_run).await,
-        ChangeVerb::Downgrade(args) => packages(bus, ui, Kind::Downgrade, args, dry_run).await,
-        ChangeVerb::Reinstall(args) => packages(bus, ui, Kind::Reinstall, args, dry_run).await,
-        ChangeVerb::Hold(args) => packages(bus, ui, Kind::Hold, args, dry_run).await,
-        ChangeVerb::Unhold(args) => packages(bus, ui, Kind::Unhold, args, dry_run).await,
-        ChangeVerb::Upgrade(options) => whole(bus, ui, Kind::Upgrade, options, dry_run).await,
-        ChangeVerb::FullUpgrade(options) => whole(bus, ui, Kind::FullUpgrade, options, dry_run).await,
-        ChangeVerb::Autoremove(options) => whole(bus, ui, Kind::Autoremove, options, dry_run).await,
-        ChangeVerb::Rollback(args) => rollback(bus, ui, args, dry_run).await,
+        ChangeVerb::Install(args) => packages(global, ui, Kind::Install, args, dry_run).await,
+        ChangeVerb::Remove(args) => packages(global, ui, Kind::Remove, args, dry_run).await,
+        ChangeVerb::Purge(args) => packages(global, ui, Kind::Purge, args, dry_run).await,
+        ChangeVerb::Update(args) => packages(global, ui, Kind::Update, args, dry_run).await,
+        ChangeVerb::Downgrade(args) => packages(global, ui, Kind::Downgrade, args, dry_run).await,
+        ChangeVerb::Reinstall(args) => packages(global, ui, Kind::Reinstall, args, dry_run).await,
+        ChangeVerb::Hold(args) => packages(global, ui, Kind::Hold, args, dry_run).await,
+        ChangeVerb::Unhold(args) => packages(global, ui, Kind::Unhold, args, dry_run).await,
+        ChangeVerb::Upgrade(options) => whole(global, ui, Kind::Upgrade, options, dry_run).await,
+        ChangeVerb::FullUpgrade(options) => whole(global, ui, Kind::FullUpgrade, options, dry_run).await,
+        ChangeVerb::Autoremove(options) => whole(global, ui, Kind::Autoremove, options, dry_run).await,
+        ChangeVerb::Rollback(args) => rollback(global, ui, args, dry_run).await,
     }
 }
 
-async fn packages(bus: &str, ui: &Ui, kind: Kind, args: PackagesArgs, dry_run: bool) -> Result<u8, ClientError> {
+async fn packages(global: &Global, ui: &Ui, kind: Kind, args: PackagesArgs, dry_run: bool) -> Result<u8, ClientError> {
     let mut packages = Vec::new();
     let mut archives = Vec::new();
     for argument in &args.packages {
@@ -49,17 +49,17 @@ async fn packages(bus: &str, ui: &Ui, kind: Kind, args: PackagesArgs, dry_run: b
         }
     }
     let options = OptionsBuilder::new().packages(packages).archives(archives);
-    let mut session = Session::connect(bus).await?;
+    let mut session = Session::connect(global).await?;
     submit(&mut session, ui, kind, args.options, options, dry_run).await
 }
 
-async fn whole(bus: &str, ui: &Ui, kind: Kind, options: ChangeOptions, dry_run: bool) -> Result<u8, ClientError> {
-    let mut session = Session::connect(bus).await?;
+async fn whole(global: &Global, ui: &Ui, kind: Kind, options: ChangeOptions, dry_run: bool) -> Result<u8, ClientError> {
+    let mut session = Session::connect(global).await?;
     submit(&mut session, ui, kind, options, OptionsBuilder::new(), dry_run).await
 }
 
-async fn rollback(bus: &str, ui: &Ui, args: RollbackArgs, dry_run: bool) -> Result<u8, ClientError> {
-    let mut session = Session::connect(bus).await?;
+async fn rollback(global: &Global, ui: &Ui, args: RollbackArgs, dry_run: bool) -> Result<u8, ClientError> {
+    let mut session = Session::connect(global).await?;
     let target = match &args.target.id {
         Some(id) => RevertsTarget::Id(session.find(id).await?.0),
         None if args.target.last_failed => RevertsTarget::LastFailed,

@@ -5,7 +5,7 @@
 use std::io::{self, BufRead, Write};
 
 use backstep_bus::{CallError, TransactionProperties, TransactionProxy};
-use backstep_core::TransactionState;
+use backstep_core::{ErrorCode, TransactionState};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use zbus::OwnedObjectPath;
 
@@ -91,23 +91,29 @@ fn follower_id(follower: &Follower<'_>) -> String {
     short(follower.id())
 }
 
-/// Waits for the plan. A daemon that was away has forgotten that one was asked for.
+/// Waits for the plan. Another daemon than the one that was asked for it has forgotten that.
 async fn planned(ui: &Ui, follower: &mut Follower<'_>) -> Result<TransactionProperties, ClientError> {
-    let (mut told, mut away) = (false, false);
+    let mut told = false;
     loop {
-        let Sight::Seen(properties) = follower.next().await? else {
-            away = true;
-            continue;
-        };
+        let Sight::Seen(properties) = follower.next().await? else { continue };
         if properties.transaction_state() != Some(TransactionState::Created) {
             return Ok(*properties);
         }
-        if std::mem::take(&mut away) {
-            follower.proxy.prepare().await?;
+        if follower.is_another_daemon() {
+            ask_again(&follower.proxy).await?;
         }
         if !properties.waits_for.is_empty() && !std::mem::replace(&mut told, true) {
             ui.note(&format!("Waiting for {}.", escaped(&properties.waits_for)))?;
         }
+    }
+}
+
+/// Asks for the plan again. It may have come meanwhile, or the daemon may have gone: the next sight tells.
+async fn ask_again(proxy: &TransactionProxy<'static>) -> Result<(), ClientError> {
+    match proxy.prepare().await.map_err(CallError::from) {
+        Ok(()) | Err(CallError::Away(_)) => Ok(()),
+        Err(CallError::Failure(failure)) if failure.code == ErrorCode::TransactionState => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 

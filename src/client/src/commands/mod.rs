@@ -13,43 +13,43 @@ mod stats;
 mod status;
 mod watch;
 
-use crate::args::{ChangeVerb, Cli, Command, TransactionVerb};
+use crate::args::{ChangeVerb, Cli, Command, Global, TransactionVerb};
 use crate::error::ClientError;
 use crate::session::Session;
 use crate::ui::Ui;
 
 /// Runs a command line. Arguments are checked before anybody is called, so that a slip costs nothing.
 pub(crate) async fn run(cli: Cli, ui: &Ui) -> Result<u8, ClientError> {
-    let bus = cli.global.bus.as_str();
+    let global = &cli.global;
     match cli.command {
-        Command::Change(verb) => change::change(bus, ui, verb, false).await,
-        Command::Plan { verb } => change::change(bus, ui, verb, true).await,
-        Command::Cancel(args) => cancel::cancel(&connect(bus).await?, ui, &args).await,
-        Command::Retry(args) => retry::retry(&mut connect(bus).await?, ui, args).await,
-        Command::Status => status::status(&connect(bus).await?, ui).await,
-        Command::List(args) => list::list(&connect(bus).await?, ui, args, list::Which::Unfinished).await,
-        Command::History(args) => list::list(&connect(bus).await?, ui, args, list::Which::All).await,
-        Command::Show(args) => show::show(&connect(bus).await?, ui, &args).await,
-        Command::Log(args) => log::log(&mut connect(bus).await?, ui, &args).await,
-        Command::Watch(args) => watch::watch(&mut connect(bus).await?, ui, &args).await,
-        Command::Stats(args) => stats::stats(&connect(bus).await?, ui, &args).await,
-        Command::Repair(args) => repair::repair(&mut connect(bus).await?, ui, &args).await,
-        Command::Transaction { verb } => transaction(bus, ui, verb).await,
+        Command::Change(verb) => change::change(global, ui, verb, false).await,
+        Command::Plan { verb } => change::change(global, ui, verb, true).await,
+        Command::Cancel(args) => cancel::cancel(&connect(global).await?, ui, &args).await,
+        Command::Retry(args) => retry::retry(&mut connect(global).await?, ui, args).await,
+        Command::Status => status::status(&connect(global).await?, ui).await,
+        Command::List(args) => list::list(&connect(global).await?, ui, args, list::Which::Unfinished).await,
+        Command::History(args) => list::list(&connect(global).await?, ui, args, list::Which::All).await,
+        Command::Show(args) => show::show(&connect(global).await?, ui, &args).await,
+        Command::Log(args) => log::log(&mut connect(global).await?, ui, &args).await,
+        Command::Watch(args) => watch::watch(&mut connect(global).await?, ui, &args).await,
+        Command::Stats(args) => stats::stats(&connect(global).await?, ui, &args).await,
+        Command::Repair(args) => repair::repair(&mut connect(global).await?, ui, &args).await,
+        Command::Transaction { verb } => transaction(global, ui, verb).await,
         Command::Generate { what, dir } => generate::generate(what, &dir),
     }
 }
 
-async fn transaction(bus: &str, ui: &Ui, verb: TransactionVerb) -> Result<u8, ClientError> {
+async fn transaction(global: &Global, ui: &Ui, verb: TransactionVerb) -> Result<u8, ClientError> {
     match verb {
-        TransactionVerb::List(args) => list::list(&connect(bus).await?, ui, args, list::Which::Unfinished).await,
-        TransactionVerb::Show(args) => show::show(&connect(bus).await?, ui, &args).await,
-        TransactionVerb::Rollback(args) => change::change(bus, ui, ChangeVerb::Rollback(args), false).await,
-        TransactionVerb::Cancel(args) => cancel::cancel(&connect(bus).await?, ui, &args).await,
-        TransactionVerb::Log(args) => log::log(&mut connect(bus).await?, ui, &args).await,
-        TransactionVerb::Watch(args) => watch::watch(&mut connect(bus).await?, ui, &args).await,
+        TransactionVerb::List(args) => list::list(&connect(global).await?, ui, args, list::Which::Unfinished).await,
+        TransactionVerb::Show(args) => show::show(&connect(global).await?, ui, &args).await,
+        TransactionVerb::Rollback(args) => change::change(global, ui, ChangeVerb::Rollback(args), false).await,
+        TransactionVerb::Cancel(args) => cancel::cancel(&connect(global).await?, ui, &args).await,
+        TransactionVerb::Log(args) => log::log(&mut connect(global).await?, ui, &args).await,
+        TransactionVerb::Watch(args) => watch::watch(&mut connect(global).await?, ui, &args).await,
     }
 }
 
-async fn connect(bus: &str) -> Result<Session, ClientError> {
-    Session::connect(bus).await
+async fn connect(global: &Global) -> Result<Session, ClientError> {
+    Session::connect(global).await
 }

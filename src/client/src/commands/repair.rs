@@ -25,17 +25,29 @@ If dpkg was interrupted by another program, see what is half done with 'dpkg --a
 pub(crate) async fn repair(session: &mut Session, ui: &Ui, args: &RepairArgs) -> Result<u8, ClientError> {
     let Some(id) = &args.id else { return overview(session, ui).await };
     let (id, proxy) = session.find(id).await?;
-    if !decide(&proxy, &args.decision).await? {
-        let properties = proxy.properties().await?;
-        if ui.json {
-            ui.line(&json::transaction(&properties).to_string())?;
-        } else {
-            ui.write(&show::full(ui, &properties))?;
-            ui.line(&decisions(&id.short(), &properties.actions).join("\n"))?;
-        }
-        return Ok(0);
+    if decide(&proxy, &args.decision).await? {
+        let code = follow(session, ui, id, proxy).await?;
+        let (_, proxy) = session.find(&id.to_string()).await?;
+        let ended = proxy.properties().await?.transaction_state();
+        return Ok(if ended.is_some_and(|state| is_as_decided(&args.decision, state)) { 0 } else { code });
     }
-    follow(session, ui, id, proxy).await
+    let properties = proxy.properties().await?;
+    if ui.json {
+        ui.line(&json::transaction(&properties).to_string())?;
+    } else {
+        ui.write(&show::full(ui, &properties))?;
+        ui.line(&decisions(&id.short(), &properties.actions).join("\n"))?;
+    }
+    Ok(0)
+}
+
+/// Whether a transaction ended as a person decided: for the decision that is success, whatever made it necessary.
+const fn is_as_decided(decision: &Decision, ended: TransactionState) -> bool {
+    if decision.accept {
+        matches!(ended, TransactionState::PartiallyRolledBack)
+    } else {
+        matches!(ended, TransactionState::RolledBack | TransactionState::Cancelled)
+    }
 }
 
 /// Tells the daemon; answers whether there was a decision to tell.

@@ -22,13 +22,17 @@ pub(crate) fn short(id: &str) -> String {
 
 /// The exit code of an ended transaction, or of one that needs a person.
 pub(crate) fn exit_code(properties: &TransactionProperties) -> u8 {
-    let of_error = || properties.error_code.parse::<ErrorCode>().map_or(EXIT_DEFECT, ErrorCode::exit_code);
+    let code = properties.error_code.parse::<ErrorCode>();
+    let of_error = || code.as_ref().map_or(EXIT_DEFECT, |code| code.exit_code());
     match properties.transaction_state() {
         Some(TransactionState::Completed) => 0,
         Some(TransactionState::Cancelled | TransactionState::Expired) => EXIT_CANCELLED,
         Some(TransactionState::PartiallyRolledBack) => ErrorCode::UndoIncomplete.exit_code(),
         Some(TransactionState::NeedsAttention) => ErrorCode::WorkerLost.exit_code(),
-        Some(TransactionState::RolledBack) if properties.error_code.is_empty() => ErrorCode::DpkgFailed.exit_code(),
+        // A lost worker needs a person only as long as its transaction is not undone.
+        Some(TransactionState::RolledBack) if properties.error_code.is_empty() || code == Ok(ErrorCode::WorkerLost) => {
+            ErrorCode::DpkgFailed.exit_code()
+        }
         Some(TransactionState::RolledBack | TransactionState::Failed) => of_error(),
         Some(
             TransactionState::Created
@@ -119,7 +123,9 @@ pub(crate) fn error(ui: &Ui, properties: &TransactionProperties) -> Option<Strin
 pub(crate) fn hint(ui: &Ui, properties: &TransactionProperties) -> Option<String> {
     let code: ErrorCode = properties.error_code.parse().ok()?;
     let id = short(&properties.id);
-    let text = code.hint().replace(" ID'", &format!(" {id}'")).replace("'backstep retry'", &format!("'backstep retry {id}'"));
+    let undone = properties.transaction_state() == Some(TransactionState::RolledBack);
+    let text = if undone && code == ErrorCode::WorkerLost { ErrorCode::Cancelled.hint() } else { code.hint() };
+    let text = text.replace(" ID'", &format!(" {id}'")).replace("'backstep retry'", &format!("'backstep retry {id}'"));
     Some(format!("{} {text}", ui.paint(Ink::Dim, "Hint:")))
 }
 
@@ -159,6 +165,9 @@ fn undone_steps(ui: &Ui, steps: &[StepRow]) -> String {
 
 fn differences(ui: &Ui, properties: &TransactionProperties) -> String {
     let count = properties.differences.len();
+    if count == 0 {
+        return ui.paint(Ink::Caution, "What it changed was left as it is.");
+    }
     let head = ui.paint(Ink::Caution, &format!("{count} {} left:", if count == 1 { "difference is" } else { "differences are" }));
     let list: String = properties.differences.iter().map(|difference| format!("\n  {}", escaped(difference))).collect();
     format!("{head}{list}\n")
@@ -167,6 +176,9 @@ fn differences(ui: &Ui, properties: &TransactionProperties) -> String {
 fn attention(ui: &Ui, properties: &TransactionProperties) -> Vec<String> {
     let id = short(&properties.id);
     let mut lines: Vec<String> = error(ui, properties).into_iter().collect();
+    let plan = escaped(&properties.plan_summary);
+    let what = if plan.is_empty() { String::new() } else { format!("{plan}; ") };
+    lines.push(format!("State: {what}{}.", escaped(&properties.state)));
     lines.push(ui.paint(Ink::Caution, "A person has to decide how this goes on:"));
     lines.extend(decisions(&id, &properties.actions));
     lines.push(reference(properties));
@@ -294,6 +306,7 @@ Hint: See 'backstep log 0123456789ab' for the script's output.
             ("failed", "fetch.failed", 7),
             ("cancelled", "cancelled", 11),
             ("expired", "expired", 11),
+            ("rolled-back", "worker.lost", 9),
             ("partially-rolled-back", "script.failed", 10),
             ("needs-attention", "worker.lost", 10),
             ("failed", "no-such-code", 70),

@@ -11,6 +11,7 @@ use backstep_bus::names::{BUS_NAME, MANAGER_PATH, TRANSACTION_INTERFACE, transac
 use backstep_bus::{BusError, ListRow, PackageArgument, StatisticsRow, TransactionProperties};
 use backstep_core::{ErrorCode, TransactionId};
 use futures_util::StreamExt;
+use zbus::fdo::RequestNameFlags;
 use zbus::message::{Flags, Message, Type};
 use zbus::{Connection, MessageStream, OwnedVariant, connection};
 
@@ -57,6 +58,10 @@ pub(crate) struct Script {
     pub(crate) log: Vec<u8>,
     /// The daemon restarts after so many readings of the run.
     pub(crate) restart_after: Option<usize>,
+    /// The daemon is replaced while it plans, so quickly that nobody sees it away, and has forgotten the plan.
+    pub(crate) replaced_in_planning: bool,
+    /// The daemon goes after so many readings of the run and does not come back.
+    pub(crate) gone_after: Option<usize>,
 }
 
 #[derive(Debug, Default)]
@@ -67,6 +72,7 @@ struct State {
     phase: Phase,
     readings: usize,
     exported: bool,
+    planning: bool,
 }
 
 #[derive(Debug, Default, PartialEq, Clone, Copy)]
@@ -92,17 +98,26 @@ impl Daemon {
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
             runtime.block_on(async {
+                let mut before: Option<Connection> = None;
                 loop {
                     let connection = connection::Builder::address(address.as_str()).build().await.expect("connect");
                     // First the ears, then the name: no call is lost.
                     let calls = MessageStream::from(&connection);
-                    connection.request_name(BUS_NAME).await.expect("name");
+                    let replace = RequestNameFlags::ALLOW_REPLACEMENT | RequestNameFlags::REPLACE_EXISTING;
+                    connection.request_name_with_flags(BUS_NAME, replace).await.expect("name");
+                    if let Some(before) = before.take() {
+                        before.close().await.expect("close");
+                    }
                     // Nobody waits any more after a restart.
                     ready.send(()).ok();
-                    if !serve(&connection, calls, &shared).await {
-                        return;
+                    match serve(&connection, calls, &shared).await {
+                        Some(Restart::Seen) => connection.close().await.expect("close"),
+                        Some(Restart::Unseen) => before = Some(connection),
+                        None => {
+                            connection.close().await.ok();
+                            return;
+                        }
                     }
-                    connection.close().await.expect("close");
                 }
             });
         });
@@ -123,8 +138,16 @@ impl Daemon {
     }
 }
 
-/// Answers calls until the bus ends, or until a restart is due: then `true`.
-async fn serve(connection: &Connection, mut calls: MessageStream, state: &Mutex<State>) -> bool {
+/// How a daemon makes place for another.
+enum Restart {
+    /// For a moment there is none.
+    Seen,
+    /// There is always one.
+    Unseen,
+}
+
+/// Answers calls until the bus ends, or until a restart is due.
+async fn serve(connection: &Connection, mut calls: MessageStream, state: &Mutex<State>) -> Option<Restart> {
     while let Some(Ok(message)) = calls.next().await {
         if message.message_type() != Type::MethodCall {
             continue;
@@ -134,10 +157,16 @@ async fn serve(connection: &Connection, mut calls: MessageStream, state: &Mutex<
         if state.phase == Phase::Run && state.script.restart_after.is_some_and(|after| state.readings > after) {
             state.script.restart_after = None;
             state.exported = false;
-            return true;
+            return Some(Restart::Seen);
+        }
+        if state.phase == Phase::Run && state.script.gone_after.is_some_and(|after| state.readings > after) {
+            return None;
+        }
+        if state.planning && state.readings > 0 && std::mem::take(&mut state.script.replaced_in_planning) {
+            return Some(Restart::Unseen);
         }
     }
-    false
+    None
 }
 
 async fn answer(connection: &Connection, state: &Mutex<State>, call: &Message) {
@@ -223,13 +252,14 @@ async fn on_transaction(connection: &Connection, state: &Mutex<State>, call: &Me
         "GetAll" => {
             let properties = state.lock().expect("lock").sight();
             connection.reply(&header, &properties).await?;
-            // There is always more to see, as far as the client knows.
-            connection
-                .emit_signal(None::<&str>, header.path().expect("path"), TRANSACTION_INTERFACE, "StateChanged", &("", 1u64, ""))
-                .await?;
+            // There is always more to see, as far as the client knows; but not while it is planned.
+            if properties.state != "created" {
+                let path = header.path().expect("path");
+                connection.emit_signal(None::<&str>, path, TRANSACTION_INTERFACE, "StateChanged", &("", 1u64, "")).await?;
+            }
         }
         "Prepare" => {
-            state.lock().expect("lock").turn("Prepare", Phase::Prepared);
+            state.lock().expect("lock").prepare();
             connection.reply(&header, &()).await?;
         }
         "Execute" => {
@@ -271,6 +301,12 @@ impl State {
     fn turn(&mut self, call: &str, phase: Phase) {
         self.calls.push(call.to_owned());
         (self.phase, self.readings) = (phase, 0);
+    }
+
+    fn prepare(&mut self) {
+        self.planning = true;
+        let to = if self.script.replaced_in_planning { Phase::Created } else { Phase::Prepared };
+        self.turn("Prepare", to);
     }
 
     fn sight(&mut self) -> TransactionProperties {

@@ -17,8 +17,9 @@ use fake::{Bus, Daemon, Script};
 const SHORT: &str = "0123456789ab";
 
 fn command(bus: &Bus) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_backstep"));
-    command.args(["--bus", &bus.address]).stdin(Stdio::null()).env_remove("NO_COLOR");
+    // A client that waits for ever fails its test.
+    let mut command = Command::new("timeout");
+    command.args(["--foreground", "30", env!("CARGO_BIN_EXE_backstep"), "--bus", &bus.address]).stdin(Stdio::null()).env_remove("NO_COLOR");
     command
 }
 
@@ -249,6 +250,27 @@ fn a_restarted_daemon_is_picked_up_again() {
     assert_eq!(output.status.code(), Some(0), "{}", err(&output));
     assert!(out(&output).contains("Done: 1 installed (hello)."), "{}", out(&output));
     assert!(daemon.calls().iter().any(|call| call == "GetTransaction"), "{:?}", daemon.calls());
+}
+
+#[test]
+fn a_daemon_that_forgot_the_plan_is_asked_again() {
+    let bus = Bus::start();
+    let daemon = Daemon::start(&bus, Script { replaced_in_planning: true, ..install() });
+    let output = run(&bus, "install -y hello");
+    assert_eq!(output.status.code(), Some(0), "{}{}", out(&output), err(&output));
+    assert_eq!(daemon.calls()[1..], ["Prepare", "Prepare", "Execute d1 interactive"]);
+}
+
+#[test]
+fn a_daemon_that_stays_away_is_given_up() {
+    let bus = Bus::start();
+    let daemon = Daemon::start(&bus, Script { gone_after: Some(1), ..install() });
+    let output = run(&bus, "--patience 1 install -y hello");
+    let id = daemon.id();
+    let expected =
+        format!("Error: cannot reach backstepd for 1 s; transaction {id} may go on\nHint: Pick it up with 'backstep watch {id}'.\n");
+    assert_eq!((err(&output), output.status.code()), (expected, Some(13)));
+    assert!(out(&output).contains("The daemon is away; waiting for it to come back."), "{}", out(&output));
 }
 
 #[test]

@@ -168,7 +168,8 @@ impl Emitter {
         if let Err(failure) = crate::requests::forget_archives(&self.service, id) {
             tracing::warn!("{failure}");
         }
-        TransactionObject::finished(&self.emitter(id)?, &id.to_string(), state.as_str(), code.map_or("", ErrorCode::as_str)).await
+        // Everybody hears it, and errors are for those who may see the transaction: they read `ErrorCode`.
+        TransactionObject::finished(&self.emitter(id)?, &id.to_string(), state.as_str(), "").await
     }
 
     fn emitter(&self, id: TransactionId) -> zbus::Result<SignalEmitter<'static>> {

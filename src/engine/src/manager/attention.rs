@@ -1,5 +1,6 @@
 //! Attention: a person decides what a stuck transaction becomes.
 
+use backstep_core::record::Summary;
 use backstep_core::{Direction, Event, Failure, TransactionId, TransactionState};
 
 use super::{Manager, wrong_state};
@@ -27,6 +28,11 @@ impl Manager {
             Verdict::Resume | Verdict::Undo => self.undo_again(id, status.attempts + 1),
             Verdict::Accept => self.record(id, vec![Event::Accepted]).map(drop),
         }
+    }
+
+    /// The transaction that a person has to decide for.
+    pub(super) fn undecided(&self) -> Result<Option<Summary>, Failure> {
+        Ok(self.ledger.unfinished()?.into_iter().find(|summary| summary.status.state == TransactionState::NeedsAttention))
     }
 
     fn undo_again(&mut self, id: TransactionId, attempt: u32) -> Result<(), Failure> {

@@ -65,6 +65,11 @@ impl Manager {
 
     /// What `last-failed` means: the newest transaction that failed and left something to undo.
     pub fn last_failed(&self) -> Result<TransactionId, Failure> {
+        if let Some(summary) = self.undecided()? {
+            let text =
+                format!("transaction {} waits for a decision: undo it with 'backstep repair {} --undo'", summary.id, summary.id.short());
+            return Err(Failure::new(ErrorCode::TransactionState, text));
+        }
         let nothing = || Failure::new(ErrorCode::UndoNothing, "no failed transaction left anything to undo");
         self.ledger.last_failed()?.ok_or_else(nothing)
     }

@@ -66,9 +66,11 @@ impl Manager {
 
     /// Changes wait until a person has decided what a stuck transaction becomes.
     fn check_open(&self) -> Result<(), Failure> {
-        let stuck = |summary: &&backstep_core::record::Summary| summary.status.state == TransactionState::NeedsAttention;
-        match self.ledger.unfinished()?.iter().find(stuck) {
-            Some(summary) => Err(Failure::new(ErrorCode::QueueClosed, format!("transaction {} needs a decision first", summary.id))),
+        match self.undecided()? {
+            Some(summary) => {
+                let text = format!("transaction {} ({}) is {} and needs a decision first", summary.id, summary.kind, summary.status.state);
+                Err(Failure::new(ErrorCode::QueueClosed, text))
+            }
             None => Ok(()),
         }
     }

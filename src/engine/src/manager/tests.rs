@@ -542,10 +542,17 @@ fn after_a_restart_it_is_known_where_the_worker_is() {
 fn the_queue_is_closed_while_a_person_is_waited_for_and_opens_with_the_verdict() {
     let mut world = World::new();
     let (id, launch) = world.launched();
+    let queued = world.queued();
     let stuck = lines(vec![Record::Stuck { code: ErrorCode::ScriptFailed, text: "left as it is".into() }]);
     world.manager.follow(launch.order.attempt, &stuck).expect("follow");
+    assert_eq!(world.manager.next_launch().expect("next"), None);
+    let view = world.manager.view(queued).expect("view").expect("there");
+    assert!(view.waits_for.contains(&id.to_string()) && view.waits_for.ends_with("needs a decision"), "{}", view.waits_for);
     let (other, digest) = world.prepared();
-    assert_eq!(world.manager.ask(other, digest).expect_err("closed").code, ErrorCode::QueueClosed);
+    let closed = world.manager.ask(other, digest).expect_err("closed");
+    assert!(closed.code == ErrorCode::QueueClosed && closed.text.contains("needs-attention"), "{closed}");
+    let failed = world.manager.last_failed().expect_err("not decided");
+    assert!(failed.code == ErrorCode::TransactionState && failed.text.contains(&id.to_string()), "{failed}");
     assert_eq!(world.manager.decide(other, Verdict::Accept).expect_err("not stuck").code, ErrorCode::TransactionState);
     world.manager.decide(id, Verdict::Undo).expect("undo");
     assert_eq!(world.manager.next_launch().expect("next").expect("launch").order.direction, Direction::Undo);

@@ -63,14 +63,17 @@ impl Manager {
         }
     }
 
-    /// Who is before it: the running transaction, else the one that goes next.
+    /// Who is before it: the running transaction, else the one that a person has to decide for, else the one that
+    /// goes next.
     fn waits_for(&self, id: TransactionId) -> Result<String, Failure> {
-        let before = match self.running() {
-            Some(attempt) => Some(attempt.transaction),
-            None => self.queue()?.into_iter().find(|other| *other != id),
+        let before = match (self.running(), self.undecided()?) {
+            (Some(attempt), _) => Some(attempt.transaction),
+            (None, Some(summary)) => Some(summary.id),
+            (None, None) => self.queue()?.into_iter().find(|other| *other != id),
         };
         let Some(summary) = before.map(|before| self.ledger.summary(before)).transpose()?.flatten() else { return Ok(String::new()) };
-        Ok(format!("transaction {} ({}) of {}", summary.id, summary.kind, summary.actor.user))
+        let person = if summary.status.state == TransactionState::NeedsAttention { ", which needs a decision" } else { "" };
+        Ok(format!("transaction {} ({}) of {}{person}", summary.id, summary.kind, summary.actor.user))
     }
 }
 

@@ -121,6 +121,18 @@ fn an_interrupted_attempt_is_followed_by_another() {
 }
 
 #[test]
+fn an_interrupted_undo_keeps_its_reason() {
+    let mut f = Fixture::new();
+    f.started(1, Kind::Install, None);
+    let gone = || Event::Interrupted { text: "gone".into() };
+    f.append(1, &[undo_started(), gone()]).expect("interrupted");
+    let resumed = Event::Resumed { attempt: 2, direction: Direction::Undo, reason: "captured".into() };
+    f.append(1, &[resumed, gone()]).expect("interrupted again");
+    let summary = f.store.record(id(1)).expect("read").expect("there").summary;
+    assert_eq!(summary.error.map(|error| error.code), Some(ErrorCode::ScriptFailed));
+}
+
+#[test]
 fn an_illegal_event_writes_nothing_of_its_call() {
     let mut f = Fixture::new();
     f.create(1, Kind::Install, None).expect("create");
