@@ -197,14 +197,29 @@ fn other_names_of_a_written_file_are_mended_too() {
 
 #[test]
 fn a_new_name_for_an_old_file_is_no_new_file() {
-    let mut w = linked(place(&[("usr/x", "old"), ("opt/x", "old"), ("opt/m", "old")]), &["/usr/x"]);
-    for path in ["usr/x", "opt/x"] {
-        w.hard_link(path, &format!("{path}.link"));
-        w.write(&format!("{path}.link"), "new");
+    for sparing in [false, true] {
+        let mut w = linked(place(&[("usr/x", "old"), ("opt/x", "old"), ("opt/m", "old")]), &["/usr/x"]);
+        for path in ["usr/x", "opt/x"] {
+            w.hard_link(path, &format!("{path}.link"));
+            w.write(&format!("{path}.link"), "new");
+        }
+        w.hard_link("opt/m", "opt/m.link");
+        w.chmod("opt/m.link", 0o600);
+        if sparing { w.undone_sparingly() } else { drop(w.undone()) }
     }
-    w.hard_link("opt/m", "opt/m.link");
-    w.chmod("opt/m.link", 0o600);
-    drop(w.undone());
+}
+
+/// Through a name that nobody captured: what others wrote stays.
+#[test]
+fn an_inode_that_others_wrote_to_since_is_left_alone() {
+    let mut w = unknown(place(&[("opt/x", "old")]));
+    w.hard_link("opt/x", "opt/link");
+    w.write("opt/link", "new");
+    record_after(&w.place.root(), &w.dir).unwrap();
+    fs::write(w.at("opt/x"), "by others").unwrap();
+    let restored = restore(&w.place.root(), &w.dir, RestoreMode::KeepDrifted, &mut |_, _| {}).unwrap();
+    assert!(restored.failed.is_empty(), "{restored:?}");
+    assert_eq!(fs::read_to_string(w.at("opt/x")).unwrap(), "by others", "{restored:?}");
 }
 
 #[test]

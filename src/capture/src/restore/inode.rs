@@ -1,8 +1,8 @@
-//! Inodes that were changed in place: mended through their kept link, before any name is put back, so that names
-//! nobody captured have their content again too.
+//! Inodes that were changed in place: mended through their kept link, so that names nobody captured have their content
+//! again too.
 //!
-//! Only when everything is put back. A restore that spares drifted files cannot tell whose content a nameless inode
-//! has; it goes by names, and uses the copy.
+//! When everything is put back, before any name is. A restore that spares drifted files looks at captured names first,
+//! as the transaction left them; it mends the inodes afterwards that nobody else has written to.
 
 use std::path::Path;
 
@@ -12,18 +12,39 @@ use super::metadata::{Times, apply};
 use super::{Restored, Restorer};
 use crate::content::{self, Sum};
 use crate::error::{CaptureError, Context, Result};
-use crate::manifest::{Inode, Object};
+use crate::manifest::{Inode, Manifest, Object, Present};
 use crate::mounts::Touched;
 use crate::node::Node;
-use crate::state::has_digest;
+use crate::state::{has_digest, is_as_recorded};
 
-impl Restorer<'_> {
-    pub(super) fn mend_inodes(&mut self, restored: &mut Restored) -> Result<()> {
-        if self.after.is_some() {
-            return Ok(());
+impl<'a> Restorer<'a> {
+    /// The inodes that may be mended: all, or those that are as the transaction left them, or mended already.
+    pub(super) fn inodes_to_mend(&self) -> Result<Vec<&'a Inode>> {
+        let all = &self.manifest.inodes;
+        let Some(after) = self.after else { return Ok(all.iter().collect()) };
+        let mut ours = Vec::new();
+        for inode in all {
+            if self.is_ours_still(inode, after)? {
+                ours.push(inode);
+            }
         }
-        let manifest = self.manifest;
-        for inode in &manifest.inodes {
+        Ok(ours)
+    }
+
+    /// By any captured name that it had when the transaction was over.
+    fn is_ours_still(&self, inode: &Inode, after: &Manifest) -> Result<bool> {
+        let name = Path::new("(kept link)");
+        let node = self.vault.object(inode.link, name)?;
+        let same = |present: &&Present| (present.meta.ino, present.meta.btime) == (inode.meta.ino, inode.meta.btime);
+        let left = after.entries.iter().filter_map(|entry| entry.present.as_ref()).find(same);
+        if left.is_some() && is_as_recorded(Some(&node), left, name)? {
+            return Ok(true);
+        }
+        inode.copy.map_or(Ok(false), |(_, sum)| has_digest(&node, sum, name))
+    }
+
+    pub(super) fn mend_inodes(&mut self, inodes: &[&Inode], restored: &mut Restored) -> Result<()> {
+        for inode in inodes {
             match self.mend(inode, restored) {
                 Ok(true) => self.mended.extend(inode.copy.map(|(copy, _)| (copy, inode.link))),
                 Ok(false) => {}

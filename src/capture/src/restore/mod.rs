@@ -188,9 +188,16 @@ const CHUNK: usize = 512;
 impl<'a> Restorer<'a> {
     fn run(&mut self, on_progress: &mut dyn FnMut(u64, u64)) -> Result<Restored> {
         let mut restored = Restored::default();
-        self.mend_inodes(&mut restored)?;
+        let inodes = self.inodes_to_mend()?;
+        if self.after.is_none() {
+            self.mend_inodes(&inodes, &mut restored)?;
+        }
         self.rename_back(&mut restored)?;
-        self.put_all(on_progress, restored)
+        let mut restored = self.put_all(on_progress, restored)?;
+        if self.after.is_some() {
+            self.mend_inodes(&inodes, &mut restored)?;
+        }
+        Ok(restored)
     }
 
     fn put_all(&self, on_progress: &mut dyn FnMut(u64, u64), mut restored: Restored) -> Result<Restored> {
