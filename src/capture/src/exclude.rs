@@ -43,6 +43,12 @@ const EXCLUDED: [&str; 22] = [
     "var/lib/dpkg/lock-frontend",
 ];
 
+/// Whether what is unforeseen at an absolute path is left alone, neither kept nor told.
+#[must_use]
+pub fn is_left_alone(path: &Path) -> bool {
+    is_excluded(path.strip_prefix("/").unwrap_or(path))
+}
+
 /// Whether a path, relative to the root, is left alone.
 pub(crate) fn is_excluded(path: &Path) -> bool {
     EXCLUDED.iter().any(|excluded| path.starts_with(excluded)) || path.components().any(|name| name.as_os_str() == ELSEWHERE)

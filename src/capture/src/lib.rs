@@ -42,6 +42,7 @@ pub use changes::{Change, FileChange, FileKind, Side, changes, recorded_changes}
 pub use compare::{Difference, What, compare};
 pub use dir::CaptureDir;
 pub use error::CaptureError;
+pub use exclude::is_left_alone;
 pub use late::{Late, Summary};
 pub use prune::{prune, size};
 pub use restore::{Failed, Kept, RestoreMode, Restored, restore};

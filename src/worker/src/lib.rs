@@ -23,6 +23,7 @@ pub mod durability;
 pub mod durable;
 pub mod earlier;
 pub mod facts;
+pub mod files;
 pub mod guard;
 pub mod hook;
 pub mod journal;

@@ -136,6 +136,12 @@ impl AttemptFiles {
         self.folder.join("attempt.jsonl")
     }
 
+    /// What happened to files.
+    #[must_use]
+    pub fn files(&self) -> PathBuf {
+        self.folder.join("files.jsonl")
+    }
+
     /// All output of all children.
     #[must_use]
     pub fn output(&self) -> PathBuf {

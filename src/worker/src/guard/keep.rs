@@ -3,8 +3,9 @@
 use std::io::Write;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
 
-use backstep_capture::{CaptureDir, CaptureError, Late};
+use backstep_capture::{CaptureDir, CaptureError, Late, Walk, is_left_alone};
 use backstep_core::{ErrorCode, Failure};
 use backstep_supervise::{Change, Errno, Rules, Seen, Sink, Verdict, prepare, protect_from_oom};
 
@@ -26,9 +27,14 @@ pub fn guard(files: &AttemptFiles, capture: &Path) -> Result<(), Failure> {
     let over = open_watch_over(files).map_err(|error| failure(format!("cannot open {}: {error}", files.watch_over().display())))?;
     let dir = CaptureDir::open(capture).map_err(|error| capture_failure(&error))?;
     let late = Late::open(Path::new("/"), &dir).map_err(|error| capture_failure(&error))?;
-    let mut keeper = Keeper { late: Some(late), refused: files.refused() };
+    let mut keeper = Keeper { late: Some(late), walk: Some(walk(dir)), refused: files.refused() };
     let rules = Rules { exclude: NEVER.map(PathBuf::from).to_vec(), done: Some(over.as_fd()) };
     backstep_supervise::guard(socket, &rules, &mut keeper).map(drop).map_err(|error| failure(said(&error)))
+}
+
+/// Takes the picture of the whole system, beside apt's start.
+fn walk(dir: CaptureDir) -> JoinHandle<Result<(), CaptureError>> {
+    std::thread::spawn(move || Walk::take(Path::new("/"), &dir)?.save(&dir))
 }
 
 /// An error with its causes.
@@ -39,11 +45,22 @@ pub(super) fn said(error: &dyn std::error::Error) -> String {
 
 struct Keeper {
     late: Option<Late>,
+    /// The picture that is being taken: no change of what it shows is let through before it is there.
+    walk: Option<JoinHandle<Result<(), CaptureError>>>,
     /// Where the reason of a refusal is left for the worker.
     refused: PathBuf,
 }
 
 impl Keeper {
+    /// Without the picture it is not told what others changed meanwhile; nothing else is missing.
+    fn finish_walk(&mut self) {
+        match self.walk.take().map(JoinHandle::join) {
+            None | Some(Ok(Ok(()))) => {}
+            Some(Ok(Err(error))) => eprintln!("backstep-worker: no picture of the whole system: {}", said(&error)),
+            Some(Err(_)) => eprintln!("backstep-worker: no picture of the whole system: its thread panicked"),
+        }
+    }
+
     fn keep(late: &mut Late, change: &Change) -> Result<(), CaptureError> {
         match change {
             Change::Write(path) => late.before_write(path),
@@ -81,6 +98,9 @@ impl Keeper {
 
 impl Sink for Keeper {
     fn before(&mut self, change: &Change) -> Verdict {
+        if self.walk.is_some() && !change.paths().all(is_left_alone) {
+            self.finish_walk();
+        }
         let Some(late) = &mut self.late else { return Verdict::Continue };
         match Self::keep(late, change) {
             Ok(()) => Verdict::Continue,
@@ -89,6 +109,7 @@ impl Sink for Keeper {
     }
 
     fn watch_over(&mut self, seen: &Seen) {
+        self.finish_walk();
         let word = self.report(seen).map_err(|error| said(&error)).and_then(|report| {
             let line = serde_json::to_string(&report).map_err(|error| said(&error))?;
             writeln!(std::io::stdout(), "{line}").map_err(|error| said(&error))

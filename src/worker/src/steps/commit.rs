@@ -8,6 +8,7 @@ use backstep_engine::runner::{Done, Left, Need, Stage, Step, UndoError, Undone};
 use super::secure::failure;
 use crate::context::Shared;
 use crate::durability::barrier;
+use crate::files;
 
 /// See the module.
 pub(super) struct Commit {
@@ -17,6 +18,24 @@ pub(super) struct Commit {
 impl Commit {
     pub(super) fn new(context: Shared) -> Self {
         Self { context }
+    }
+}
+
+impl Commit {
+    /// The post-image and the barrier, and the record of files meanwhile: the disk is waited for anyway. Nothing
+    /// depends on that record, so its failure is told and no reason to undo.
+    fn record(&self, dir: &CaptureDir, stage: &mut Stage<'_>) -> Result<Result<String, Failure>, Failure> {
+        let context = self.context.as_ref();
+        let machine = &context.machine;
+        record_after(machine.root(), dir).map_err(|error| failure(&error))?;
+        stage.progress(500, "", "making it durable")?;
+        std::thread::scope(|scope| {
+            let durable = scope.spawn(|| barrier(machine));
+            let recorded = files::record(context, dir);
+            let panicked = |_| Failure::new(ErrorCode::Internal, "the thread of the barrier panicked");
+            let undurable = |error| Failure::new(ErrorCode::StoreFailed, format!("cannot make the change durable: {error}"));
+            durable.join().map_err(panicked)?.map_err(undurable).map(|()| recorded)
+        })
     }
 }
 
@@ -32,10 +51,8 @@ impl Step for Commit {
     fn act(&mut self, stage: &mut Stage<'_>) -> Result<Done, Failure> {
         stage.progress(0, "", "recording the result")?;
         let dir = CaptureDir::open(&self.context.machine.capture(self.context.attempt)).map_err(|error| failure(&error))?;
-        record_after(self.context.machine.root(), &dir).map_err(|error| failure(&error))?;
-        stage.progress(500, "", "making it durable")?;
-        barrier(&self.context.machine)
-            .map_err(|error| Failure::new(ErrorCode::StoreFailed, format!("cannot make the change durable: {error}")))?;
+        let recorded = self.record(&dir, stage)?;
+        stage.note(recorded.as_ref().err().map(|failure| failure.code), recorded.unwrap_or_else(|failure| failure.text))?;
         Ok(Done::applied("durable"))
     }
 
