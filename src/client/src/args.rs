@@ -2,9 +2,12 @@
 
 use std::path::PathBuf;
 
+use backstep_core::actor::Origin;
 use backstep_core::request::{ConffilePolicy, OnFailure, ServicePolicy};
 use backstep_core::{Kind, TransactionState};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::moment::Moment;
 
 const AFTER: &str = "\
 Exit status:
@@ -264,7 +267,19 @@ pub(crate) struct ListArgs {
     /// Only those of this user: a name or a number
     #[arg(long)]
     pub(crate) user: Option<String>,
-    /// At most so many
+    /// Only those that came through this door: cli, dbus, spool, timer or daemon
+    #[arg(long, value_parser = clap::value_parser!(Origin))]
+    pub(crate) origin: Option<Origin>,
+    /// Only those requested since then: 30d, 12h, 2026-11-01 or "2026-11-01 14:30"
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<Moment>,
+    /// Only those requested before then
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<Moment>,
+    /// Only those with this text in their comment; three characters at least
+    #[arg(long)]
+    pub(crate) text: Option<String>,
+    /// At most so many: 50 when absent, 500 at most
     #[arg(long, short = 'n', value_name = "NUMBER")]
     pub(crate) limit: Option<u32>,
     /// Only those older than this transaction
@@ -364,6 +379,7 @@ mod tests {
             "backstep rollback --last -y",
             "backstep transaction rollback 0123456789ab",
             "backstep history --kind install --state rolled-back -n 3",
+            "backstep history --since 30d --until 2026-11-01 --origin timer --text nightly",
             "backstep -q --bus unix:path=/x status",
             "backstep repair 0123456789ab --undo",
             "backstep upgrade --priority -5",
@@ -376,6 +392,8 @@ mod tests {
             "backstep rollback",
             "backstep rollback 01 --last",
             "backstep history --kind explode",
+            "backstep history --origin door",
+            "backstep history --since tomorrow",
             "backstep upgrade hello",
             "backstep repair --undo",
             "backstep repair 01 --undo --accept",

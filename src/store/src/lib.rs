@@ -20,6 +20,7 @@ mod find;
 mod freeze;
 mod generation;
 mod list;
+mod list_query;
 mod migrate;
 mod open;
 mod project_attempts;

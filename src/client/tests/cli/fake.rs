@@ -173,7 +173,11 @@ async fn on_manager(connection: &Connection, state: &Mutex<State>, call: &Messag
         }
         "ListTransactions" => {
             let row = {
-                let state = state.lock().expect("lock");
+                let mut state = state.lock().expect("lock");
+                let filter: HashMap<String, OwnedVariant> = call.body().deserialize()?;
+                let mut keys: Vec<&str> = filter.keys().map(String::as_str).collect();
+                keys.sort_unstable();
+                state.calls.push(format!("ListTransactions {}", keys.join(",")));
                 ListRow { id: state.id.clone(), kind: "install".into(), state: "completed".into(), created: 1, ..ListRow::default() }
             };
             connection.reply(&header, &(vec![row],)).await?;

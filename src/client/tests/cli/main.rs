@@ -297,6 +297,11 @@ fn lists_and_status_are_tables_or_json() {
     let output = run(&bus, "history --kind install -n 5");
     assert!(out(&output).starts_with("Id "), "{}{}", out(&output), err(&output));
     assert!(out(&output).contains(&daemon.short()), "{}", out(&output));
+    assert!(!out(&output).contains("Earlier ones"), "{}", out(&output));
+    let page = run(&bus, "history -n 1 --since 30d --text nightly --origin cli");
+    assert!(out(&page).ends_with(&format!("Earlier ones: the same with --before {}\n", daemon.short())), "{}{}", out(&page), err(&page));
+    let asked = daemon.calls().into_iter().find(|call| call.starts_with("ListTransactions") && call.contains("text"));
+    assert_eq!(asked.as_deref(), Some("ListTransactions limit,origin,since,text"));
     let json: serde_json::Value = serde_json::from_slice(&run(&bus, "--json list").stdout).expect("json");
     assert_eq!(json[0]["id"], daemon.id());
     let status = run(&bus, "status");

@@ -163,6 +163,13 @@ CREATE INDEX transactions_by_uid ON transactions (uid);
 CREATE INDEX transactions_by_kind_and_state ON transactions (kind, state);
 CREATE INDEX transactions_by_kind_and_end ON transactions (kind, finished_us);
 CREATE INDEX transactions_by_reverts ON transactions (reverts) WHERE reverts IS NOT NULL;
+CREATE INDEX transactions_by_origin ON transactions (origin);
+
+-- Finds descriptions by any three or more characters in them. An index and no record: INSERT INTO transactions_text (transactions_text)
+-- VALUES ('rebuild') makes it again. Virtual tables take no triggers, so nothing here keeps it; it holds what transactions holds.
+CREATE VIRTUAL TABLE transactions_text USING fts5 (
+    description, content = 'transactions', content_rowid = 'key', tokenize = 'trigram', columnsize = 0
+);
 
 -- The request, verbatim.
 CREATE TABLE requests (
@@ -501,6 +508,12 @@ CREATE TRIGGER transactions_final_stay BEFORE UPDATE ON transactions
 WHEN OLD.finished_us IS NOT NULL
 BEGIN
     SELECT RAISE(ABORT, 'refused: the transaction has ended');
+END;
+
+CREATE TRIGGER transactions_text_insert AFTER INSERT ON transactions
+WHEN length(NEW.description) >= 3
+BEGIN
+    INSERT INTO transactions_text (rowid, description) VALUES (NEW.key, NEW.description);
 END;
 
 CREATE TRIGGER transactions_journal_insert AFTER INSERT ON transactions
