@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use anyhow::Result;
-use backstep_bus::{CallError, ListFilter, OptionsBuilder, PackageArgument};
+use backstep_bus::record::GenerationListFilter;
+use backstep_bus::{CallError, ListFilter, OptionsBuilder, PackageArgument, RecordProxy, RevertsTarget};
 use backstep_core::ErrorCode;
 use backstep_tests::private_bus::{Client, Simulated};
 use zbus::Variant;
@@ -29,13 +30,57 @@ async fn history_narrows_by_time_origin_and_text() -> Result<()> {
         Ok(client.manager.list_transactions(filter).await?.into_iter().map(|row| row.id).collect())
     };
     let text = |text: &str| ListFilter { text: Some(text.into()), ..ListFilter::default() };
-    assert_eq!(ids(text("WEB")).await?, [first.clone()]);
-    assert_eq!(ids(ListFilter { origin: Some("timer".into()), ..ListFilter::default() }).await?, [second.clone()]);
+    assert_eq!(ids(text("WEB")).await?, std::slice::from_ref(&first));
+    assert_eq!(ids(ListFilter { origin: Some("timer".into()), ..ListFilter::default() }).await?, std::slice::from_ref(&second));
     let rows = client.manager.list_transactions(ListFilter::default()).await?;
     let later = ListFilter { since: Some(rows[0].created), ..ListFilter::default() };
     assert_eq!(ids(later).await?, [second]);
     let earlier = ListFilter { until: Some(rows[0].created), ..ListFilter::default() };
     assert_eq!(ids(earlier).await?, [first]);
     assert_eq!(code(ids(text("we")).await), Some(ErrorCode::RequestMalformed));
+    Ok(())
+}
+
+#[tokio::test]
+async fn packages_generations_and_steps_are_told_from_the_record() -> Result<()> {
+    let daemon = Simulated::start().await?;
+    let client = Client::new(&daemon.bus).await?;
+    let record = RecordProxy::on(&client.connection).await?;
+    let ended = async |path| -> Result<()> {
+        client.wait_for(&client.transaction(&path).await?, |now| now.is_final()).await?;
+        Ok(())
+    };
+    let (install, path) = client.manager.submit("install", "try it", packages(&["alpha"])).await?;
+    ended(path).await?;
+    let (_, path) = client.manager.submit("install", "", packages(&["broken"])).await?;
+    ended(path).await?;
+    let rows = record.explain_package("alpha-data").await?;
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    let row = &rows[0];
+    assert_eq!(
+        (row.role.as_str(), row.transaction.as_deref(), row.reason.as_deref()),
+        ("brought", Some(install.as_str()), Some("dependency"))
+    );
+    assert_eq!((row.requested.as_deref(), row.user.as_deref()), (Some(["alpha".to_owned()].as_slice()), Some("root")));
+    assert_eq!(row.installed.as_deref(), Some("1.0-1"));
+    assert_eq!(code(record.explain_package("broken").await), Some(ErrorCode::PackageNotInstalled));
+    assert_eq!(code(record.explain_package("al*").await), Some(ErrorCode::RequestMalformed));
+    let (undo, path) = client.manager.submit("rollback", "", OptionsBuilder::new().reverts(RevertsTarget::Last).build()).await?;
+    ended(path).await?;
+    let row = record.explain_package("alpha:amd64").await?.remove(0);
+    assert_eq!((row.role.as_str(), row.transaction.as_deref(), row.installed), ("removed", Some(undo.as_str()), None));
+    let timeline = record.list_generations(GenerationListFilter { system: Some(true), ..Default::default() }).await?;
+    let told: Vec<_> = timeline.iter().map(|row| (row.number, row.transaction.as_deref(), row.reverted_by.as_deref())).collect();
+    assert_eq!(told, [(3, Some(undo.as_str()), None), (1, Some(install.as_str()), Some(undo.as_str()))]);
+    let all = record.list_generations(GenerationListFilter::default()).await?;
+    assert_eq!(all.len(), 3);
+    assert_eq!(record.get_generation(1).await?, all[2]);
+    assert_eq!(code(record.get_generation(4).await), Some(ErrorCode::GenerationUnknown));
+    let changes = record.list_changes(1, 0, 1000).await?;
+    assert_eq!(u64::try_from(changes.len())?, all[2].changes);
+    let steps = record.get_step_statistics(0).await?;
+    assert!(steps.iter().any(|row| row.step == "apply" && row.count == 3 && row.failed == 1), "{steps:?}");
+    let kinds = client.manager.get_statistics(0).await?;
+    assert!(kinds.iter().any(|row| row.kind == "install" && (row.count, row.failed) == (2, 1)), "{kinds:?}");
     Ok(())
 }

@@ -270,6 +270,8 @@ pub struct StatisticsRow {
     pub count: u64,
     /// Of these, completed.
     pub completed: u64,
+    /// Of these, failed; the rest was cancelled.
+    pub failed: u64,
     /// Running now.
     pub in_progress: u64,
     /// Mean duration, microseconds.
@@ -286,6 +288,7 @@ impl From<&KindStatistics> for StatisticsRow {
             kind: s.kind.to_string(),
             count: s.count,
             completed: s.completed,
+            failed: s.failed,
             in_progress: s.in_progress,
             mean_us: s.mean_us,
             p50_us: s.p50_us,

@@ -8,6 +8,7 @@ use backstep_core::{Kind, TransactionState};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::moment::Moment;
+use crate::record_args::{GenerationVerb, GenerationsArgs, StatsArgs, WhyArgs};
 
 const AFTER: &str = "\
 Exit status:
@@ -76,8 +77,17 @@ pub(crate) enum Command {
     History(ListArgs),
     /// Follow a running transaction
     Watch(WatchArgs),
-    /// Show how each kind of transaction fared
+    /// Show how each kind of transaction fared, and which steps take long
     Stats(StatsArgs),
+    /// Show which transaction brought a package, and on whose request
+    Why(WhyArgs),
+    /// List what changed the system, a line per generation, newest first
+    Timeline(GenerationsArgs),
+    /// List the change-sets of the record, or show one
+    Generation {
+        #[command(subcommand)]
+        verb: GenerationVerb,
+    },
     /// Show what is half done, and decide how a transaction goes on
     Repair(RepairArgs),
     /// The same commands, by noun and verb
@@ -312,13 +322,6 @@ pub(crate) struct WatchArgs {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct StatsArgs {
-    /// Only of the last so many days
-    #[arg(long, value_name = "NUMBER")]
-    pub(crate) days: Option<u32>,
-}
-
-#[derive(Debug, Args)]
 pub(crate) struct RepairArgs {
     /// A transaction that needs a decision: its id or the last digits of it
     #[arg(required_if_eq_any([("resume", "true"), ("undo", "true"), ("accept", "true")]))]
@@ -382,6 +385,11 @@ mod tests {
             "backstep history --since 30d --until 2026-11-01 --origin timer --text nightly",
             "backstep -q --bus unix:path=/x status",
             "backstep repair 0123456789ab --undo",
+            "backstep stats --since 30d",
+            "backstep why libc6:amd64",
+            "backstep timeline -n 5",
+            "backstep generation list --before 12",
+            "backstep generation show 12",
             "backstep upgrade --priority -5",
         ] {
             assert!(parses(line), "{line}");
@@ -396,6 +404,9 @@ mod tests {
             "backstep history --since tomorrow",
             "backstep upgrade hello",
             "backstep repair --undo",
+            "backstep why",
+            "backstep generation",
+            "backstep generation show last",
             "backstep repair 01 --undo --accept",
             "backstep install hello --on-failure maybe",
         ] {

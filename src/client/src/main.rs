@@ -10,6 +10,7 @@ mod error;
 mod follow;
 mod moment;
 mod package_argument;
+mod record_args;
 mod render;
 mod session;
 mod ui;

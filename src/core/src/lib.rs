@@ -11,6 +11,7 @@ pub mod access;
 pub mod actor;
 pub mod error_code;
 pub mod event;
+pub mod history;
 pub mod id;
 pub mod limits;
 pub mod package;

@@ -171,6 +171,8 @@ pub struct KindStatistics {
     pub count: u64,
     /// Of these, completed.
     pub completed: u64,
+    /// Of these, failed; the rest was cancelled.
+    pub failed: u64,
     /// Running now.
     pub in_progress: u64,
     /// Mean duration, microseconds.

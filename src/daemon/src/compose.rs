@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -22,6 +22,7 @@ use crate::launcher::Launcher;
 use crate::objects::{Registry, emit};
 use crate::options::Options;
 use crate::planner::Planner;
+use crate::records::{Installed, Records};
 use crate::service::{Parts, Service};
 use crate::status_file::StatusFile;
 use crate::{config, idle, log, simulate, work};
@@ -48,6 +49,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         launcher,
         attempts,
         archives: Archives::open(&options.state_dir)?,
+        records: records(&options),
         defaults: config.defaults,
         host_id,
         manager,
@@ -100,6 +102,11 @@ fn planner(options: &Options) -> Planner {
     } else {
         Planner::Socket(options.planner_socket.clone())
     }
+}
+
+fn records(options: &Options) -> Records {
+    let installed = if options.simulate { Installed::AsRecorded } else { Installed::Dpkg(PathBuf::from("/var/lib/dpkg/status")) };
+    Records::new(options.state_dir.join("store.db"), installed)
 }
 
 /// Looks at what is alive first: nothing is decided beside a living worker.

@@ -19,6 +19,7 @@ use crate::callers::Callers;
 use crate::launcher::Launcher;
 use crate::lock::lock;
 use crate::planner::Planner;
+use crate::records::Records;
 
 /// Planners at a time; the socket that starts them takes twice as many.
 const PLANNERS: usize = 4;
@@ -41,6 +42,8 @@ pub struct Service {
     pub attempts: Attempts,
     /// Archives in our keeping.
     pub archives: Archives,
+    /// Readers of the record.
+    pub records: Records,
     /// What a request gets when it does not say otherwise.
     pub defaults: Options,
     /// The machine's id, hashed for this program.
@@ -72,6 +75,8 @@ pub struct Parts {
     pub attempts: Attempts,
     /// Archives in our keeping.
     pub archives: Archives,
+    /// Readers of the record.
+    pub records: Records,
     /// What a request gets when it does not say otherwise.
     pub defaults: Options,
     /// The machine's id, hashed for this program.
@@ -95,6 +100,7 @@ impl Service {
             launcher: parts.launcher,
             attempts: parts.attempts,
             archives: parts.archives,
+            records: parts.records,
             defaults: parts.defaults,
             host_id: parts.host_id,
             planners: Semaphore::new(PLANNERS),

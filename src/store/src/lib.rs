@@ -19,6 +19,7 @@ mod event_row;
 mod find;
 mod freeze;
 mod generation;
+mod generations;
 mod list;
 mod list_query;
 mod migrate;
@@ -28,9 +29,12 @@ mod project_items;
 mod project_steps;
 mod project_transaction;
 mod read;
+mod reader;
 mod statistics;
+mod step_statistics;
 mod summary_row;
 mod verify;
+mod why;
 
 #[cfg(test)]
 mod tests;
@@ -40,3 +44,4 @@ pub use create::{Created, NewTransaction};
 pub use error::{ChainError, StoreError, VerifyError};
 pub use list::OpenCounts;
 pub use open::{Run, Store};
+pub use reader::Reader;

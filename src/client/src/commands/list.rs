@@ -58,7 +58,7 @@ pub(crate) async fn list(session: &Session, ui: &Ui, args: ListArgs, which: Whic
 }
 
 /// Rows of a full page, as the daemon bounds them.
-fn page_size(limit: Option<u32>) -> usize {
+pub(super) fn page_size(limit: Option<u32>) -> usize {
     match limit {
         None | Some(0) => DEFAULT_PAGE,
         Some(limit) => usize::try_from(limit).unwrap_or(MAX_PAGE).min(MAX_PAGE),

@@ -4,6 +4,7 @@ mod cancel;
 mod change;
 mod drive;
 mod generate;
+mod generation;
 mod list;
 mod log;
 mod repair;
@@ -12,6 +13,7 @@ mod show;
 mod stats;
 mod status;
 mod watch;
+mod why;
 
 use crate::args::{ChangeVerb, Cli, Command, TransactionVerb};
 use crate::error::ClientError;
@@ -33,6 +35,9 @@ pub(crate) async fn run(cli: Cli, ui: &Ui) -> Result<u8, ClientError> {
         Command::Log(args) => log::log(&mut connect(bus).await?, ui, &args).await,
         Command::Watch(args) => watch::watch(&mut connect(bus).await?, ui, &args).await,
         Command::Stats(args) => stats::stats(&connect(bus).await?, ui, &args).await,
+        Command::Why(args) => why::why(&connect(bus).await?, ui, &args).await,
+        Command::Timeline(args) => generation::timeline(&connect(bus).await?, ui, &args).await,
+        Command::Generation { verb } => generation::generation(&connect(bus).await?, ui, verb).await,
         Command::Repair(args) => repair::repair(&mut connect(bus).await?, ui, &args).await,
         Command::Transaction { verb } => transaction(bus, ui, verb).await,
         Command::Generate { what, dir } => generate::generate(what, &dir),

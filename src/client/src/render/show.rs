@@ -1,6 +1,6 @@
 //! Lists of transactions, and one transaction in full.
 
-use backstep_bus::{ListRow, StatisticsRow, TransactionProperties};
+use backstep_bus::{ListRow, TransactionProperties};
 use backstep_core::TransactionState;
 
 use crate::render::escape::escaped;
@@ -27,17 +27,21 @@ pub(crate) fn list(ui: &Ui, rows: &[ListRow], now_us: i64) -> String {
 fn list_cells(row: &ListRow, now_us: i64) -> Vec<Cell> {
     let uid = row.uid.map(|uid| uid.to_string());
     let text = [&row.description, &row.summary, &row.error_text].into_iter().flatten().find(|text| !text.is_empty());
-    let undone = if row.reverted_by.is_some() { " (undone)" } else { "" };
-    let state = format!("{}{undone}", escaped(&row.state));
     vec![
         short(&row.id).into(),
         time::when(row.created, now_us).into(),
         escaped(&row.kind).into(),
-        state_ink(&row.state).map_or_else(|| Cell::from(state.clone()), |ink| Cell::inked(state.clone(), ink)),
+        state_cell(&row.state, row.reverted_by.is_some()),
         row.user.clone().or(uid).map(|user| escaped(&user)).unwrap_or_default().into(),
         text.map(|text| escaped(text)).unwrap_or_default().into(),
         time::duration(row.duration.unwrap_or(0)).into(),
     ]
+}
+
+/// A state in its colour, and whether it was undone.
+pub(crate) fn state_cell(state: &str, undone: bool) -> Cell {
+    let text = format!("{}{}", escaped(state), if undone { " (undone)" } else { "" });
+    state_ink(state).map_or_else(|| Cell::from(text.clone()), |ink| Cell::inked(text.clone(), ink))
 }
 
 /// A state's colour.
@@ -106,33 +110,13 @@ fn header(ui: &Ui, p: &TransactionProperties) -> String {
         ("Method", undo),
         ("Allows", escaped(&p.actions.join(", "))),
     ];
-    let shown = facts.iter().filter(|(_, value)| !value.trim().is_empty());
-    shown.map(|(name, value)| format!("{} {}\n", ui.paint(Ink::Strong, &format!("{name:>13}:")), value.trim())).collect()
+    self::facts(ui, &facts)
 }
 
-/// The table of `stats`.
-pub(crate) fn statistics(ui: &Ui, rows: &[StatisticsRow]) -> String {
-    let columns = [
-        Column::Left("Kind"),
-        Column::Right("Ended"),
-        Column::Right("Completed"),
-        Column::Right("Running"),
-        Column::Right("Mean"),
-        Column::Right("Median"),
-        Column::Right("95 %"),
-    ];
-    let cells = |row: &StatisticsRow| -> Vec<Cell> {
-        vec![
-            escaped(&row.kind).into(),
-            row.count.to_string().into(),
-            row.completed.to_string().into(),
-            row.in_progress.to_string().into(),
-            time::duration(row.mean_us).into(),
-            time::duration(row.p50_us).into(),
-            time::duration(row.p95_us).into(),
-        ]
-    };
-    table(ui, &columns, &rows.iter().map(cells).collect::<Vec<_>>())
+/// Facts with their names, a line each; what is empty is left out. The values must be escaped.
+pub(crate) fn facts(ui: &Ui, facts: &[(&str, String)]) -> String {
+    let shown = facts.iter().filter(|(_, value)| !value.trim().is_empty());
+    shown.map(|(name, value)| format!("{} {}\n", ui.paint(Ink::Strong, &format!("{name:>13}:")), value.trim())).collect()
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use backstep_bus::names::{BUS_NAME, MANAGER_PATH, TRANSACTION_INTERFACE, transaction_path};
+use backstep_bus::record::{ChangeRow, GenerationRow, OriginRow, StepStatisticsRow};
 use backstep_bus::{BusError, ListRow, PackageArgument, StatisticsRow, TransactionProperties};
 use backstep_core::{ErrorCode, TransactionId};
 use futures_util::StreamExt;
@@ -187,6 +188,54 @@ async fn on_manager(connection: &Connection, state: &Mutex<State>, call: &Messag
             connection.reply(&header, &(vec![row],)).await?;
         }
         "Get" => connection.reply(&header, &OwnedVariant::from(zbus::Str::from("0.fake"))).await?,
+        other => return on_record(connection, state, call, other).await,
+    }
+    Ok(())
+}
+
+/// `org.backstep1.Record`: a record of one generation, which brought hello.
+async fn on_record(connection: &Connection, state: &Mutex<State>, call: &Message, member: &str) -> Result<(), BusError> {
+    let header = call.header();
+    let id = state.lock().expect("lock").id.clone();
+    let generation = GenerationRow {
+        number: 7,
+        opened: 1,
+        user: Some("ana".into()),
+        kind: Some("install".into()),
+        state: Some("completed".into()),
+        transaction: Some(id.clone()),
+        changes: 1,
+        ..GenerationRow::default()
+    };
+    match member {
+        "ExplainPackage" => {
+            let package: String = call.body().deserialize()?;
+            if package != "hello" {
+                return Err(BusError::new(ErrorCode::PackageNotInstalled, format!("{package} is not installed")));
+            }
+            let (arch, role, kind) = ("amd64".to_owned(), "brought".to_owned(), Some("install".to_owned()));
+            let row = OriginRow { package, arch, role, kind, transaction: Some(id), ..OriginRow::default() };
+            connection.reply(&header, &(vec![row],)).await?;
+        }
+        "ListGenerations" => {
+            let filter: HashMap<String, OwnedVariant> = call.body().deserialize()?;
+            let system = if filter.contains_key("system") { " system" } else { "" };
+            state.lock().expect("lock").calls.push(format!("ListGenerations{system}"));
+            connection.reply(&header, &(vec![generation],)).await?;
+        }
+        "GetGeneration" => match call.body().deserialize::<u64>()? {
+            7 => connection.reply(&header, &generation).await?,
+            other => return Err(BusError::new(ErrorCode::GenerationUnknown, format!("no generation has the number {other}"))),
+        },
+        "ListChanges" => {
+            let (_, after, _): (u64, u64, u32) = call.body().deserialize()?;
+            let row = ChangeRow { number: 1, table: "runs".into(), fields: "{\"key\":1}".into(), ..ChangeRow::default() };
+            connection.reply(&header, &(if after == 0 { vec![row] } else { Vec::new() },)).await?;
+        }
+        "GetStepStatistics" => {
+            let row = StepStatisticsRow { step: "apply".into(), title: "Change packages".into(), count: 1, ..StepStatisticsRow::default() };
+            connection.reply(&header, &(vec![row],)).await?;
+        }
         other => return Err(BusError::new(ErrorCode::Internal, format!("the fake knows no {other}"))),
     }
     Ok(())

@@ -312,6 +312,9 @@ fn lists_and_status_are_tables_or_json() {
     assert!(out(&show).contains("State: completed\n"), "{}{}", out(&show), err(&show));
     let stats = run(&bus, "stats");
     assert!(out(&stats).starts_with("Kind "), "{}{}", out(&stats), err(&stats));
+    assert!(out(&stats).contains("\n\nStep "), "{}{}", out(&stats), err(&stats));
+    let json: serde_json::Value = serde_json::from_slice(&run(&bus, "stats --since 30d --json").stdout).expect("json");
+    assert_eq!((&json["kinds"][0]["kind"], &json["steps"][0]["step"]), (&"install".into(), &"apply".into()));
 }
 
 #[test]
@@ -322,4 +325,32 @@ fn a_log_is_safe_for_the_terminal() {
     for line in [format!("log {}", daemon.short()), format!("log --follow {}", daemon.short())] {
         assert_eq!(out(&run(&bus, &line)), "one\ntwo \\x1b]0;x\\x07 ä\n", "{line}");
     }
+}
+
+#[test]
+fn the_record_is_asked_in_words_or_json() {
+    let bus = Bus::start();
+    let daemon = Daemon::start(&bus, install());
+    run(&bus, "install -y hello");
+    let short = daemon.short();
+    let why = run(&bus, "why hello");
+    assert_eq!(out(&why), format!("hello:amd64 is not installed\n   Brought by: {short}, install of\n"), "{}", err(&why));
+    let json: serde_json::Value = serde_json::from_slice(&run(&bus, "why --json hello").stdout).expect("json");
+    assert_eq!((&json[0]["role"], &json[0]["transaction"]), (&"brought".into(), &daemon.id().into()));
+    let unknown = run(&bus, "why hullo");
+    assert_eq!(err(&unknown), "Error: hullo is not installed\nHint: See what is installed with 'dpkg -l'.\n");
+    assert_eq!(unknown.status.code(), Some(3));
+    for (line, asked) in [("timeline", "ListGenerations system"), ("generation list", "ListGenerations")] {
+        let output = run(&bus, line);
+        assert!(out(&output).starts_with("Generation ") && out(&output).contains(&short), "{}{}", out(&output), err(&output));
+        assert!(daemon.calls().iter().any(|call| call == asked), "{line}: {:?}", daemon.calls());
+    }
+    let page = run(&bus, "timeline -n 1");
+    assert!(out(&page).ends_with("Earlier ones: the same with --before 7\n"), "{}", out(&page));
+    let shown = run(&bus, "generation show 7");
+    assert!(out(&shown).contains("runs"), "{}{}", out(&shown), err(&shown));
+    let json: serde_json::Value = serde_json::from_slice(&run(&bus, "generation show --json 7").stdout).expect("json");
+    assert_eq!((&json["number"], &json["rows"][0]["fields"]["key"]), (&7.into(), &1.into()));
+    let unknown = run(&bus, "generation show 8");
+    assert_eq!((unknown.status.code(), err(&unknown).contains("backstep generation list")), (Some(3), true), "{}", err(&unknown));
 }

@@ -85,8 +85,8 @@ INSERT INTO error_codes (code) VALUES
     ('lock.busy'), ('dpkg.interrupted'), ('fetch.failed'), ('fetch.hash-mismatch'), ('trust.unsigned'), ('archive.invalid'),
     ('disk.full'), ('disk.read-only'), ('capture.failed'), ('script.failed'), ('dpkg.failed'), ('check.mismatch'),
     ('service.failed'), ('undo.material'), ('undo.failed'), ('undo.incomplete'), ('undo.nothing'), ('undo.conflict'),
-    ('transaction.unknown'), ('transaction.state'), ('queue.full'), ('queue.closed'), ('cancelled'), ('expired'),
-    ('worker.lost'), ('worker.failed'), ('store.failed'), ('internal');
+    ('transaction.unknown'), ('generation.unknown'), ('transaction.state'), ('queue.full'), ('queue.closed'), ('cancelled'), ('expired'),
+    ('worker.lost'), ('worker.failed'), ('store.failed'), ('audit.broken'), ('internal');
 
 CREATE TABLE transactions (
     key INTEGER PRIMARY KEY,
@@ -164,6 +164,7 @@ CREATE INDEX transactions_by_kind_and_state ON transactions (kind, state);
 CREATE INDEX transactions_by_kind_and_end ON transactions (kind, finished_us);
 CREATE INDEX transactions_by_reverts ON transactions (reverts) WHERE reverts IS NOT NULL;
 CREATE INDEX transactions_by_origin ON transactions (origin);
+CREATE INDEX transactions_by_generation ON transactions (generation);
 
 -- Finds descriptions by any three or more characters in them. An index and no record: INSERT INTO transactions_text (transactions_text)
 -- VALUES ('rebuild') makes it again. Virtual tables take no triggers, so nothing here keeps it; it holds what transactions holds.

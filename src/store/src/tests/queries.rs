@@ -10,6 +10,7 @@ use crate::list_query::Place;
 use crate::{
     create, event_row, find, list, list_query, project_attempts, project_items, project_steps, project_transaction, read, statistics,
 };
+use crate::{generations, step_statistics, why};
 
 fn plan_of(conn: &Connection, sql: &str) -> Vec<String> {
     let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect(sql);
@@ -54,6 +55,11 @@ fn all() -> Vec<String> {
         create::DIGEST,
         event_row::LAST,
         event_row::OF_TRANSACTION,
+        generations::CHANGES,
+        generations::OWNER,
+        step_statistics::STEPS,
+        why::ARCHS,
+        why::REQUESTED,
         find::BY_TAIL,
         find::COMPLETED,
         find::FAILED_WITH_CHANGES,
@@ -74,7 +80,15 @@ fn all() -> Vec<String> {
         statistics::IN_PROGRESS,
         statistics::RANK,
     ];
-    let built = [list::unfinished_sql(), read::record_sql(), read::summary_sql()];
+    let built = [
+        list::unfinished_sql(),
+        read::record_sql(),
+        read::summary_sql(),
+        generations::list_sql(),
+        generations::one_sql(),
+        generations::system_sql(),
+        why::changes_sql(),
+    ];
     let lists = filters().into_iter().map(|filter| list_query::query(&filter, Place::TOP).0);
     constant.into_iter().map(str::to_owned).chain(built).chain(lists).collect()
 }
@@ -128,8 +142,9 @@ fn the_required_indexes_are_used() {
 #[test]
 fn a_list_is_read_in_its_order_and_never_sorted() {
     let f = Fixture::new();
-    for filter in filters().into_iter().filter(|filter| filter.package.is_none() && !filter.unfinished) {
-        let sql = list_query::query(&filter, Place::TOP).0;
+    let lists = filters().into_iter().filter(|filter| filter.package.is_none() && !filter.unfinished);
+    let lists = lists.map(|filter| list_query::query(&filter, Place::TOP).0);
+    for sql in lists.chain([generations::list_sql(), generations::system_sql(), why::changes_sql(), generations::CHANGES.to_owned()]) {
         let plan = plan_of(&f.store.conn, &sql);
         assert!(plan.iter().all(|line| !line.contains("TEMP B-TREE")), "{sql}\n{plan:#?}");
     }
