@@ -3,6 +3,7 @@
 use backstep_bus::{ListRow, TransactionProperties};
 use backstep_core::TransactionState;
 
+use crate::render::course::Course;
 use crate::render::escape::escaped;
 use crate::render::result::{self, short};
 use crate::render::table::{Cell, Column, table};
@@ -61,14 +62,28 @@ fn state_ink(state: &str) -> Option<Ink> {
     }
 }
 
-/// Everything about one transaction.
+/// Everything that the properties tell of one transaction.
 pub(crate) fn full(ui: &Ui, properties: &TransactionProperties) -> String {
+    whole(ui, properties, &Course::default(), &[])
+}
+
+/// Everything about one transaction: its properties, its course and the end of its log.
+pub(crate) fn whole(ui: &Ui, properties: &TransactionProperties, course: &Course, log: &[u8]) -> String {
     let mut text = header(ui, properties);
+    let digests = [("Behind it", course.behind()), ("Request", course.request_digest()), ("Plan", escaped(&properties.plan_digest))];
+    text.push_str(&facts(ui, &digests));
     if !plan::is_empty(properties) {
         text.push_str(&format!("\n{}", plan::plan(ui, properties)));
     }
-    if !properties.steps.is_empty() {
-        text.push_str(&format!("\n{}", result::steps(ui, &properties.steps)));
+    let steps = if course.steps(ui).is_empty() { result::steps(ui, &properties.steps) } else { course.steps(ui) };
+    let steps = if properties.steps.is_empty() { String::new() } else { steps };
+    text.extend([course.items(ui), steps].iter().filter(|part| !part.is_empty()).map(|part| format!("\n{part}")));
+    for note in course.notes() {
+        text.push_str(&format!("Noted: {note}\n"));
+    }
+    let tail = result::log_tail(ui, log);
+    if !tail.is_empty() {
+        text.push_str(&format!("\nThe end of its log, the rest with 'backstep log {}':\n{}\n", short(&properties.id), tail.join("\n")));
     }
     if !properties.differences.is_empty() {
         text.push_str("\nDifferences left:\n");

@@ -54,6 +54,8 @@ pub(crate) struct Script {
     pub(crate) cancel_outcome: &'static str,
     /// What `Execute` answers instead.
     pub(crate) refuse_execute: Option<(ErrorCode, String)>,
+    /// The whole record; without one the caller may not see it.
+    pub(crate) document: &'static str,
     /// The output of children.
     pub(crate) log: Vec<u8>,
     /// The daemon restarts after so many readings of the run.
@@ -306,6 +308,13 @@ async fn on_transaction(connection: &Connection, state: &Mutex<State>, call: &Me
                 outcome
             };
             connection.reply(&header, &outcome).await?;
+        }
+        "GetDocument" => {
+            let document = state.lock().expect("lock").script.document;
+            if document.is_empty() {
+                return Err(BusError::new(ErrorCode::AuthDenied, "not authorised"));
+            }
+            connection.reply(&header, &document).await?;
         }
         "ReadLog" => {
             let (offset, _): (u64, u32) = call.body().deserialize()?;

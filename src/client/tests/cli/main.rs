@@ -354,3 +354,30 @@ fn the_record_is_asked_in_words_or_json() {
     let unknown = run(&bus, "generation show 8");
     assert_eq!((unknown.status.code(), err(&unknown).contains("backstep generation list")), (Some(3), true), "{}", err(&unknown));
 }
+
+#[test]
+fn show_has_the_course_and_the_end_of_the_log() {
+    let bus = Bus::start();
+    let document = r#"{"items": [{"package": "hello:amd64", "from": null, "to": "2", "now": "installed 2", "state": "done"}], "events": [
+        {"event": "step-started", "step": "apply", "direction": "forward", "attempt": 1, "at": {"monotonic_us": 0, "boot": "b"}},
+        {"event": "step-ended", "step": "apply", "state": "completed", "text": "1 package", "at": {"monotonic_us": 2000000, "boot": "b"}}]}"#;
+    let run_of = vec![TransactionProperties { attempts: 1, steps: vec![step("Change packages", "completed")], ..completed() }];
+    let daemon = Daemon::start(&bus, Script { document, run: run_of.clone(), log: b"Setting up hello\n".to_vec(), ..install() });
+    run(&bus, "install -y hello");
+    let shown = out(&run(&bus, &format!("show {}", daemon.short())));
+    for part in [
+        "hello:amd64  none    2        installed 2  done\n",
+        "apply  forward    completed        1  2.0 s  1 package\n",
+        "  | Setting up hello\n",
+    ] {
+        assert!(shown.contains(part), "{part}\n{shown}");
+    }
+    let json: serde_json::Value = serde_json::from_slice(&run(&bus, &format!("show --json {}", daemon.short())).stdout).expect("json");
+    assert_eq!((&json["items"][0]["state"], &json["runs"][0]["duration"]), (&"done".into(), &2_000_000.into()));
+    // Who may not see the record sees the rest.
+    let bus = Bus::start();
+    let daemon = Daemon::start(&bus, Script { run: run_of, ..install() });
+    run(&bus, "install -y hello");
+    let output = run(&bus, &format!("show {}", daemon.short()));
+    assert!(out(&output).contains("Change packages  completed"), "{}{}", out(&output), err(&output));
+}
