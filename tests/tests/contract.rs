@@ -53,7 +53,7 @@ async fn the_objects_are_the_contract() -> Result<()> {
     let (_, transaction) = client.manager.create_transaction("install", "", options).await?;
     let objects = [
         ("/org/backstep1", "org.backstep1.Manager", 5),
-        ("/org/backstep1", "org.backstep1.Record", 4),
+        ("/org/backstep1", "org.backstep1.Record", 7),
         (transaction.as_str(), "org.backstep1.Transaction", 5),
     ];
     for (path, interface, least) in objects {

@@ -1,5 +1,8 @@
 //! The record behind a real bus: what can be asked of it, and who is answered. Packages are simulated.
 
+// Tests set their scene with plain calls.
+#![allow(clippy::disallowed_methods)]
+
 use std::collections::HashMap;
 
 use anyhow::Result;
@@ -82,5 +85,71 @@ async fn packages_generations_and_steps_are_told_from_the_record() -> Result<()>
     assert!(steps.iter().any(|row| row.step == "apply" && row.count == 3 && row.failed == 1), "{steps:?}");
     let kinds = client.manager.get_statistics(0).await?;
     assert!(kinds.iter().any(|row| row.kind == "install" && (row.count, row.failed) == (2, 1)), "{kinds:?}");
+    Ok(())
+}
+
+/// Makes a call with a pipe and reads what comes.
+async fn piped<A>(call: impl AsyncFnOnce(zbus::Fd<'static>) -> zbus::Result<A>) -> Result<(A, Vec<u8>), CallError> {
+    use std::io::Read;
+    let (mut reader, writer) = std::io::pipe().expect("pipe");
+    let reading = tokio::task::spawn_blocking(move || {
+        let mut read = Vec::new();
+        reader.read_to_end(&mut read).expect("read");
+        read
+    });
+    let answer = call(zbus::Fd::from(std::os::fd::OwnedFd::from(writer))).await;
+    Ok((answer?, reading.await.expect("thread")))
+}
+
+#[tokio::test]
+async fn the_record_is_verified_exported_and_copied_through_a_pipe() -> Result<()> {
+    let daemon = Simulated::start().await?;
+    let client = Client::new(&daemon.bus).await?;
+    let record = RecordProxy::on(&client.connection).await?;
+    client.manager.create_transaction("install", "a \"comma\", here", packages(&["alpha"])).await?;
+    let ((events, hash), _) = piped(async |fd| record.verify(fd).await).await?;
+    assert_eq!((events, hash.len()), (1, 64));
+    let (count, text) = piped(async |fd| record.export("jsonl", 0, fd).await).await?;
+    let event: serde_json::Value = serde_json::from_slice(&text)?;
+    assert_eq!((count, event["hash"].as_str(), event["user"].as_str()), (1, Some(hash.as_str()), Some("root")));
+    let (_, text) = piped(async |fd| record.export("csv", 0, fd).await).await?;
+    let text = String::from_utf8(text)?;
+    assert!(text.starts_with("seq,at_us,transaction,kind,") && text.lines().count() == 2, "{text}");
+    assert_eq!(piped(async |fd| record.export("csv", 1, fd).await).await?.0, 0);
+    let (size, copy) = piped(async |fd| record.back_up(fd).await).await?;
+    assert_eq!(size, u64::try_from(copy.len())?);
+    let path = daemon.bus.folder().join("copy.db");
+    std::fs::write(&path, copy)?;
+    assert_eq!(backstep_store::Reader::open(&path)?.verify(|_, _| true)?.hash.to_string(), hash);
+    let state = std::fs::read_dir(daemon.bus.folder().join("state"))?;
+    assert!(state.flatten().all(|entry| !entry.file_name().to_string_lossy().contains("backup")), "the copy beside the record is gone");
+    let file = || zbus::Fd::from(std::os::fd::OwnedFd::from(std::fs::File::create(daemon.bus.folder().join("x")).expect("file")));
+    assert_eq!(code(record.back_up(file()).await), Some(ErrorCode::RequestMalformed));
+    assert_eq!(code(record.verify(file()).await), Some(ErrorCode::RequestMalformed));
+    let unknown = piped(async |fd| record.export("xml", 0, fd).await).await.expect_err("refused");
+    assert_eq!(unknown.code(), Some(ErrorCode::RequestMalformed));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_changed_record_is_told_with_its_first_broken_place() -> Result<()> {
+    let mut daemon = Simulated::start().await?;
+    let client = Client::new(&daemon.bus).await?;
+    let record = RecordProxy::on(&client.connection).await?;
+    for name in ["alpha", "beta"] {
+        client.manager.create_transaction("install", "", packages(&[name])).await?;
+    }
+    let (_, mut copy) = piped(async |fd| record.back_up(fd).await).await?;
+    let place = copy.windows(4).position(|bytes| bytes == b"beta").expect("the second request");
+    copy[place] = b'B';
+    for file in ["store.db-wal", "store.db-shm"] {
+        std::fs::remove_file(daemon.state_dir().join(file))?;
+    }
+    std::fs::write(daemon.state_dir().join("store.new"), copy)?;
+    std::fs::rename(daemon.state_dir().join("store.new"), daemon.state_dir().join("store.db"))?;
+    daemon.crash_and_restart().await?;
+    let broken = piped(async |fd| record.verify(fd).await).await.expect_err("broken");
+    assert_eq!(broken.code(), Some(ErrorCode::AuditBroken));
+    assert_eq!(broken.to_string(), "the record was changed at event 2: its request was changed");
     Ok(())
 }

@@ -3,7 +3,7 @@
 use backstep_core::history::{Generation, GenerationFilter, ItemChange, RowChange, StepStatistics};
 use backstep_core::record::Summary;
 use zbus::proxy::CacheProperties;
-use zbus::{DeserializeDict, SerializeDict, Type, proxy};
+use zbus::{DeserializeDict, Fd, SerializeDict, Type, proxy};
 
 use crate::CallError;
 
@@ -214,6 +214,18 @@ pub trait Record {
 
     /// How long each step took in transactions that ended since then.
     fn get_step_statistics(&self, since_us: i64) -> zbus::Result<Vec<StepStatisticsRow>>;
+
+    /// Checks every event; progress goes to a pipe as JSON lines. Answers how many there are and the last one's hash.
+    #[zbus(allow_interactive_auth)]
+    fn verify(&self, progress: Fd<'_>) -> zbus::Result<(u64, String)>;
+
+    /// Writes every event after this one to a pipe, as `jsonl` or `csv`; answers how many.
+    #[zbus(allow_interactive_auth)]
+    fn export(&self, format: &str, after: u64, output: Fd<'_>) -> zbus::Result<u64>;
+
+    /// Writes a copy of the whole record to a pipe; answers its size.
+    #[zbus(allow_interactive_auth)]
+    fn back_up(&self, output: Fd<'_>) -> zbus::Result<u64>;
 }
 
 impl RecordProxy<'_> {

@@ -8,7 +8,7 @@ use backstep_core::{Kind, TransactionState};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::moment::Moment;
-use crate::record_args::{GenerationVerb, GenerationsArgs, StatsArgs, WhyArgs};
+use crate::record_args::{AuditVerb, BackupArgs, GenerationVerb, GenerationsArgs, StatsArgs, WhyArgs};
 
 const AFTER: &str = "\
 Exit status:
@@ -88,6 +88,13 @@ pub(crate) enum Command {
         #[command(subcommand)]
         verb: GenerationVerb,
     },
+    /// Check the record, or write it out for other programs
+    Audit {
+        #[command(subcommand)]
+        verb: AuditVerb,
+    },
+    /// Copy the whole record to a new file while it is in use
+    Backup(BackupArgs),
     /// Show what is half done, and decide how a transaction goes on
     Repair(RepairArgs),
     /// The same commands, by noun and verb
@@ -387,6 +394,9 @@ mod tests {
             "backstep repair 0123456789ab --undo",
             "backstep stats --since 30d",
             "backstep why libc6:amd64",
+            "backstep audit verify",
+            "backstep audit export --format csv --after 5 events.csv",
+            "backstep backup /root/record.db",
             "backstep timeline -n 5",
             "backstep generation list --before 12",
             "backstep generation show 12",
@@ -405,6 +415,8 @@ mod tests {
             "backstep upgrade hello",
             "backstep repair --undo",
             "backstep why",
+            "backstep audit export --format xml",
+            "backstep backup",
             "backstep generation",
             "backstep generation show last",
             "backstep repair 01 --undo --accept",

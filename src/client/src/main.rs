@@ -8,6 +8,7 @@ mod args;
 mod commands;
 mod error;
 mod follow;
+mod inlet;
 mod moment;
 mod package_argument;
 mod record_args;

@@ -25,7 +25,7 @@ use crate::planner::Planner;
 use crate::records::{Installed, Records};
 use crate::service::{Parts, Service};
 use crate::status_file::StatusFile;
-use crate::{config, idle, log, simulate, work};
+use crate::{audit, config, idle, log, simulate, work};
 
 /// Runs the daemon until it is told to end or has nothing to do.
 ///
@@ -34,6 +34,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let config = config::load(&options.config)?;
     make_dir(&options.state_dir).with_context(|| format!("cannot make {}", options.state_dir.display()))?;
     let _lock = lock_state(&options.state_dir)?;
+    audit::tidy(&options.state_dir).context("cannot remove what is left of a backup")?;
     let clock = SystemClock::new()?;
     let attempts = Attempts::open(&options.state_dir)?;
     let host_id = crate::adapters::host_id();

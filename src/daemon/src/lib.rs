@@ -9,6 +9,7 @@
 pub mod adapters;
 pub mod archives;
 pub mod attempts;
+pub mod audit;
 pub mod authority;
 pub mod callers;
 pub mod compose;
@@ -22,6 +23,7 @@ mod lock;
 pub mod log;
 pub mod objects;
 pub mod options;
+pub mod outlet;
 pub mod planner;
 pub mod records;
 pub mod requests;

@@ -1,7 +1,7 @@
 //! Questions to the record that take their time: each on a connection and a thread of its own, so that neither the
 //! manager nor the bus waits for it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use backstep_apt::status::Status;
@@ -51,6 +51,16 @@ impl Records {
             answer.map_err(|error| Failure::from(&error))
         })
         .await
+    }
+
+    /// Gives the record's file to something that blocks; waits for a turn.
+    pub async fn with_file<R, F>(&self, work: F) -> Result<R, Failure>
+    where
+        R: Send + 'static,
+        F: FnOnce(&Path) -> Result<R, Failure> + Send + 'static,
+    {
+        let store = self.store.clone();
+        self.run(move || work(&store)).await
     }
 
     /// Runs something that blocks; waits for a turn.

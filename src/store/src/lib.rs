@@ -11,11 +11,13 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 mod append;
+mod backup;
 mod chain;
 mod columns;
 mod create;
 mod error;
 mod event_row;
+mod export;
 mod find;
 mod freeze;
 mod generation;
@@ -42,6 +44,8 @@ mod tests;
 pub use append::Append;
 pub use create::{Created, NewTransaction};
 pub use error::{ChainError, StoreError, VerifyError};
+pub use export::ExportedEvent;
 pub use list::OpenCounts;
 pub use open::{Run, Store};
 pub use reader::Reader;
+pub use verify::Verified;

@@ -115,7 +115,7 @@ fn configure(conn: &Connection) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn quick_check(conn: &Connection) -> Result<(), StoreError> {
+pub(crate) fn quick_check(conn: &Connection) -> Result<(), StoreError> {
     let answer: String = conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if answer == "ok" { Ok(()) } else { Err(StoreError::corrupt(answer)) }
 }

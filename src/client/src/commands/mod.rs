@@ -1,5 +1,6 @@
 //! One module a verb. Each takes its arguments and answers an exit code.
 
+mod audit;
 mod cancel;
 mod change;
 mod drive;
@@ -38,6 +39,8 @@ pub(crate) async fn run(cli: Cli, ui: &Ui) -> Result<u8, ClientError> {
         Command::Why(args) => why::why(&connect(bus).await?, ui, &args).await,
         Command::Timeline(args) => generation::timeline(&connect(bus).await?, ui, &args).await,
         Command::Generation { verb } => generation::generation(&connect(bus).await?, ui, verb).await,
+        Command::Audit { verb } => audit::audit(&connect(bus).await?, ui, verb).await,
+        Command::Backup(args) => audit::backup(&connect(bus).await?, ui, &args).await,
         Command::Repair(args) => repair::repair(&mut connect(bus).await?, ui, &args).await,
         Command::Transaction { verb } => transaction(bus, ui, verb).await,
         Command::Generate { what, dir } => generate::generate(what, &dir),

@@ -56,6 +56,8 @@ pub(crate) struct Script {
     pub(crate) refuse_execute: Option<(ErrorCode, String)>,
     /// The whole record; without one the caller may not see it.
     pub(crate) document: &'static str,
+    /// The record is not what was written, and a copy of it does not come whole.
+    pub(crate) broken: bool,
     /// The output of children.
     pub(crate) log: Vec<u8>,
     /// The daemon restarts after so many readings of the run.
@@ -234,6 +236,25 @@ async fn on_record(connection: &Connection, state: &Mutex<State>, call: &Message
             let row = ChangeRow { number: 1, table: "runs".into(), fields: "{\"key\":1}".into(), ..ChangeRow::default() };
             connection.reply(&header, &(if after == 0 { vec![row] } else { Vec::new() },)).await?;
         }
+        "Verify" => {
+            let progress: zbus::OwnedFd = call.body().deserialize()?;
+            write_to(progress, "{\"done\":1,\"total\":2}\n");
+            if state.lock().expect("lock").script.broken {
+                return Err(BusError::new(ErrorCode::AuditBroken, "the record was changed at event 2: its plan was changed"));
+            }
+            connection.reply(&header, &(2_u64, "abc")).await?;
+        }
+        "Export" => {
+            let (format, after, output): (String, u64, zbus::OwnedFd) = call.body().deserialize()?;
+            write_to(output, &format!("{format} after {after}\n"));
+            connection.reply(&header, &1_u64).await?;
+        }
+        "BackUp" => {
+            let output: zbus::OwnedFd = call.body().deserialize()?;
+            write_to(output, "SQLite");
+            let size: u64 = if state.lock().expect("lock").script.broken { 7 } else { 6 };
+            connection.reply(&header, &size).await?;
+        }
         "GetStepStatistics" => {
             let row = StepStatisticsRow { step: "apply".into(), title: "Change packages".into(), count: 1, ..StepStatisticsRow::default() };
             connection.reply(&header, &(vec![row],)).await?;
@@ -241,6 +262,11 @@ async fn on_record(connection: &Connection, state: &Mutex<State>, call: &Message
         other => return Err(BusError::new(ErrorCode::Internal, format!("the fake knows no {other}"))),
     }
     Ok(())
+}
+
+fn write_to(fd: zbus::OwnedFd, text: &str) {
+    use std::io::Write;
+    std::fs::File::from(std::os::fd::OwnedFd::from(fd)).write_all(text.as_bytes()).expect("a reader");
 }
 
 fn create(state: &mut State, call: &Message) -> (String, zbus::OwnedObjectPath) {

@@ -381,3 +381,36 @@ fn show_has_the_course_and_the_end_of_the_log() {
     let output = run(&bus, &format!("show {}", daemon.short()));
     assert!(out(&output).contains("Change packages  completed"), "{}{}", out(&output), err(&output));
 }
+
+#[test]
+fn the_record_is_verified_exported_and_copied() {
+    let bus = Bus::start();
+    let folder = tempfile::tempdir().expect("folder");
+    let daemon = Daemon::start(&bus, install());
+    let output = run(&bus, "audit verify");
+    assert_eq!(out(&output), "Verified: 2 events are what was written.\nThe last one's hash is abc.\n", "{}", err(&output));
+    assert_eq!(out(&run(&bus, "audit export --after 3 --format csv")), "csv after 3\n");
+    let file = folder.path().join("copy.db");
+    let backup = || command(&bus).arg("backup").arg(&file).output().expect("run");
+    let output = backup();
+    assert_eq!(out(&output), format!("The record is in {}, 6 bytes.\n", file.display()), "{}", err(&output));
+    assert_eq!(std::fs::read(&file).expect("read"), b"SQLite");
+    let again = backup();
+    assert_eq!(again.status.code(), Some(2), "{}", err(&again));
+    assert!(err(&again).ends_with("exists\nHint: Choose another name: nothing is overwritten.\n"), "{}", err(&again));
+    drop(daemon);
+}
+
+#[test]
+fn a_broken_record_has_an_exit_code_and_half_a_copy_is_none() {
+    let bus = Bus::start();
+    let folder = tempfile::tempdir().expect("folder");
+    let daemon = Daemon::start(&bus, Script { broken: true, ..install() });
+    let output = run(&bus, "audit verify");
+    assert!(err(&output).starts_with("Error: the record was changed at event 2: its plan was changed\nHint: Keep"), "{}", err(&output));
+    assert_eq!(output.status.code(), Some(10));
+    let file = folder.path().join("copy.db");
+    let output = command(&bus).arg("backup").arg(&file).output().expect("run");
+    assert_eq!((output.status.code(), file.exists()), (Some(8), false), "{}", err(&output));
+    drop(daemon);
+}

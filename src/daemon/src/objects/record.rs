@@ -7,13 +7,15 @@ use backstep_bus::record::{ChangeRow, GenerationListFilter, GenerationRow, Origi
 use backstep_core::access::Permission;
 use backstep_core::history::GenerationFilter;
 use backstep_core::{Architecture, ErrorCode, Failure, PackageName};
-use zbus::interface;
 use zbus::message::Header;
+use zbus::{OwnedFd, interface};
 
 use super::owner_or;
+use crate::audit;
 use crate::authority::{self, Interaction};
 use crate::callers::Caller;
 use crate::explain::explain;
+use crate::outlet::Outlet;
 use crate::service::Service;
 
 /// Rows of one list at most.
@@ -100,9 +102,44 @@ impl RecordObject {
         drop(call);
         Ok(found.iter().map(StepStatisticsRow::from).collect())
     }
+
+    #[zbus(out_args("events", "hash"))]
+    async fn verify(&self, progress: OwnedFd, #[zbus(header)] header: Header<'_>) -> Result<(u64, String), BusError> {
+        let call = self.service.call();
+        let outlet = self.outlet(progress, &header).await?;
+        let verified = self.service.records.with_file(move |store| audit::verify(store, outlet)).await?;
+        drop(call);
+        Ok((verified.events, verified.hash.to_string()))
+    }
+
+    #[zbus(out_args("events"))]
+    async fn export(&self, format: String, after: u64, output: OwnedFd, #[zbus(header)] header: Header<'_>) -> Result<u64, BusError> {
+        let call = self.service.call();
+        let outlet = self.outlet(output, &header).await?;
+        let format: audit::Format = format.parse()?;
+        let events = self.service.records.with_file(move |store| audit::export(store, format, after, outlet)).await?;
+        drop(call);
+        Ok(events)
+    }
+
+    #[zbus(out_args("size"))]
+    async fn back_up(&self, output: OwnedFd, #[zbus(header)] header: Header<'_>) -> Result<u64, BusError> {
+        let call = self.service.call();
+        let outlet = self.outlet(output, &header).await?;
+        let size = self.service.records.with_file(move |store| audit::back_up(store, outlet)).await?;
+        drop(call);
+        Ok(size)
+    }
 }
 
 impl RecordObject {
+    /// The pipe of a caller who may see all.
+    async fn outlet(&self, fd: OwnedFd, header: &Header<'_>) -> Result<Outlet, Failure> {
+        // Owned by root: the owner's right is not enough for what everybody did.
+        owner_or(&self.service, header, 0, Some(Permission::ViewAll)).await?;
+        Outlet::new(fd.into())
+    }
+
     /// Who calls, and whether that one may see what others did.
     async fn sees(&self, header: &Header<'_>) -> Result<(Caller, bool), Failure> {
         let caller = self.service.callers.of(header).await?;

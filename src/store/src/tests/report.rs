@@ -99,3 +99,23 @@ fn the_step_that_takes_longest_is_first() {
     let kinds = f.store.statistics(0).expect("read");
     assert_eq!((kinds[0].count, kinds[0].completed, kinds[0].failed), (3, 2, 1));
 }
+
+#[test]
+fn a_verification_tells_how_far_it_is_and_stops_when_told() {
+    let mut f = Fixture::new();
+    f.started(1, Kind::Install, None);
+    let note = Event::Noted { code: None, text: "x".into() };
+    f.append(1, &vec![note; 20_000]).expect("append");
+    let reader = Reader::open(&f.path).expect("open");
+    let mut told = Vec::new();
+    let verified = reader.verify(|done, total| {
+        told.push((done, total));
+        true
+    });
+    let verified = verified.expect("whole");
+    assert_eq!((verified.events, told), (20_004, vec![(10_000, 20_004), (20_000, 20_004)]));
+    let events = reader.export(20_003, 5).expect("export");
+    assert_eq!((events.len(), events[0].seq, events[0].hash.as_str()), (1, 20_004, verified.hash.to_string().as_str()));
+    assert_eq!((events[0].user.as_str(), events[0].event.as_str(), events[0].attempt), ("ana", "noted", Some(1)));
+    assert_eq!(reader.verify(|_, _| false).expect("whole").events, 10_000);
+}
