@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use anyhow::Result;
-use backstep_bus::record::GenerationListFilter;
+use backstep_bus::record::{BackUpOptions, GenerationListFilter};
 use backstep_bus::{CallError, ListFilter, OptionsBuilder, PackageArgument, RecordProxy, RevertsTarget};
 use backstep_core::ErrorCode;
 use backstep_tests::private_bus::{Client, Simulated};
@@ -116,15 +116,25 @@ async fn the_record_is_verified_exported_and_copied_through_a_pipe() -> Result<(
     let text = String::from_utf8(text)?;
     assert!(text.starts_with("seq,at_us,transaction,kind,") && text.lines().count() == 2, "{text}");
     assert_eq!(piped(async |fd| record.export("csv", 1, fd).await).await?.0, 0);
-    let (size, copy) = piped(async |fd| record.back_up(fd).await).await?;
+    let (size, copy) = piped(async |fd| record.back_up(BackUpOptions::default(), fd).await).await?;
     assert_eq!(size, u64::try_from(copy.len())?);
     let path = daemon.bus.folder().join("copy.db");
     std::fs::write(&path, copy)?;
     assert_eq!(backstep_store::Reader::open(&path)?.verify(|_, _| true)?.hash.to_string(), hash);
     let state = std::fs::read_dir(daemon.bus.folder().join("state"))?;
     assert!(state.flatten().all(|entry| !entry.file_name().to_string_lossy().contains("backup")), "the copy beside the record is gone");
+    // The record as it was before anything, and after the first event.
+    for (options, events) in [(BackUpOptions { time: Some(1), event: None }, 0), (BackUpOptions { time: None, event: Some(1) }, 1)] {
+        let (_, copy) = piped(async |fd| record.back_up(options, fd).await).await?;
+        let path = daemon.bus.folder().join(format!("after-{events}.db"));
+        std::fs::write(&path, copy)?;
+        assert_eq!(backstep_store::Reader::open(&path)?.verify(|_, _| true)?.events, events);
+    }
+    let both = BackUpOptions { time: Some(1), event: Some(1) };
+    let refused = piped(async |fd| record.back_up(both, fd).await).await.expect_err("refused");
+    assert_eq!(refused.code(), Some(ErrorCode::RequestMalformed));
     let file = || zbus::Fd::from(std::os::fd::OwnedFd::from(std::fs::File::create(daemon.bus.folder().join("x")).expect("file")));
-    assert_eq!(code(record.back_up(file()).await), Some(ErrorCode::RequestMalformed));
+    assert_eq!(code(record.back_up(BackUpOptions::default(), file()).await), Some(ErrorCode::RequestMalformed));
     assert_eq!(code(record.verify(file()).await), Some(ErrorCode::RequestMalformed));
     let unknown = piped(async |fd| record.export("xml", 0, fd).await).await.expect_err("refused");
     assert_eq!(unknown.code(), Some(ErrorCode::RequestMalformed));
@@ -139,7 +149,7 @@ async fn a_changed_record_is_told_with_its_first_broken_place() -> Result<()> {
     for name in ["alpha", "beta"] {
         client.manager.create_transaction("install", "", packages(&[name])).await?;
     }
-    let (_, mut copy) = piped(async |fd| record.back_up(fd).await).await?;
+    let (_, mut copy) = piped(async |fd| record.back_up(BackUpOptions::default(), fd).await).await?;
     let place = copy.windows(4).position(|bytes| bytes == b"beta").expect("the second request");
     copy[place] = b'B';
     for file in ["store.db-wal", "store.db-shm"] {

@@ -138,6 +138,16 @@ impl From<GenerationListFilter> for GenerationFilter {
     }
 }
 
+/// Which record `BackUp` copies: as it is, or as it was. A closed list of keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, SerializeDict, DeserializeDict, Type)]
+#[zbus(signature = "a{sv}", deny_unknown_fields)]
+pub struct BackUpOptions {
+    /// At this time.
+    pub time: Option<i64>,
+    /// After the event with this number.
+    pub event: Option<u64>,
+}
+
 /// One row that was written.
 #[derive(Debug, Clone, PartialEq, Eq, Default, SerializeDict, DeserializeDict, Type)]
 #[zbus(signature = "a{sv}")]
@@ -223,9 +233,9 @@ pub trait Record {
     #[zbus(allow_interactive_auth)]
     fn export(&self, format: &str, after: u64, output: Fd<'_>) -> zbus::Result<u64>;
 
-    /// Writes a copy of the whole record to a pipe; answers its size.
+    /// Writes a copy of the record, as it is or was, to a pipe; answers its size.
     #[zbus(allow_interactive_auth)]
-    fn back_up(&self, output: Fd<'_>) -> zbus::Result<u64>;
+    fn back_up(&self, options: BackUpOptions, output: Fd<'_>) -> zbus::Result<u64>;
 }
 
 impl RecordProxy<'_> {

@@ -85,4 +85,10 @@ impl ExportFormat {
 pub(crate) struct BackupArgs {
     /// A new file to write to, an SQLite database afterwards
     pub(crate) file: PathBuf,
+    /// The record as it was then: 30d, 12h, 2026-11-01 or "2026-11-01 14:30"
+    #[arg(long, value_name = "TIME", conflicts_with = "event")]
+    pub(crate) to: Option<Moment>,
+    /// The record as it was after the event with this number
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) event: Option<u64>,
 }

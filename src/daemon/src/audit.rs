@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use backstep_core::{ErrorCode, Failure};
-use backstep_store::{ExportedEvent, Reader, StoreError, Verified, VerifyError};
+use backstep_store::{ExportedEvent, Reader, StoreError, Until, Verified, VerifyError};
 use serde_json::{Map, Value, json};
 
 use crate::outlet::{Outlet, gone};
@@ -75,12 +75,17 @@ pub fn export(store: &Path, format: Format, after: u64, outlet: Outlet) -> Resul
     Ok(count)
 }
 
-/// Writes a copy of the whole record, an SQLite file; answers its size in bytes.
+/// Writes a copy of the record, as it is or as it was, an SQLite file; answers its size in bytes.
 ///
 /// The copy is made beside the record first, where only root can look, and has no name while it is sent.
-pub fn back_up(store: &Path, outlet: Outlet) -> Result<u64, Failure> {
+pub fn back_up(store: &Path, until: Option<Until>, outlet: Outlet) -> Result<u64, Failure> {
     let part = Part(store.with_extension(format!("backup-{}", uuid::Uuid::now_v7())));
-    open(store)?.back_up(&part.0).map_err(|error| Failure::from(&error))?;
+    let reader = open(store)?;
+    let made = match until {
+        None => reader.back_up(&part.0),
+        Some(until) => reader.back_up_until(until, &part.0).map(drop),
+    };
+    made.map_err(|error| Failure::from(&error))?;
     let failed = |source| Failure::from(&StoreError::File { path: part.0.clone(), source });
     let mut copy = File::open(&part.0).map_err(failed)?;
     let mut out = BufWriter::with_capacity(64 << 10, outlet);

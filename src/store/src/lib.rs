@@ -15,6 +15,7 @@ mod backup;
 mod chain;
 mod columns;
 mod create;
+mod earlier;
 mod error;
 mod event_row;
 mod export;
@@ -43,6 +44,7 @@ mod tests;
 
 pub use append::Append;
 pub use create::{Created, NewTransaction};
+pub use earlier::Until;
 pub use error::{ChainError, StoreError, VerifyError};
 pub use export::ExportedEvent;
 pub use list::OpenCounts;

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 
+use backstep_bus::record::BackUpOptions;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
@@ -11,6 +12,7 @@ use crate::agent::Agent;
 use crate::error::ClientError;
 use crate::inlet::{Target, piped};
 use crate::record_args::{AuditVerb, BackupArgs, ExportArgs};
+use crate::render::time::now_us;
 use crate::session::Session;
 use crate::ui::{Ink, Ui};
 
@@ -80,7 +82,8 @@ pub(crate) async fn backup(session: &Session, ui: &Ui, args: &BackupArgs) -> Res
     let target = Target::create(&args.file)?;
     let _agent = Agent::start();
     let record = session.record().await?;
-    let (size, (target, received)) = piped(|fd| record.back_up(fd), |pipe| filled(target, pipe)).await?;
+    let options = BackUpOptions { time: args.to.map(|moment| moment.at(now_us())), event: args.event };
+    let (size, (target, received)) = piped(|fd| record.back_up(options, fd), |pipe| filled(target, pipe)).await?;
     if size != received {
         let source = io::Error::other(format!("{received} of {size} bytes came"));
         return Err(ClientError::Target { path: args.file.clone(), source });

@@ -250,7 +250,9 @@ async fn on_record(connection: &Connection, state: &Mutex<State>, call: &Message
             connection.reply(&header, &1_u64).await?;
         }
         "BackUp" => {
-            let output: zbus::OwnedFd = call.body().deserialize()?;
+            let (options, output): (HashMap<String, OwnedVariant>, zbus::OwnedFd) = call.body().deserialize()?;
+            let keys: Vec<String> = options.into_keys().collect();
+            state.lock().expect("lock").calls.push(format!("BackUp {}", keys.join(",")));
             write_to(output, "SQLite");
             let size: u64 = if state.lock().expect("lock").script.broken { 7 } else { 6 };
             connection.reply(&header, &size).await?;

@@ -395,6 +395,8 @@ fn the_record_is_verified_exported_and_copied() {
     let output = backup();
     assert_eq!(out(&output), format!("The record is in {}, 6 bytes.\n", file.display()), "{}", err(&output));
     assert_eq!(std::fs::read(&file).expect("read"), b"SQLite");
+    let earlier = command(&bus).args(["backup", "--to", "2d"]).arg(folder.path().join("then.db")).output().expect("run");
+    assert_eq!((earlier.status.code(), daemon.calls()), (Some(0), vec!["BackUp ".to_owned(), "BackUp time".to_owned()]));
     let again = backup();
     assert_eq!(again.status.code(), Some(2), "{}", err(&again));
     assert!(err(&again).ends_with("exists\nHint: Choose another name: nothing is overwritten.\n"), "{}", err(&again));

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use backstep_bus::BusError;
-use backstep_bus::record::{ChangeRow, GenerationListFilter, GenerationRow, OriginRow, StepStatisticsRow};
+use backstep_bus::record::{BackUpOptions, ChangeRow, GenerationListFilter, GenerationRow, OriginRow, StepStatisticsRow};
 use backstep_core::access::Permission;
 use backstep_core::history::GenerationFilter;
 use backstep_core::{Architecture, ErrorCode, Failure, PackageName};
+use backstep_store::Until;
 use zbus::message::Header;
 use zbus::{OwnedFd, interface};
 
@@ -123,10 +124,11 @@ impl RecordObject {
     }
 
     #[zbus(out_args("size"))]
-    async fn back_up(&self, output: OwnedFd, #[zbus(header)] header: Header<'_>) -> Result<u64, BusError> {
+    async fn back_up(&self, options: BackUpOptions, output: OwnedFd, #[zbus(header)] header: Header<'_>) -> Result<u64, BusError> {
         let call = self.service.call();
         let outlet = self.outlet(output, &header).await?;
-        let size = self.service.records.with_file(move |store| audit::back_up(store, outlet)).await?;
+        let until = until(options)?;
+        let size = self.service.records.with_file(move |store| audit::back_up(store, until, outlet)).await?;
         drop(call);
         Ok(size)
     }
@@ -146,6 +148,16 @@ impl RecordObject {
         let subject = authority::subject(header)?;
         let all = self.service.authority.check(&caller, &subject, Permission::ViewAll, &[], Interaction::Refused).await.is_ok();
         Ok((caller, all))
+    }
+}
+
+/// The moment that is asked for; `None` is now.
+fn until(options: BackUpOptions) -> Result<Option<Until>, Failure> {
+    match (options.time, options.event) {
+        (None, None) => Ok(None),
+        (Some(time), None) => Ok(Some(Until::Time(time))),
+        (None, Some(event)) => Ok(Some(Until::Event(event))),
+        (Some(_), Some(_)) => Err(Failure::new(ErrorCode::RequestMalformed, "time and event do not go together")),
     }
 }
 
