@@ -163,3 +163,20 @@ async fn a_changed_record_is_told_with_its_first_broken_place() -> Result<()> {
     assert_eq!(broken.to_string(), "the record was changed at event 2: its request was changed");
     Ok(())
 }
+
+#[tokio::test]
+async fn the_numbers_are_in_a_file_when_it_is_configured() -> Result<()> {
+    let mut daemon = Simulated::start().await?;
+    let file = daemon.bus.folder().join("backstep.prom");
+    assert!(!file.exists());
+    std::fs::write(daemon.bus.folder().join("backstep.toml"), format!("[metrics]\ntextfile = {file:?}\n"))?;
+    daemon.crash_and_restart().await?;
+    let client = Client::new(&daemon.bus).await?;
+    let (_, path) = client.manager.submit("install", "", packages(&["alpha"])).await?;
+    client.wait_for(&client.transaction(&path).await?, |now| now.is_final()).await?;
+    let line = "backstep_transactions_total{kind=\"install\",state=\"completed\"} 1";
+    let told = || Ok(std::fs::read_to_string(&file).ok().filter(|text| text.lines().any(|found| found == line)));
+    let text = backstep_tests::wait::wait_until("the number is there", std::time::Duration::from_secs(30), told)?;
+    assert!(text.ends_with("# EOF\n"), "{text}");
+    Ok(())
+}

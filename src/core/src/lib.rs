@@ -14,6 +14,7 @@ pub mod event;
 pub mod history;
 pub mod id;
 pub mod limits;
+pub mod measures;
 pub mod package;
 pub mod plan;
 pub mod progress;

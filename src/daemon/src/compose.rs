@@ -25,7 +25,7 @@ use crate::planner::Planner;
 use crate::records::{Installed, Records};
 use crate::service::{Parts, Service};
 use crate::status_file::StatusFile;
-use crate::{audit, config, idle, log, simulate, work};
+use crate::{audit, config, idle, log, metrics, simulate, work};
 
 /// Runs the daemon until it is told to end or has nothing to do.
 ///
@@ -65,6 +65,9 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     log::started(env!("CARGO_PKG_VERSION"));
     idle::ready();
     tokio::spawn(work::run(Arc::clone(&service)));
+    if let Some(path) = config.metrics_file {
+        tokio::spawn(metrics::run(Arc::clone(&service), path));
+    }
     let patience = (!options.no_idle_exit).then_some(config.idle_exit_s);
     idle::wait(&service, patience).await
 }

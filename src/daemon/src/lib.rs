@@ -21,6 +21,7 @@ pub mod inhibit;
 pub mod launcher;
 mod lock;
 pub mod log;
+pub mod metrics;
 pub mod objects;
 pub mod options;
 pub mod outlet;

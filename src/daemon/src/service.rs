@@ -57,6 +57,7 @@ pub struct Service {
     work: Notify,
     ended: Notify,
     settled: Notify,
+    changed: Notify,
     calls: AtomicUsize,
     activity: AtomicUsize,
 }
@@ -111,6 +112,7 @@ impl Service {
             work: Notify::new(),
             ended: Notify::new(),
             settled: Notify::new(),
+            changed: Notify::new(),
             calls: AtomicUsize::new(0),
             activity: AtomicUsize::new(0),
         };
@@ -134,6 +136,7 @@ impl Service {
                 tracing::debug!("nobody listens to notices any more: shutting down");
             }
             self.work.notify_one();
+            self.changed.notify_one();
         }
         result
     }
@@ -146,6 +149,11 @@ impl Service {
     /// Waits until something was decided.
     pub async fn work(&self) {
         self.work.notified().await;
+    }
+
+    /// Waits until something was told since the last wait; for one who waits.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
     }
 
     /// Says that an attempt has ended and is followed no more.

@@ -25,6 +25,7 @@ mod generation;
 mod generations;
 mod list;
 mod list_query;
+mod measures;
 mod migrate;
 mod open;
 mod project_attempts;

@@ -10,7 +10,7 @@ use crate::list_query::Place;
 use crate::{
     create, event_row, find, list, list_query, project_attempts, project_items, project_steps, project_transaction, read, statistics,
 };
-use crate::{export, generations, step_statistics, verify, why};
+use crate::{export, generations, measures, step_statistics, verify, why};
 
 fn plan_of(conn: &Connection, sql: &str) -> Vec<String> {
     let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect(sql);
@@ -56,6 +56,7 @@ fn all() -> Vec<String> {
         event_row::LAST,
         event_row::OF_TRANSACTION,
         export::EVENTS,
+        measures::LAST_END,
         verify::EVENTS,
         verify::TOTAL,
         generations::CHANGES,
