@@ -49,16 +49,17 @@ pub(crate) fn steps(ui: &Ui, rows: &[StepStatisticsRow]) -> String {
         Column::Right("Longest"),
         Column::Left("in"),
     ];
+    // What was done took some time, however little.
     let cells = |row: &StepStatisticsRow| -> Vec<Cell> {
         vec![
             escaped(&row.title).into(),
             row.count.to_string().into(),
             failed(row.failed, row.count),
-            time::duration(row.total_us).into(),
-            time::duration(row.mean_us).into(),
-            time::duration(row.p50_us).into(),
-            time::duration(row.p95_us).into(),
-            time::duration(row.max_us).into(),
+            time::duration(row.total_us.max(1)).into(),
+            time::duration(row.mean_us.max(1)).into(),
+            time::duration(row.p50_us.max(1)).into(),
+            time::duration(row.p95_us.max(1)).into(),
+            time::duration(row.max_us.max(1)).into(),
             row.slowest.as_deref().map(short).unwrap_or_default().into(),
         ]
     };
@@ -94,8 +95,8 @@ install   1000        998  1 (1 %)        0   1.5 s
             ..Default::default()
         };
         let expected = "\
-Step            Done  Failed  Longest  in
-Fetch archives     2       0    5.0 s  x
+Step            Done  Failed  In all    Mean  Median    95 %  Longest  in
+Fetch archives     2       0  <0.1 s  <0.1 s  <0.1 s  <0.1 s    5.0 s  x
 ";
         assert_eq!(steps(&Ui::plain(), &[row]), expected);
     }

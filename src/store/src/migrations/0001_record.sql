@@ -6,7 +6,7 @@
 --  * only status and time columns change, and those that are set once stay as they were set;
 --  * every change is in the table changes. Without triggers there: gate (transient; closed again before each commit), changes
 --    (would record itself), generations (the heads of the journal), events (a journal of its own, chained by hashes), transitions and
---    error_codes (constants of the schema: only a migration writes them).
+--    error_codes (constants of the schema: only a migration writes them), transactions_text (an index that takes no triggers).
 -- Times are microseconds since 1970 in UTC (*_us), with the boot's monotonic clock (*_monotonic_us, *_boot) beside them.
 
 -- One start of the daemon. Written with its first change: a run that only reads leaves no trace.
