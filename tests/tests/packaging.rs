@@ -56,7 +56,7 @@ fn every_action_asks_for_an_administrator() -> Result<()> {
 fn every_bus_rule_names_the_destination() -> Result<()> {
     let policy = source("dbus/org.backstep1.conf")?;
     let rules: Vec<_> = policy.lines().map(str::trim).filter(|line| line.starts_with("<allow") || line.starts_with("<deny")).collect();
-    assert_eq!(rules.len(), 10, "{rules:#?}");
+    assert_eq!(rules.len(), 11, "{rules:#?}");
     for rule in rules {
         assert!(rule.contains("send_destination=\"org.backstep1\"") || rule == "<allow own=\"org.backstep1\"/>", "{rule}");
     }

@@ -10,6 +10,8 @@ pub const BUS_NAME: &str = "org.backstep1";
 pub const MANAGER_PATH: &str = "/org/backstep1";
 /// The manager's interface.
 pub const MANAGER_INTERFACE: &str = "org.backstep1.Manager";
+/// The record's interface, at the manager's object.
+pub const RECORD_INTERFACE: &str = "org.backstep1.Record";
 /// A transaction's interface.
 pub const TRANSACTION_INTERFACE: &str = "org.backstep1.Transaction";
 /// What every transaction's path begins with.

@@ -4,7 +4,7 @@
 //! ignored by readers, so that rows may grow. Times are microseconds since 1970 in UTC.
 
 use backstep_core::record::{Filter, KindStatistics, StepRecord, Summary};
-use backstep_core::{ErrorCode, Failure, PlanItem};
+use backstep_core::{ErrorCode, Failure, PlanItem, limits};
 use zbus::{DeserializeDict, OwnedObjectPath, SerializeDict, Type};
 
 use crate::names::transaction_path;
@@ -214,11 +214,19 @@ pub struct ListFilter {
     pub package: Option<String>,
     /// Asked by this user.
     pub uid: Option<u32>,
+    /// An `Origin`.
+    pub origin: Option<String>,
+    /// Requested at or after this time.
+    pub since: Option<i64>,
+    /// Requested before this time.
+    pub until: Option<i64>,
+    /// With these characters in the description, whatever their case.
+    pub text: Option<String>,
 }
 
 impl TryFrom<ListFilter> for Filter {
     type Error = Failure;
-    /// Refuses unknown kinds and states and malformed ids as `request.malformed`.
+    /// Refuses unknown names, malformed ids and texts that are too short or too long as `request.malformed`.
     fn try_from(filter: ListFilter) -> Result<Self, Failure> {
         Ok(Self {
             kind: parse(filter.kind)?,
@@ -226,10 +234,23 @@ impl TryFrom<ListFilter> for Filter {
             unfinished: filter.unfinished.unwrap_or(false),
             package: filter.package,
             uid: filter.uid,
+            origin: parse(filter.origin)?,
+            since_us: filter.since,
+            until_us: filter.until,
+            text: filter.text.map(searched).transpose()?,
             before: parse(filter.before)?,
             limit: filter.limit.unwrap_or(0),
         })
     }
+}
+
+fn searched(text: String) -> Result<String, Failure> {
+    let enough = text.chars().count() >= limits::MIN_TEXT;
+    if enough && text.len() <= limits::MAX_TEXT && !text.chars().any(char::is_control) {
+        return Ok(text);
+    }
+    let text = format!("a text to search for has at least {} characters, at most {} bytes", limits::MIN_TEXT, limits::MAX_TEXT);
+    Err(Failure::new(ErrorCode::RequestMalformed, text))
 }
 
 fn parse<T: std::str::FromStr>(text: Option<String>) -> Result<Option<T>, Failure>
@@ -249,6 +270,8 @@ pub struct StatisticsRow {
     pub count: u64,
     /// Of these, completed.
     pub completed: u64,
+    /// Of these, failed; the rest was cancelled.
+    pub failed: u64,
     /// Running now.
     pub in_progress: u64,
     /// Mean duration, microseconds.
@@ -265,6 +288,7 @@ impl From<&KindStatistics> for StatisticsRow {
             kind: s.kind.to_string(),
             count: s.count,
             completed: s.completed,
+            failed: s.failed,
             in_progress: s.in_progress,
             mean_us: s.mean_us,
             p50_us: s.p50_us,
@@ -306,5 +330,9 @@ mod tests {
         let bad = ListFilter { kind: Some("explode".into()), ..ListFilter::default() };
         let failure = Filter::try_from(bad).expect_err("refused");
         assert_eq!((failure.code, failure.text.as_str()), (ErrorCode::RequestMalformed, "unknown kind \"explode\""));
+        for text in ["", "ab", "a\nbc", "x".repeat(257).as_str()] {
+            let filter = ListFilter { text: Some(text.into()), ..ListFilter::default() };
+            assert_eq!(Filter::try_from(filter).expect_err(text).code, ErrorCode::RequestMalformed);
+        }
     }
 }

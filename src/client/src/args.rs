@@ -2,9 +2,13 @@
 
 use std::path::PathBuf;
 
+use backstep_core::actor::Origin;
 use backstep_core::request::{ConffilePolicy, OnFailure, ServicePolicy};
 use backstep_core::{Kind, TransactionState};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::moment::Moment;
+use crate::record_args::{AuditVerb, BackupArgs, GenerationVerb, GenerationsArgs, StatsArgs, WhyArgs};
 
 const AFTER: &str = "\
 Exit status:
@@ -76,8 +80,24 @@ pub(crate) enum Command {
     History(ListArgs),
     /// Follow a running transaction
     Watch(WatchArgs),
-    /// Show how each kind of transaction fared
+    /// Show how each kind of transaction fared, and which steps take long
     Stats(StatsArgs),
+    /// Show which transaction brought a package, and on whose request
+    Why(WhyArgs),
+    /// List what changed the system, a line per generation, newest first
+    Timeline(GenerationsArgs),
+    /// List the change-sets of the record, or show one
+    Generation {
+        #[command(subcommand)]
+        verb: GenerationVerb,
+    },
+    /// Check the record, or write it out for other programs
+    Audit {
+        #[command(subcommand)]
+        verb: AuditVerb,
+    },
+    /// Copy the whole record to a new file while it is in use
+    Backup(BackupArgs),
     /// Show what is half done, and decide how a transaction goes on
     Repair(RepairArgs),
     /// The same commands, by noun and verb
@@ -267,7 +287,19 @@ pub(crate) struct ListArgs {
     /// Only those of this user: a name or a number
     #[arg(long)]
     pub(crate) user: Option<String>,
-    /// At most so many
+    /// Only those that came through this door: cli, dbus, spool, timer or daemon
+    #[arg(long, value_parser = clap::value_parser!(Origin))]
+    pub(crate) origin: Option<Origin>,
+    /// Only those requested since then: 30d, 12h, 2026-11-01 or "2026-11-01 14:30"
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<Moment>,
+    /// Only those requested before then
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<Moment>,
+    /// Only those with this text in their comment; three characters at least
+    #[arg(long)]
+    pub(crate) text: Option<String>,
+    /// At most so many: 50 when absent, 500 at most
     #[arg(long, short = 'n', value_name = "NUMBER")]
     pub(crate) limit: Option<u32>,
     /// Only those older than this transaction
@@ -297,13 +329,6 @@ pub(crate) struct LogArgs {
 pub(crate) struct WatchArgs {
     /// The transaction: its id or the last digits of it; the running one when absent
     pub(crate) id: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct StatsArgs {
-    /// Only of the last so many days
-    #[arg(long, value_name = "NUMBER")]
-    pub(crate) days: Option<u32>,
 }
 
 #[derive(Debug, Args)]
@@ -367,8 +392,18 @@ mod tests {
             "backstep rollback --last -y",
             "backstep transaction rollback 0123456789ab",
             "backstep history --kind install --state rolled-back -n 3",
+            "backstep history --since 30d --until 2026-11-01 --origin timer --text nightly",
             "backstep -q --bus unix:path=/x status",
             "backstep repair 0123456789ab --undo",
+            "backstep stats --since 30d",
+            "backstep why libc6:amd64",
+            "backstep audit verify",
+            "backstep audit export --format csv --after 5 events.csv",
+            "backstep backup /root/record.db",
+            "backstep backup --to 2026-11-01 then.db",
+            "backstep timeline -n 5",
+            "backstep generation list --before 12",
+            "backstep generation show 12",
             "backstep upgrade --priority -5",
         ] {
             assert!(parses(line), "{line}");
@@ -379,8 +414,16 @@ mod tests {
             "backstep rollback",
             "backstep rollback 01 --last",
             "backstep history --kind explode",
+            "backstep history --origin door",
+            "backstep history --since tomorrow",
             "backstep upgrade hello",
             "backstep repair --undo",
+            "backstep why",
+            "backstep audit export --format xml",
+            "backstep backup",
+            "backstep backup --to 1d --event 5 then.db",
+            "backstep generation",
+            "backstep generation show last",
             "backstep repair 01 --undo --accept",
             "backstep install hello --on-failure maybe",
         ] {

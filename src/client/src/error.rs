@@ -64,6 +64,17 @@ pub(crate) enum ClientError {
         /// Why.
         source: io::Error,
     },
+    /// A file that a command would make is there.
+    #[error("{} exists", .0.display())]
+    Exists(PathBuf),
+    /// A file for an answer cannot be written.
+    #[error("cannot write {}", path.display())]
+    Target {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The terminal or the pipe does not take what is written.
     #[error("cannot write")]
     Output(#[source] io::Error),
@@ -88,7 +99,8 @@ impl ClientError {
             Self::Call(CallError::Failure(Failure { code, .. })) => code.exit_code(),
             Self::Call(CallError::Away(_)) | Self::Lost { .. } => EXIT_AWAY,
             Self::Call(CallError::Protocol(_)) | Self::Runtime(_) | Self::Output(_) | Self::Generate { .. } => EXIT_DEFECT,
-            Self::Package(_) | Self::NoTerminal | Self::Input(_) => EXIT_USAGE,
+            Self::Package(_) | Self::NoTerminal | Self::Input(_) | Self::Exists(_) => EXIT_USAGE,
+            Self::Target { .. } => ErrorCode::DiskFull.exit_code(),
             Self::UserUnknown(_) | Self::Archive { .. } => 3,
         }
     }
@@ -101,6 +113,8 @@ impl ClientError {
             Self::Lost { id, .. } => Some(format!("Pick it up with 'backstep watch {id}'.")),
             Self::Package(_) => Some("See 'backstep install --help' for how packages are written.".to_owned()),
             Self::Call(CallError::Protocol(_)) => Some("The client and the daemon may be of different versions.".to_owned()),
+            Self::Exists(_) => Some("Choose another name: nothing is overwritten.".to_owned()),
+            Self::Target { .. } => Some("Check the path, its permissions and the space there.".to_owned()),
             Self::NoTerminal
             | Self::UserUnknown(_)
             | Self::Archive { .. }
@@ -115,7 +129,10 @@ impl ClientError {
         match self {
             Self::Call(CallError::Failure(failure)) => failure.code.as_str(),
             Self::Call(CallError::Away(_)) | Self::Lost { .. } => "daemon.away",
-            Self::Package(_) | Self::NoTerminal | Self::UserUnknown(_) | Self::Archive { .. } => ErrorCode::RequestMalformed.as_str(),
+            Self::Target { .. } => "file.failed",
+            Self::Package(_) | Self::NoTerminal | Self::UserUnknown(_) | Self::Archive { .. } | Self::Exists(_) => {
+                ErrorCode::RequestMalformed.as_str()
+            }
             Self::Call(CallError::Protocol(_)) | Self::Generate { .. } | Self::Output(_) | Self::Input(_) | Self::Runtime(_) => {
                 ErrorCode::Internal.as_str()
             }

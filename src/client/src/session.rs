@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use backstep_bus::names::transaction_of_path;
-use backstep_bus::{CallError, ManagerProxy, TransactionProxy};
+use backstep_bus::{CallError, ManagerProxy, RecordProxy, TransactionProxy};
 use backstep_core::{ErrorCode, Failure, TransactionId};
 use zbus::{Connection, OwnedObjectPath, connection};
 
@@ -31,6 +31,11 @@ impl Session {
         let connection = builder.build().await.map_err(CallError::Away)?;
         let manager = ManagerProxy::without_cache(&connection).await?;
         Ok(Self { global: global.clone(), patience: Duration::from_secs(global.patience), connection, manager })
+    }
+
+    /// The record as a whole.
+    pub(crate) async fn record(&self) -> Result<RecordProxy<'static>, ClientError> {
+        Ok(RecordProxy::on(&self.connection).await?)
     }
 
     /// Connects anew when the bus closed the connection.

@@ -77,6 +77,8 @@ closed_enum! {
         UndoConflict = "undo.conflict",
         /// No transaction has that id.
         TransactionUnknown = "transaction.unknown",
+        /// No generation has that number.
+        GenerationUnknown = "generation.unknown",
         /// The transaction's state does not allow that.
         TransactionState = "transaction.state",
         /// Too many transactions wait.
@@ -93,6 +95,8 @@ closed_enum! {
         WorkerFailed = "worker.failed",
         /// The record could not be read or written.
         StoreFailed = "store.failed",
+        /// The record is not what was written.
+        AuditBroken = "audit.broken",
         /// A defect of Backstep.
         Internal = "internal",
     }
@@ -136,7 +140,11 @@ impl ErrorCode {
     pub const fn exit_code(self) -> u8 {
         match self {
             Self::RequestMalformed | Self::RequestUnknownOption | Self::RequestTooLarge | Self::RequestDuplicate => 2,
-            Self::PackageUnknown | Self::PackageNotInstalled | Self::VersionUnknown | Self::TransactionUnknown => 3,
+            Self::PackageUnknown
+            | Self::PackageNotInstalled
+            | Self::VersionUnknown
+            | Self::TransactionUnknown
+            | Self::GenerationUnknown => 3,
             Self::PackageHeld
             | Self::DepsUnsatisfiable
             | Self::PlanEssential
@@ -148,7 +156,7 @@ impl ErrorCode {
             Self::FetchFailed | Self::FetchHashMismatch | Self::TrustUnsigned => 7,
             Self::DiskFull | Self::DiskReadOnly => 8,
             Self::CaptureFailed | Self::ScriptFailed | Self::DpkgFailed | Self::CheckMismatch | Self::ServiceFailed => 9,
-            Self::UndoFailed | Self::UndoIncomplete | Self::WorkerLost | Self::DpkgInterrupted => 10,
+            Self::UndoFailed | Self::UndoIncomplete | Self::WorkerLost | Self::DpkgInterrupted | Self::AuditBroken => 10,
             Self::Cancelled | Self::Expired => 11,
             Self::PlanStale | Self::PlanMismatch | Self::TransactionState => 12,
             Self::PlanIrreversible | Self::UndoMaterial | Self::UndoNothing | Self::UndoConflict => 14,
@@ -205,6 +213,7 @@ impl ErrorCode {
             Self::UndoNothing => "See 'backstep history' for transactions that can be undone.",
             Self::UndoConflict => "Undo the later transactions first: 'backstep history' lists them.",
             Self::TransactionUnknown => "See 'backstep history' for the ids there are.",
+            Self::GenerationUnknown => "See 'backstep generation list' for the numbers there are.",
             Self::TransactionState => "See 'backstep show ID' for what the transaction allows now.",
             Self::QueueFull => "Wait until a transaction has ended: 'backstep list'.",
             Self::QueueClosed => "See 'backstep status' for the transaction, and 'backstep repair' for what can be decided.",
@@ -213,6 +222,7 @@ impl ErrorCode {
             Self::WorkerLost => "See 'backstep show ID' for what became of it, and 'backstep repair' if it needs a decision.",
             Self::WorkerFailed => "See 'journalctl -u backstepd' and 'systemctl status backstep-worker@*'.",
             Self::StoreFailed => "Check space and health of the disk under /var/lib/backstep.",
+            Self::AuditBroken => "Keep the file as it is, compare it with a backup, and find out who could write to it.",
             Self::Internal => "Please report it with 'journalctl -u backstepd'.",
         }
     }

@@ -6,6 +6,8 @@ pub const MAX_ITEMS: usize = 1_000;
 pub const MAX_LOCAL_ARCHIVES: usize = 64;
 /// Bytes of a description or comment.
 pub const MAX_TEXT: usize = 256;
+/// Characters that a search for text needs: fewer find everything and no index helps.
+pub const MIN_TEXT: usize = 3;
 /// Transactions one user may have waiting for preparation, authorisation or their turn.
 pub const MAX_OPEN_PER_UID: usize = 8;
 /// Transactions all users together may have waiting.

@@ -1,6 +1,6 @@
 //! A transaction as it is read back: what the store answers, the spool mirrors and the bus shows.
 
-use crate::actor::Actor;
+use crate::actor::{Actor, Origin};
 use crate::event::Event;
 use crate::id::{Digest, Stamp, TransactionId};
 use crate::plan::PlanAction;
@@ -148,6 +148,14 @@ pub struct Filter {
     pub package: Option<String>,
     /// Asked by this user.
     pub uid: Option<u32>,
+    /// Through this door.
+    pub origin: Option<Origin>,
+    /// Requested at or after this time, microseconds since 1970 in UTC.
+    pub since_us: Option<i64>,
+    /// Requested before this time, microseconds since 1970 in UTC.
+    pub until_us: Option<i64>,
+    /// With these characters in the description, whatever their case. At least [`crate::limits::MIN_TEXT`].
+    pub text: Option<String>,
     /// Requested before this one: for pages.
     pub before: Option<TransactionId>,
     /// At most so many; 0 means 50.
@@ -163,6 +171,8 @@ pub struct KindStatistics {
     pub count: u64,
     /// Of these, completed.
     pub completed: u64,
+    /// Of these, failed; the rest was cancelled.
+    pub failed: u64,
     /// Running now.
     pub in_progress: u64,
     /// Mean duration, microseconds.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -22,9 +22,10 @@ use crate::launcher::Launcher;
 use crate::objects::{Registry, emit};
 use crate::options::Options;
 use crate::planner::Planner;
+use crate::records::{Installed, Records};
 use crate::service::{Parts, Service};
 use crate::status_file::StatusFile;
-use crate::{config, idle, log, simulate, work};
+use crate::{audit, config, idle, log, metrics, simulate, work};
 
 /// Runs the daemon until it is told to end or has nothing to do.
 ///
@@ -33,6 +34,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let config = config::load(&options.config)?;
     make_dir(&options.state_dir).with_context(|| format!("cannot make {}", options.state_dir.display()))?;
     let _lock = lock_state(&options.state_dir)?;
+    audit::tidy(&options.state_dir).context("cannot remove what is left of a backup")?;
     let clock = SystemClock::new()?;
     let attempts = Attempts::open(&options.state_dir)?;
     let host_id = crate::adapters::host_id();
@@ -48,6 +50,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         launcher,
         attempts,
         archives: Archives::open(&options.state_dir)?,
+        records: records(&options),
         defaults: config.defaults,
         host_id,
         manager,
@@ -62,6 +65,9 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     log::started(env!("CARGO_PKG_VERSION"));
     idle::ready();
     tokio::spawn(work::run(Arc::clone(&service)));
+    if let Some(path) = config.metrics_file {
+        tokio::spawn(metrics::run(Arc::clone(&service), path));
+    }
     let patience = (!options.no_idle_exit).then_some(config.idle_exit_s);
     idle::wait(&service, patience).await
 }
@@ -100,6 +106,11 @@ fn planner(options: &Options) -> Planner {
     } else {
         Planner::Socket(options.planner_socket.clone())
     }
+}
+
+fn records(options: &Options) -> Records {
+    let installed = if options.simulate { Installed::AsRecorded } else { Installed::Dpkg(PathBuf::from("/var/lib/dpkg/status")) };
+    Records::new(options.state_dir.join("store.db"), installed)
 }
 
 /// Looks at what is alive first: nothing is decided beside a living worker.

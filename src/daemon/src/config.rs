@@ -26,6 +26,14 @@ pub enum ConfigError {
         /// Why.
         source: Box<toml::de::Error>,
     },
+    /// A file for metrics that no exporter would read.
+    #[error("cannot use {}: textfile = {file:?} is no absolute path that ends in .prom", path.display())]
+    MetricsFile {
+        /// The file.
+        path: PathBuf,
+        /// What it names.
+        file: PathBuf,
+    },
     /// A value outside its list.
     #[error("cannot use {}: {source}", path.display())]
     Value {
@@ -45,11 +53,13 @@ pub struct Config {
     pub idle_exit_s: u64,
     /// How much undo material is kept.
     pub retention: Retention,
+    /// Where the record's numbers are written to; nowhere when absent.
+    pub metrics_file: Option<PathBuf>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { defaults: Options::default(), idle_exit_s: 60, retention: Retention::default() }
+        Self { defaults: Options::default(), idle_exit_s: 60, retention: Retention::default(), metrics_file: None }
     }
 }
 
@@ -59,6 +69,13 @@ struct File {
     defaults: Defaults,
     daemon: Daemon,
     undo: Undo,
+    metrics: Metrics,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+struct Metrics {
+    textfile: Option<PathBuf>,
 }
 
 #[derive(Deserialize, Default)]
@@ -138,8 +155,18 @@ fn apply(config: &mut Config, path: &Path, text: &str) -> Result<(), ConfigError
     defaults.lock_timeout_s = file.defaults.lock_timeout.unwrap_or(defaults.lock_timeout_s);
     defaults.recommends = file.defaults.recommends.or(defaults.recommends);
     file.undo.apply(&mut config.retention);
+    config.metrics_file = metrics_file(path, file.metrics.textfile)?.or(config.metrics_file.take());
     config.idle_exit_s = file.daemon.idle_exit.unwrap_or(config.idle_exit_s);
     Ok(())
+}
+
+/// Exporters look only at files with this ending, and the daemon has no folder of its own to begin from.
+fn metrics_file(path: &Path, textfile: Option<PathBuf>) -> Result<Option<PathBuf>, ConfigError> {
+    match textfile {
+        Some(file) if file.is_absolute() && file.extension().is_some_and(|extension| extension == "prom") => Ok(Some(file)),
+        Some(file) => Err(ConfigError::MetricsFile { path: path.to_owned(), file }),
+        None => Ok(None),
+    }
 }
 
 #[cfg(test)]
@@ -174,5 +201,11 @@ mod tests {
         assert!(error.contains("backstep.toml") && error.contains("hook"), "{error}");
         std::fs::write(&main, "[defaults]\nservices = \"maybe\"\n").expect("write");
         assert!(load(&main).expect_err("refused").to_string().contains("maybe"));
+        std::fs::write(&main, "[metrics]\ntextfile = \"/run/x/backstep.prom\"\n").expect("write");
+        assert_eq!(load(&main).expect("load").metrics_file.as_deref(), Some(Path::new("/run/x/backstep.prom")));
+        for bad in ["backstep.prom", "/run/backstep.txt"] {
+            std::fs::write(&main, format!("[metrics]\ntextfile = \"{bad}\"\n")).expect("write");
+            assert!(load(&main).expect_err("refused").to_string().contains(bad));
+        }
     }
 }

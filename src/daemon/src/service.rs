@@ -19,6 +19,7 @@ use crate::callers::Callers;
 use crate::launcher::Launcher;
 use crate::lock::lock;
 use crate::planner::Planner;
+use crate::records::Records;
 
 /// Planners at a time; the socket that starts them takes twice as many.
 const PLANNERS: usize = 4;
@@ -41,6 +42,8 @@ pub struct Service {
     pub attempts: Attempts,
     /// Archives in our keeping.
     pub archives: Archives,
+    /// Readers of the record.
+    pub records: Records,
     /// What a request gets when it does not say otherwise.
     pub defaults: Options,
     /// The machine's id, hashed for this program.
@@ -54,6 +57,7 @@ pub struct Service {
     work: Notify,
     ended: Notify,
     settled: Notify,
+    changed: Notify,
     calls: AtomicUsize,
     activity: AtomicUsize,
 }
@@ -72,6 +76,8 @@ pub struct Parts {
     pub attempts: Attempts,
     /// Archives in our keeping.
     pub archives: Archives,
+    /// Readers of the record.
+    pub records: Records,
     /// What a request gets when it does not say otherwise.
     pub defaults: Options,
     /// The machine's id, hashed for this program.
@@ -95,6 +101,7 @@ impl Service {
             launcher: parts.launcher,
             attempts: parts.attempts,
             archives: parts.archives,
+            records: parts.records,
             defaults: parts.defaults,
             host_id: parts.host_id,
             planners: Semaphore::new(PLANNERS),
@@ -105,6 +112,7 @@ impl Service {
             work: Notify::new(),
             ended: Notify::new(),
             settled: Notify::new(),
+            changed: Notify::new(),
             calls: AtomicUsize::new(0),
             activity: AtomicUsize::new(0),
         };
@@ -128,6 +136,7 @@ impl Service {
                 tracing::debug!("nobody listens to notices any more: shutting down");
             }
             self.work.notify_one();
+            self.changed.notify_one();
         }
         result
     }
@@ -140,6 +149,11 @@ impl Service {
     /// Waits until something was decided.
     pub async fn work(&self) {
         self.work.notified().await;
+    }
+
+    /// Waits until something was told since the last wait; for one who waits.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
     }
 
     /// Says that an attempt has ended and is followed no more.

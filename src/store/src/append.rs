@@ -1,6 +1,7 @@
 //! Appending events: each through the state machine, all in one commit with everything derived from them.
 
 use backstep_core::{Digest, Event, Stamp, Status, TransactionId};
+use rusqlite::Connection;
 
 use crate::error::StoreError;
 use crate::event_row::{self, NewEvent};
@@ -77,21 +78,10 @@ impl Writer<'_> {
         let new =
             NewEvent { transaction_key: self.row.key, transaction: &self.row.id, attempt: self.attempt, event, evidence, at: self.at };
         event_row::insert(&self.generation, &new)?;
-        self.project(event, next, evidence)?;
+        project(self.generation.conn(), &self.row, event, next, evidence, self.at)?;
         self.touched = next != self.row.status;
         self.row.status = next;
         Ok(())
-    }
-
-    fn project(&self, event: &Event, next: Status, evidence: Option<Digest>) -> Result<(), StoreError> {
-        let (conn, key) = (self.generation.conn(), self.row.key);
-        project_attempts::project(conn, key, next.attempts, event, self.at)?;
-        project_steps::project(conn, key, next.attempts, event, self.at)?;
-        project_items::project(conn, key, event, next)?;
-        if let (Event::Completed, Some(world)) = (event, evidence) {
-            project_transaction::set_world_after(conn, key, world)?;
-        }
-        project_transaction::project(conn, &self.row, event, next, self.at)
     }
 
     fn move_journal(&self, append: &Append<'_>) -> Result<(), StoreError> {
@@ -117,4 +107,22 @@ impl Writer<'_> {
         self.generation.commit()?;
         Ok(self.row.status)
     }
+}
+
+/// Writes everything that is derived from an event; `next` is the status after it.
+pub(crate) fn project(
+    conn: &Connection,
+    row: &TransactionRow,
+    event: &Event,
+    next: Status,
+    evidence: Option<Digest>,
+    at: Stamp,
+) -> Result<(), StoreError> {
+    project_attempts::project(conn, row.key, next.attempts, event, at)?;
+    project_steps::project(conn, row.key, next.attempts, event, at)?;
+    project_items::project(conn, row.key, event, next)?;
+    if let (Event::Completed, Some(world)) = (event, evidence) {
+        project_transaction::set_world_after(conn, row.key, world)?;
+    }
+    project_transaction::project(conn, row, event, next, at)
 }

@@ -11,15 +11,21 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 mod append;
+mod backup;
 mod chain;
 mod columns;
 mod create;
+mod earlier;
 mod error;
 mod event_row;
+mod export;
 mod find;
 mod freeze;
 mod generation;
+mod generations;
 mod list;
+mod list_query;
+mod measures;
 mod migrate;
 mod open;
 mod project_attempts;
@@ -27,15 +33,22 @@ mod project_items;
 mod project_steps;
 mod project_transaction;
 mod read;
+mod reader;
 mod statistics;
+mod step_statistics;
 mod summary_row;
 mod verify;
+mod why;
 
 #[cfg(test)]
 mod tests;
 
 pub use append::Append;
 pub use create::{Created, NewTransaction};
+pub use earlier::Until;
 pub use error::{ChainError, StoreError, VerifyError};
+pub use export::ExportedEvent;
 pub use list::OpenCounts;
 pub use open::{Run, Store};
+pub use reader::Reader;
+pub use verify::Verified;

@@ -1,16 +1,13 @@
 //! Lists of transactions and counts of the open ones.
 
-use backstep_core::TransactionState;
+use backstep_core::TransactionId;
 use backstep_core::record::{Filter, Summary};
-use rusqlite::types::Value;
-use rusqlite::{Connection, Params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, Params, params_from_iter};
 
 use crate::error::StoreError;
+use crate::list_query::{Place, open_states, query};
 use crate::open::Store;
-use crate::project_transaction::key_of;
-use crate::summary_row::{SELECT, summary};
-
-const DEFAULT_LIMIT: u32 = 50;
+use crate::summary_row::{COLUMNS, FROM, summary};
 
 /// Transactions that wait for preparation, authorisation or their turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,13 +19,14 @@ pub struct OpenCounts {
 }
 
 impl Store {
-    /// Transactions, newest first.
+    /// Transactions, newest first: in the order of the record, or of the times requested when the filter has a
+    /// span of time.
     pub fn list(&self, filter: &Filter) -> Result<Vec<Summary>, StoreError> {
-        let before = match filter.before {
-            Some(id) => key_of(&self.conn, id)?.ok_or(StoreError::Unknown(id))?,
-            None => i64::MAX,
+        let after = match filter.before {
+            Some(id) => place_of(&self.conn, id)?.ok_or(StoreError::Unknown(id))?,
+            None => Place::TOP,
         };
-        let (sql, values) = query(filter, before);
+        let (sql, values) = query(filter, after);
         summaries(&self.conn, &sql, params_from_iter(values))
     }
 
@@ -44,44 +42,18 @@ impl Store {
     }
 }
 
+pub(crate) const PLACE: &str = "SELECT key, created_us FROM transactions WHERE id = ?1";
+
+fn place_of(conn: &Connection, id: TransactionId) -> Result<Option<Place>, StoreError> {
+    let place = |row: &rusqlite::Row<'_>| Ok(Place { key: row.get(0)?, created_us: row.get(1)? });
+    Ok(conn.prepare_cached(PLACE)?.query_row([id.to_string()], place).optional()?)
+}
+
 pub(crate) const OPEN_COUNTS: &str =
     "SELECT count(*) FILTER (WHERE uid = ?1), count(*) FROM transactions WHERE state IN ('created', 'prepared', 'queued')";
 
-/// The query of a filter. The key bounds every list: an empty filter reads from the newest row, not the table.
-pub(crate) fn query(filter: &Filter, before: i64) -> (String, Vec<Value>) {
-    let mut conditions = vec!["t.key < ?".to_owned()];
-    let mut values = vec![Value::Integer(before)];
-    let mut narrow = |condition: &str, value: Value| {
-        conditions.push(condition.to_owned());
-        values.push(value);
-    };
-    if let Some(kind) = filter.kind {
-        narrow("t.kind = ?", Value::Text(kind.as_str().to_owned()));
-    }
-    if let Some(state) = filter.state {
-        narrow("t.state = ?", Value::Text(state.as_str().to_owned()));
-    }
-    if let Some(uid) = filter.uid {
-        narrow("t.uid = ?", Value::Integer(uid.into()));
-    }
-    if let Some(package) = &filter.package {
-        narrow("t.key IN (SELECT transaction_key FROM items WHERE name = ?)", Value::Text(package.clone()));
-    }
-    if filter.unfinished {
-        conditions.push(format!("t.state IN ({})", open_states()));
-    }
-    values.push(Value::Integer(if filter.limit == 0 { DEFAULT_LIMIT } else { filter.limit }.into()));
-    (format!("{SELECT} WHERE {} ORDER BY t.key DESC LIMIT ?", conditions.join(" AND ")), values)
-}
-
 pub(crate) fn unfinished_sql() -> String {
-    format!("{SELECT} WHERE t.state IN ({}) ORDER BY t.key", open_states())
-}
-
-/// The names of all states that are not final, quoted; they come from the closed list, never from a caller.
-fn open_states() -> String {
-    let open = TransactionState::ALL.iter().filter(|state| !state.is_final());
-    open.map(|state| format!("'{state}'")).collect::<Vec<_>>().join(", ")
+    format!("SELECT {COLUMNS} {FROM} WHERE t.state IN ({}) ORDER BY t.key", open_states())
 }
 
 pub(crate) fn summaries(conn: &Connection, sql: &str, params: impl Params) -> Result<Vec<Summary>, StoreError> {

@@ -17,7 +17,7 @@ const OLDEST_SQLITE: (i32, &str) = (3_051_003, "3.51.3");
 /// Files up to this size are checked at every open; reading them takes a few milliseconds.
 const ALWAYS_CHECKED_BYTES: u64 = 2 << 20;
 /// Longest wait for another process, for example a copy made by the sqlite3 tool.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// One start of the daemon: every generation and change names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,7 +115,7 @@ fn configure(conn: &Connection) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn quick_check(conn: &Connection) -> Result<(), StoreError> {
+pub(crate) fn quick_check(conn: &Connection) -> Result<(), StoreError> {
     let answer: String = conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if answer == "ok" { Ok(()) } else { Err(StoreError::corrupt(answer)) }
 }

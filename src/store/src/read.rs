@@ -8,7 +8,7 @@ use crate::columns::{digest, digest_option};
 use crate::error::StoreError;
 use crate::open::Store;
 use crate::project_transaction::key_of;
-use crate::summary_row::{SELECT, summary};
+use crate::summary_row::{COLUMNS, FROM, summary};
 use crate::{event_row, project_attempts, project_items, project_steps};
 
 impl Store {
@@ -70,9 +70,9 @@ pub(crate) const PLAN_BYTES: &str = "SELECT p.bytes FROM transactions t JOIN pla
 pub(crate) const WORLD_AFTER: &str = "SELECT world_after FROM transactions WHERE id = ?1";
 
 pub(crate) fn summary_sql() -> String {
-    format!("{SELECT} WHERE t.id = ?1")
+    format!("SELECT {COLUMNS} {FROM} WHERE t.id = ?1")
 }
 
 pub(crate) fn record_sql() -> String {
-    format!("{} WHERE t.id = ?1", SELECT.replacen("SELECT t.*,", "SELECT t.*, p.digest AS plan_digest,", 1))
+    format!("SELECT {COLUMNS}, p.digest AS plan_digest {FROM} WHERE t.id = ?1")
 }

@@ -23,7 +23,8 @@ impl Store {
     }
 }
 
-pub(crate) const ENDED: &str = "SELECT count(*), count(*) FILTER (WHERE success), count(duration_us), coalesce(avg(duration_us), 0)
+pub(crate) const ENDED: &str = "SELECT count(*), count(*) FILTER (WHERE success), count(duration_us), coalesce(avg(duration_us), 0),
+        count(*) FILTER (WHERE status = 'failed')
     FROM transactions WHERE kind = ?1 AND finished_us >= ?2";
 pub(crate) const IN_PROGRESS: &str = "SELECT count(*) FROM transactions WHERE status = 'in_progress' AND kind = ?1";
 pub(crate) const RANK: &str = "SELECT duration_us FROM transactions
@@ -31,8 +32,10 @@ pub(crate) const RANK: &str = "SELECT duration_us FROM transactions
 
 fn of_kind(conn: &Connection, kind: Kind, since_us: i64) -> Result<KindStatistics, StoreError> {
     let name = kind.as_str();
-    let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get(2)?, row.get::<_, f64>(3)?));
-    let (count, completed, timed, mean) = conn.prepare_cached(ENDED)?.query_row(params![name, since_us], row)?;
+    let row = |row: &rusqlite::Row<'_>| {
+        Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get(2)?, row.get::<_, f64>(3)?, row.get::<_, i64>(4)?))
+    };
+    let (count, completed, timed, mean, failed) = conn.prepare_cached(ENDED)?.query_row(params![name, since_us], row)?;
     let in_progress: i64 = conn.prepare_cached(IN_PROGRESS)?.query_row([name], |row| row.get(0))?;
     let rank = |percent| -> Result<i64, StoreError> {
         let params = params![name, since_us, place(timed, percent)];
@@ -42,6 +45,7 @@ fn of_kind(conn: &Connection, kind: Kind, since_us: i64) -> Result<KindStatistic
         kind,
         count: count.unsigned_abs(),
         completed: completed.unsigned_abs(),
+        failed: failed.unsigned_abs(),
         in_progress: in_progress.unsigned_abs(),
         // Below 2^53 microseconds, 285 years, exact.
         #[allow(clippy::cast_possible_truncation)]
@@ -52,7 +56,7 @@ fn of_kind(conn: &Connection, kind: Kind, since_us: i64) -> Result<KindStatistic
 }
 
 /// The place, from 0, of the nearest rank among `count` sorted values.
-const fn place(count: i64, percent: i64) -> i64 {
+pub(crate) const fn place(count: i64, percent: i64) -> i64 {
     let rank = (count * percent + 99) / 100;
     if rank > 0 { rank - 1 } else { 0 }
 }

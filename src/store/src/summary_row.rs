@@ -10,12 +10,14 @@ use crate::error::StoreError;
 use crate::find;
 use crate::project_transaction::status;
 
-/// What every query that answers summaries selects. The plan's bytes are not read.
-pub(crate) const SELECT: &str = "SELECT t.*, coalesce(p.summary, '') AS plan_summary, coalesce(p.items, 0) AS items_total,
-    (SELECT count(*) FROM items i WHERE i.transaction_key = t.key AND i.state = 'done') AS items_done
-    FROM transactions t LEFT JOIN plans p ON p.transaction_key = t.key";
+/// What every query that answers summaries selects of a transaction `t` and its plan `p`. The plan's bytes are not read.
+pub(crate) const COLUMNS: &str = "t.*, coalesce(p.summary, '') AS plan_summary, coalesce(p.items, 0) AS items_total,
+    (SELECT count(*) FROM items i WHERE i.transaction_key = t.key AND i.state = 'done') AS items_done";
 
-/// One row of a query that begins with [`SELECT`].
+/// Where they come from, when nothing else leads.
+pub(crate) const FROM: &str = "FROM transactions t LEFT JOIN plans p ON p.transaction_key = t.key";
+
+/// One row of a query that selects [`COLUMNS`].
 pub(crate) fn summary(conn: &Connection, row: &Row<'_>) -> Result<Summary, StoreError> {
     let id: TransactionId = parsed(row, "id")?;
     Ok(Summary {

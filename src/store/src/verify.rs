@@ -3,72 +3,123 @@
 //! What this cannot see: the newest events taken off the end together with everything derived from them. That
 //! needs a copy of the last hash elsewhere; the documents in the spool have it.
 
-use backstep_core::Digest;
-use rusqlite::{Connection, OptionalExtension, Row};
+use backstep_core::{BootId, Digest, EventFields, Stamp};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::chain::{BEGINNING, Link, digest_of};
-use crate::columns::{digest, digest_option, integer_option, stamp};
 use crate::error::{ChainError, StoreError, VerifyError};
-use crate::event_row;
 use crate::open::Store;
+use crate::reader::Reader;
+
+/// Events between two looks at whether anybody still waits.
+const BATCH: u32 = 10_000;
+
+/// How far a verification is: everything up to here is what was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    /// Events verified, and the number of the last one.
+    pub events: u64,
+    /// The hash of that one, which stands for all of them.
+    pub hash: Digest,
+}
 
 impl Store {
-    /// Reads every event, one at a time, and answers how many there are.
-    ///
-    /// Checked: numbers without gaps, every hash over the one before, the request's and plan's bytes against
-    /// the digests recorded with `created` and `prepared`, the digests beside the rows against the same.
+    /// As [`Reader::verify`], without a break; answers how many events there are.
     pub fn verify_chain(&self) -> Result<u64, VerifyError> {
-        let mut statement = self.conn.prepare(ALL)?;
-        let mut rows = statement.query([])?;
-        let (mut before, mut count) = (BEGINNING, 0_u64);
-        while let Some(row) = rows.next()? {
-            count += 1;
-            before = verify_row(row, before, count)?;
-            verify_bytes(&self.conn, row)?;
-        }
-        Ok(count)
+        let mut verified = Verified { events: 0, hash: BEGINNING };
+        while batch(&self.conn, &mut verified, BATCH)? {}
+        Ok(verified.events)
     }
 }
 
-const ALL: &str = "SELECT e.*, coalesce(t.id, '') AS id, t.request_digest, t.world_after FROM events e
-    LEFT JOIN transactions t ON t.key = e.transaction_key ORDER BY e.seq";
+impl Reader {
+    /// Reads every event, in batches with a snapshot each, so that the writer's log does not grow meanwhile; between
+    /// them `told` hears how far it is and how many there were at the beginning, and may say stop with `false`.
+    ///
+    /// Checked: numbers without gaps, every hash over the one before, the request's and plan's bytes against
+    /// the digests recorded with `created` and `prepared`, the digests beside the rows against the same.
+    pub fn verify(&self, mut told: impl FnMut(u64, u64) -> bool) -> Result<Verified, VerifyError> {
+        let total: i64 = self.conn.query_row(TOTAL, [], |row| row.get(0))?;
+        let mut verified = Verified { events: 0, hash: BEGINNING };
+        while batch(&self.conn, &mut verified, BATCH)? && told(verified.events, total.unsigned_abs()) {}
+        Ok(verified)
+    }
+}
+
+pub(crate) const TOTAL: &str = "SELECT coalesce(max(seq), 0) FROM events";
+
+/// Columns are read by their place: there are millions of rows, and to look for a name takes longer than to hash.
+pub(crate) const EVENTS: &str = "SELECT e.seq, e.transaction_key, coalesce(t.id, ''), e.attempt, e.event, e.step, e.direction, e.state,
+        e.code, e.subject, e.text, e.after, e.number, e.evidence, e.at_us, e.at_monotonic_us, e.at_boot, e.generation, e.run, e.hash,
+        t.request_digest, t.world_after
+    FROM events e LEFT JOIN transactions t ON t.key = e.transaction_key WHERE e.seq > ?1 ORDER BY e.seq LIMIT ?2";
+
+/// Verifies some events more; answers whether there may be others.
+fn batch(conn: &Connection, verified: &mut Verified, limit: u32) -> Result<bool, VerifyError> {
+    let mut statement = conn.prepare_cached(EVENTS)?;
+    let mut rows = statement.query(params![verified.events.cast_signed(), limit])?;
+    let mut found = 0;
+    while let Some(row) = rows.next()? {
+        verified.hash = verify_row(row, verified.hash, verified.events + 1)?;
+        verify_bytes(conn, row)?;
+        verified.events += 1;
+        found += 1;
+    }
+    Ok(found == limit)
+}
 
 fn verify_row(row: &Row<'_>, before: Digest, place: u64) -> Result<Digest, VerifyError> {
-    let seq: i64 = row.get("seq")?;
+    let seq: i64 = row.get(0)?;
     let broken = |what| VerifyError::Broken(ChainError { seq, what });
     if u64::try_from(seq) != Ok(place) {
         return Err(broken("an event before it is missing"));
     }
-    let fields = event_row::fields(row)?;
-    let transaction: String = row.get("id")?;
+    let fields = fields(row)?;
+    let transaction: String = row.get(2)?;
     let link = Link {
         seq,
         transaction: &transaction,
-        attempt: integer_option(row, "attempt")?,
+        attempt: row.get(3)?,
         fields: &fields,
-        evidence: digest_option(row, "evidence")?,
-        at: stamp(row, "at")?,
-        generation: row.get("generation")?,
-        run: row.get("run")?,
+        evidence: digest_at(row, 13)?,
+        at: Stamp { utc_us: row.get(14)?, monotonic_us: row.get(15)?, boot: BootId(row.get(16)?) },
+        generation: row.get(17)?,
+        run: row.get(18)?,
     };
     let hash = link.hash(before);
-    if hash == digest(row, "hash")? { Ok(hash) } else { Err(broken("its hash is another one")) }
+    if Some(hash) == digest_at(row, 19)? { Ok(hash) } else { Err(broken("its hash is another one")) }
+}
+
+fn fields(row: &Row<'_>) -> Result<EventFields, StoreError> {
+    Ok(EventFields {
+        event: row.get(4)?,
+        step: row.get(5)?,
+        direction: row.get(6)?,
+        state: row.get(7)?,
+        code: row.get(8)?,
+        subject: row.get(9)?,
+        text: row.get(10)?,
+        after: row.get(11)?,
+        number: row.get(12)?,
+    })
+}
+
+fn digest_at(row: &Row<'_>, place: usize) -> Result<Option<Digest>, StoreError> {
+    Ok(row.get::<_, Option<[u8; 32]>>(place)?.map(Digest))
 }
 
 /// The evidence of an event against what is stored beside it.
 fn verify_bytes(conn: &Connection, row: &Row<'_>) -> Result<(), VerifyError> {
-    let evidence = digest_option(row, "evidence")?;
-    let key: i64 = row.get("transaction_key")?;
-    let event: String = row.get("event")?;
+    let evidence = digest_at(row, 13)?;
+    let key: i64 = row.get(1)?;
+    let event: String = row.get(4)?;
     let (holds, what) = match event.as_str() {
-        "created" => {
-            (evidence == digest_option(row, "request_digest")? && evidence == stored(conn, REQUEST, key)?, "its request was changed")
-        }
+        "created" => (evidence == digest_at(row, 20)? && evidence == stored(conn, REQUEST, key)?, "its request was changed"),
         "prepared" => (evidence == stored(conn, PLAN, key)? && evidence == plan_digest(conn, key)?, "its plan was changed"),
-        "completed" => (evidence == digest_option(row, "world_after")?, "its world was changed"),
+        "completed" => (evidence == digest_at(row, 21)?, "its world was changed"),
         _ => (true, ""),
     };
-    if holds { Ok(()) } else { Err(ChainError { seq: row.get("seq")?, what }.into()) }
+    if holds { Ok(()) } else { Err(ChainError { seq: row.get(0)?, what }.into()) }
 }
 
 const REQUEST: &str = "SELECT bytes FROM requests WHERE transaction_key = ?1";

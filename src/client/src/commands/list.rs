@@ -6,9 +6,13 @@ use serde_json::Value;
 
 use crate::args::ListArgs;
 use crate::error::ClientError;
+use crate::render::result::short;
 use crate::render::{json, show, time};
 use crate::session::Session;
 use crate::ui::Ui;
+
+const DEFAULT_PAGE: usize = 50;
+const MAX_PAGE: usize = 500;
 
 /// Which transactions a list is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +25,7 @@ pub(crate) enum Which {
 
 /// Prints transactions, newest first.
 pub(crate) async fn list(session: &Session, ui: &Ui, args: ListArgs, which: Which) -> Result<u8, ClientError> {
+    let now = time::now_us();
     let filter = ListFilter {
         limit: args.limit,
         before: match &args.before {
@@ -32,16 +37,32 @@ pub(crate) async fn list(session: &Session, ui: &Ui, args: ListArgs, which: Whic
         unfinished: (which == Which::Unfinished && args.state.is_none()).then_some(true),
         package: args.package,
         uid: args.user.as_deref().map(uid).transpose()?,
+        origin: args.origin.map(|origin| origin.to_string()),
+        since: args.since.map(|moment| moment.at(now)),
+        until: args.until.map(|moment| moment.at(now)),
+        text: args.text,
     };
+    let full = page_size(args.limit);
     let rows = session.manager.list_transactions(filter).await?;
     if ui.json {
         ui.line(&rows.iter().map(json::list_row).collect::<Value>().to_string())?;
     } else if rows.is_empty() {
         ui.note("No transactions.")?;
     } else {
-        ui.write(&show::list(ui, &rows, time::now_us()))?;
+        ui.write(&show::list(ui, &rows, now))?;
+        if let Some(last) = rows.last().filter(|_| rows.len() >= full) {
+            ui.note(&format!("Earlier ones: the same with --before {}", short(&last.id)))?;
+        }
     }
     Ok(0)
+}
+
+/// Rows of a full page, as the daemon bounds them.
+pub(super) fn page_size(limit: Option<u32>) -> usize {
+    match limit {
+        None | Some(0) => DEFAULT_PAGE,
+        Some(limit) => usize::try_from(limit).unwrap_or(MAX_PAGE).min(MAX_PAGE),
+    }
 }
 
 fn uid(user: &str) -> Result<u32, ClientError> {

@@ -1,9 +1,11 @@
 //! One module a verb. Each takes its arguments and answers an exit code.
 
+mod audit;
 mod cancel;
 mod change;
 mod drive;
 mod generate;
+mod generation;
 mod list;
 mod log;
 mod repair;
@@ -12,6 +14,7 @@ mod show;
 mod stats;
 mod status;
 mod watch;
+mod why;
 
 use crate::args::{ChangeVerb, Cli, Command, Global, TransactionVerb};
 use crate::error::ClientError;
@@ -33,6 +36,11 @@ pub(crate) async fn run(cli: Cli, ui: &Ui) -> Result<u8, ClientError> {
         Command::Log(args) => log::log(&mut connect(global).await?, ui, &args).await,
         Command::Watch(args) => watch::watch(&mut connect(global).await?, ui, &args).await,
         Command::Stats(args) => stats::stats(&connect(global).await?, ui, &args).await,
+        Command::Why(args) => why::why(&connect(global).await?, ui, &args).await,
+        Command::Timeline(args) => generation::timeline(&connect(global).await?, ui, &args).await,
+        Command::Generation { verb } => generation::generation(&connect(global).await?, ui, verb).await,
+        Command::Audit { verb } => audit::audit(&connect(global).await?, ui, verb).await,
+        Command::Backup(args) => audit::backup(&connect(global).await?, ui, &args).await,
         Command::Repair(args) => repair::repair(&mut connect(global).await?, ui, &args).await,
         Command::Transaction { verb } => transaction(global, ui, verb).await,
         Command::Generate { what, dir } => generate::generate(what, &dir),

@@ -1,7 +1,12 @@
 //! `backstep show`.
 
+use backstep_bus::{CallError, TransactionProxy};
+use backstep_core::ErrorCode;
+
 use crate::args::ShowArgs;
+use crate::commands::log;
 use crate::error::ClientError;
+use crate::render::course::Course;
 use crate::render::{json, show as render};
 use crate::session::Session;
 use crate::ui::Ui;
@@ -14,6 +19,22 @@ pub(crate) async fn show(session: &Session, ui: &Ui, args: &ShowArgs) -> Result<
         return Ok(0);
     }
     let properties = proxy.properties().await?;
-    ui.write(&if ui.json { format!("{}\n", json::transaction(&properties)) } else { render::full(ui, &properties) })?;
+    let course = course(&proxy).await?;
+    if ui.json {
+        let mut value = json::transaction(&properties);
+        (value["items"], value["runs"]) = course.json();
+        ui.line(&value.to_string())?;
+    } else {
+        let log = if properties.attempts > 0 { log::tail(&proxy).await } else { Vec::new() };
+        ui.write(&render::whole(ui, &properties, &course, &log))?;
+    }
     Ok(0)
+}
+
+/// The course as the record has it; none for callers who may only see that there is a transaction.
+async fn course(proxy: &TransactionProxy<'static>) -> Result<Course, ClientError> {
+    match proxy.get_document().await.map_err(CallError::from) {
+        Err(error) if error.code() == Some(ErrorCode::AuthDenied) => Ok(Course::default()),
+        document => Ok(Course::read(&document?)),
+    }
 }

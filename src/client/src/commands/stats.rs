@@ -1,25 +1,29 @@
 //! `backstep stats`.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::args::StatsArgs;
 use crate::error::ClientError;
-use crate::render::{json, show, time};
+use crate::record_args::StatsArgs;
+use crate::render::{json as shapes, record_json, statistics, time};
 use crate::session::Session;
 use crate::ui::Ui;
 
-const DAY_US: i64 = 86_400_000_000;
-
-/// Prints how each kind of transaction fared.
+/// Prints how each kind of transaction fared, and which steps take long.
 pub(crate) async fn stats(session: &Session, ui: &Ui, args: &StatsArgs) -> Result<u8, ClientError> {
-    let since = args.days.map_or(0, |days| (time::now_us() - i64::from(days) * DAY_US).max(0));
-    let rows = session.manager.get_statistics(since).await?;
+    let since = args.since.map_or(0, |moment| moment.at(time::now_us()));
+    let kinds = session.manager.get_statistics(since).await?;
+    let steps = session.record().await?.get_step_statistics(since).await?;
     if ui.json {
-        ui.line(&rows.iter().map(json::statistics_row).collect::<Value>().to_string())?;
-    } else if rows.is_empty() {
+        let kinds: Value = kinds.iter().map(shapes::statistics_row).collect();
+        let steps: Value = steps.iter().map(record_json::step_statistics_row).collect();
+        ui.line(&json!({"since": since, "kinds": kinds, "steps": steps}).to_string())?;
+    } else if kinds.is_empty() {
         ui.note("No transactions.")?;
     } else {
-        ui.write(&show::statistics(ui, &rows))?;
+        ui.write(&statistics::kinds(ui, &kinds))?;
+        if !steps.is_empty() {
+            ui.write(&format!("\n{}", statistics::steps(ui, &steps)))?;
+        }
     }
     Ok(0)
 }

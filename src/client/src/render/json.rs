@@ -11,6 +11,7 @@ macro_rules! object {
         map
     }};
 }
+pub(crate) use object;
 
 /// A transaction: all its properties.
 pub(crate) fn transaction(p: &TransactionProperties) -> Value {
@@ -115,7 +116,7 @@ pub(crate) fn list_row(row: &ListRow) -> Value {
 
 /// A row of `stats`.
 pub(crate) fn statistics_row(row: &StatisticsRow) -> Value {
-    Value::Object(object!(row, kind, count, completed, in_progress, mean_us, p50_us, p95_us))
+    Value::Object(object!(row, kind, count, completed, failed, in_progress, mean_us, p50_us, p95_us))
 }
 
 /// An error that is no transaction's end.

@@ -1,11 +1,16 @@
 //! What people and programs see. Every function takes facts and answers text; none of them writes.
 
+pub(crate) mod course;
 pub(crate) mod escape;
+pub(crate) mod generation;
 pub(crate) mod json;
+pub(crate) mod origin;
 pub(crate) mod plan;
 pub(crate) mod progress;
+pub(crate) mod record_json;
 pub(crate) mod result;
 pub(crate) mod show;
 pub(crate) mod size;
+pub(crate) mod statistics;
 pub(crate) mod table;
 pub(crate) mod time;

@@ -193,7 +193,7 @@ pub(crate) fn decisions(id: &str, actions: &[String]) -> Vec<String> {
 }
 
 /// The end of a log: up to the first complaint that follows from the failure, some lines before it.
-fn log_tail(ui: &Ui, tail: &[u8]) -> Vec<String> {
+pub(crate) fn log_tail(ui: &Ui, tail: &[u8]) -> Vec<String> {
     let text = escaped_log(tail);
     let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
     let end = lines.iter().rposition(|line| line.starts_with("dpkg: error")).map_or(lines.len(), |i| (i + 2).min(lines.len()));
@@ -215,13 +215,18 @@ pub(crate) fn steps(ui: &Ui, steps: &[StepRow]) -> String {
     table(ui, &columns, &rows)
 }
 
-fn step_cells(step: &StepRow) -> Vec<Cell> {
-    let ink = match step.state.parse() {
+/// A step state's colour.
+pub(crate) fn step_ink(state: &str) -> Option<Ink> {
+    match state.parse() {
         Ok(StepState::Completed | StepState::Undone) => Some(Ink::Good),
         Ok(StepState::Failed | StepState::UndoFailed) => Some(Ink::Bad),
         Ok(StepState::Unknown | StepState::Running) => Some(Ink::Caution),
         Ok(StepState::Pending | StepState::Skipped) | Err(_) => None,
-    };
+    }
+}
+
+fn step_cells(step: &StepRow) -> Vec<Cell> {
+    let ink = step_ink(&step.state);
     let state = step.state.replace('_', " ");
     let took = if step.started > 0 && step.finished > 0 { time::duration((step.finished - step.started).max(1)) } else { String::new() };
     let text = if step.error_code.is_empty() { escaped(&step.text) } else { escaped(&format!("{} ({})", step.text, step.error_code)) };

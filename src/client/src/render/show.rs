@@ -1,8 +1,9 @@
 //! Lists of transactions, and one transaction in full.
 
-use backstep_bus::{ListRow, StatisticsRow, TransactionProperties};
+use backstep_bus::{ListRow, TransactionProperties};
 use backstep_core::TransactionState;
 
+use crate::render::course::Course;
 use crate::render::escape::escaped;
 use crate::render::result::{self, short};
 use crate::render::table::{Cell, Column, table};
@@ -27,17 +28,21 @@ pub(crate) fn list(ui: &Ui, rows: &[ListRow], now_us: i64) -> String {
 fn list_cells(row: &ListRow, now_us: i64) -> Vec<Cell> {
     let uid = row.uid.map(|uid| uid.to_string());
     let text = [&row.description, &row.summary, &row.error_text].into_iter().flatten().find(|text| !text.is_empty());
-    let undone = if row.reverted_by.is_some() { " (undone)" } else { "" };
-    let state = format!("{}{undone}", escaped(&row.state));
     vec![
         short(&row.id).into(),
         time::when(row.created, now_us).into(),
         escaped(&row.kind).into(),
-        state_ink(&row.state).map_or_else(|| Cell::from(state.clone()), |ink| Cell::inked(state.clone(), ink)),
+        state_cell(&row.state, row.reverted_by.is_some()),
         row.user.clone().or(uid).map(|user| escaped(&user)).unwrap_or_default().into(),
         text.map(|text| escaped(text)).unwrap_or_default().into(),
         time::duration(row.duration.unwrap_or(0)).into(),
     ]
+}
+
+/// A state in its colour, and whether it was undone.
+pub(crate) fn state_cell(state: &str, undone: bool) -> Cell {
+    let text = format!("{}{}", escaped(state), if undone { " (undone)" } else { "" });
+    state_ink(state).map_or_else(|| Cell::from(text.clone()), |ink| Cell::inked(text.clone(), ink))
 }
 
 /// A state's colour.
@@ -57,14 +62,28 @@ fn state_ink(state: &str) -> Option<Ink> {
     }
 }
 
-/// Everything about one transaction.
+/// Everything that the properties tell of one transaction.
 pub(crate) fn full(ui: &Ui, properties: &TransactionProperties) -> String {
+    whole(ui, properties, &Course::default(), &[])
+}
+
+/// Everything about one transaction: its properties, its course and the end of its log.
+pub(crate) fn whole(ui: &Ui, properties: &TransactionProperties, course: &Course, log: &[u8]) -> String {
     let mut text = header(ui, properties);
+    let digests = [("Behind it", course.behind()), ("Request", course.request_digest()), ("Plan", escaped(&properties.plan_digest))];
+    text.push_str(&facts(ui, &digests));
     if !plan::is_empty(properties) {
         text.push_str(&format!("\n{}", plan::plan(ui, properties)));
     }
-    if !properties.steps.is_empty() {
-        text.push_str(&format!("\n{}", result::steps(ui, &properties.steps)));
+    let steps = if course.steps(ui).is_empty() { result::steps(ui, &properties.steps) } else { course.steps(ui) };
+    let steps = if properties.steps.is_empty() { String::new() } else { steps };
+    text.extend([course.items(ui), steps].iter().filter(|part| !part.is_empty()).map(|part| format!("\n{part}")));
+    for note in course.notes() {
+        text.push_str(&format!("Noted: {note}\n"));
+    }
+    let tail = result::log_tail(ui, log);
+    if !tail.is_empty() {
+        text.push_str(&format!("\nThe end of its log, the rest with 'backstep log {}':\n{}\n", short(&properties.id), tail.join("\n")));
     }
     if !properties.differences.is_empty() {
         text.push_str("\nDifferences left:\n");
@@ -106,33 +125,13 @@ fn header(ui: &Ui, p: &TransactionProperties) -> String {
         ("Method", undo),
         ("Allows", escaped(&p.actions.join(", "))),
     ];
-    let shown = facts.iter().filter(|(_, value)| !value.trim().is_empty());
-    shown.map(|(name, value)| format!("{} {}\n", ui.paint(Ink::Strong, &format!("{name:>13}:")), value.trim())).collect()
+    self::facts(ui, &facts)
 }
 
-/// The table of `stats`.
-pub(crate) fn statistics(ui: &Ui, rows: &[StatisticsRow]) -> String {
-    let columns = [
-        Column::Left("Kind"),
-        Column::Right("Ended"),
-        Column::Right("Completed"),
-        Column::Right("Running"),
-        Column::Right("Mean"),
-        Column::Right("Median"),
-        Column::Right("95 %"),
-    ];
-    let cells = |row: &StatisticsRow| -> Vec<Cell> {
-        vec![
-            escaped(&row.kind).into(),
-            row.count.to_string().into(),
-            row.completed.to_string().into(),
-            row.in_progress.to_string().into(),
-            time::duration(row.mean_us).into(),
-            time::duration(row.p50_us).into(),
-            time::duration(row.p95_us).into(),
-        ]
-    };
-    table(ui, &columns, &rows.iter().map(cells).collect::<Vec<_>>())
+/// Facts with their names, a line each; what is empty is left out. The values must be escaped.
+pub(crate) fn facts(ui: &Ui, facts: &[(&str, String)]) -> String {
+    let shown = facts.iter().filter(|(_, value)| !value.trim().is_empty());
+    shown.map(|(name, value)| format!("{} {}\n", ui.paint(Ink::Strong, &format!("{name:>13}:")), value.trim())).collect()
 }
 
 #[cfg(test)]

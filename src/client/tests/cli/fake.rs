@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use backstep_bus::names::{BUS_NAME, MANAGER_PATH, TRANSACTION_INTERFACE, transaction_path};
+use backstep_bus::record::{ChangeRow, GenerationRow, OriginRow, StepStatisticsRow};
 use backstep_bus::{BusError, ListRow, PackageArgument, StatisticsRow, TransactionProperties};
 use backstep_core::{ErrorCode, TransactionId};
 use futures_util::StreamExt;
@@ -54,6 +55,10 @@ pub(crate) struct Script {
     pub(crate) cancel_outcome: &'static str,
     /// What `Execute` answers instead.
     pub(crate) refuse_execute: Option<(ErrorCode, String)>,
+    /// The whole record; without one the caller may not see it.
+    pub(crate) document: &'static str,
+    /// The record is not what was written, and a copy of it does not come whole.
+    pub(crate) broken: bool,
     /// The output of children.
     pub(crate) log: Vec<u8>,
     /// The daemon restarts after so many readings of the run.
@@ -202,7 +207,11 @@ async fn on_manager(connection: &Connection, state: &Mutex<State>, call: &Messag
         }
         "ListTransactions" => {
             let row = {
-                let state = state.lock().expect("lock");
+                let mut state = state.lock().expect("lock");
+                let filter: HashMap<String, OwnedVariant> = call.body().deserialize()?;
+                let mut keys: Vec<&str> = filter.keys().map(String::as_str).collect();
+                keys.sort_unstable();
+                state.calls.push(format!("ListTransactions {}", keys.join(",")));
                 ListRow { id: state.id.clone(), kind: "install".into(), state: "completed".into(), created: 1, ..ListRow::default() }
             };
             connection.reply(&header, &(vec![row],)).await?;
@@ -212,9 +221,83 @@ async fn on_manager(connection: &Connection, state: &Mutex<State>, call: &Messag
             connection.reply(&header, &(vec![row],)).await?;
         }
         "Get" => connection.reply(&header, &OwnedVariant::from(zbus::Str::from("0.fake"))).await?,
+        other => return on_record(connection, state, call, other).await,
+    }
+    Ok(())
+}
+
+/// `org.backstep1.Record`: a record of one generation, which brought hello.
+async fn on_record(connection: &Connection, state: &Mutex<State>, call: &Message, member: &str) -> Result<(), BusError> {
+    let header = call.header();
+    let id = state.lock().expect("lock").id.clone();
+    let generation = GenerationRow {
+        number: 7,
+        opened: 1,
+        user: Some("ana".into()),
+        kind: Some("install".into()),
+        state: Some("completed".into()),
+        transaction: Some(id.clone()),
+        changes: 1,
+        ..GenerationRow::default()
+    };
+    match member {
+        "ExplainPackage" => {
+            let package: String = call.body().deserialize()?;
+            if package != "hello" {
+                return Err(BusError::new(ErrorCode::PackageNotInstalled, format!("{package} is not installed")));
+            }
+            let (arch, role, kind) = ("amd64".to_owned(), "brought".to_owned(), Some("install".to_owned()));
+            let row = OriginRow { package, arch, role, kind, transaction: Some(id), ..OriginRow::default() };
+            connection.reply(&header, &(vec![row],)).await?;
+        }
+        "ListGenerations" => {
+            let filter: HashMap<String, OwnedVariant> = call.body().deserialize()?;
+            let system = if filter.contains_key("system") { " system" } else { "" };
+            state.lock().expect("lock").calls.push(format!("ListGenerations{system}"));
+            connection.reply(&header, &(vec![generation],)).await?;
+        }
+        "GetGeneration" => match call.body().deserialize::<u64>()? {
+            7 => connection.reply(&header, &generation).await?,
+            other => return Err(BusError::new(ErrorCode::GenerationUnknown, format!("no generation has the number {other}"))),
+        },
+        "ListChanges" => {
+            let (_, after, _): (u64, u64, u32) = call.body().deserialize()?;
+            let row = ChangeRow { number: 1, table: "runs".into(), fields: "{\"key\":1}".into(), ..ChangeRow::default() };
+            connection.reply(&header, &(if after == 0 { vec![row] } else { Vec::new() },)).await?;
+        }
+        "Verify" => {
+            let progress: zbus::OwnedFd = call.body().deserialize()?;
+            write_to(progress, "{\"done\":1,\"total\":2}\n");
+            if state.lock().expect("lock").script.broken {
+                return Err(BusError::new(ErrorCode::AuditBroken, "the record was changed at event 2: its plan was changed"));
+            }
+            connection.reply(&header, &(2_u64, "abc")).await?;
+        }
+        "Export" => {
+            let (format, after, output): (String, u64, zbus::OwnedFd) = call.body().deserialize()?;
+            write_to(output, &format!("{format} after {after}\n"));
+            connection.reply(&header, &1_u64).await?;
+        }
+        "BackUp" => {
+            let (options, output): (HashMap<String, OwnedVariant>, zbus::OwnedFd) = call.body().deserialize()?;
+            let keys: Vec<String> = options.into_keys().collect();
+            state.lock().expect("lock").calls.push(format!("BackUp {}", keys.join(",")));
+            write_to(output, "SQLite");
+            let size: u64 = if state.lock().expect("lock").script.broken { 7 } else { 6 };
+            connection.reply(&header, &size).await?;
+        }
+        "GetStepStatistics" => {
+            let row = StepStatisticsRow { step: "apply".into(), title: "Change packages".into(), count: 1, ..StepStatisticsRow::default() };
+            connection.reply(&header, &(vec![row],)).await?;
+        }
         other => return Err(BusError::new(ErrorCode::Internal, format!("the fake knows no {other}"))),
     }
     Ok(())
+}
+
+fn write_to(fd: zbus::OwnedFd, text: &str) {
+    use std::io::Write;
+    std::fs::File::from(std::os::fd::OwnedFd::from(fd)).write_all(text.as_bytes()).expect("a reader");
 }
 
 fn create(state: &mut State, call: &Message) -> (String, zbus::OwnedObjectPath) {
@@ -283,6 +366,13 @@ async fn on_transaction(connection: &Connection, state: &Mutex<State>, call: &Me
                 outcome
             };
             connection.reply(&header, &outcome).await?;
+        }
+        "GetDocument" => {
+            let document = state.lock().expect("lock").script.document;
+            if document.is_empty() {
+                return Err(BusError::new(ErrorCode::AuthDenied, "not authorised"));
+            }
+            connection.reply(&header, &document).await?;
         }
         "ReadLog" => {
             let (offset, _): (u64, u32) = call.body().deserialize()?;

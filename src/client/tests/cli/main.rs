@@ -319,6 +319,11 @@ fn lists_and_status_are_tables_or_json() {
     let output = run(&bus, "history --kind install -n 5");
     assert!(out(&output).starts_with("Id "), "{}{}", out(&output), err(&output));
     assert!(out(&output).contains(&daemon.short()), "{}", out(&output));
+    assert!(!out(&output).contains("Earlier ones"), "{}", out(&output));
+    let page = run(&bus, "history -n 1 --since 30d --text nightly --origin cli");
+    assert!(out(&page).ends_with(&format!("Earlier ones: the same with --before {}\n", daemon.short())), "{}{}", out(&page), err(&page));
+    let asked = daemon.calls().into_iter().find(|call| call.starts_with("ListTransactions") && call.contains("text"));
+    assert_eq!(asked.as_deref(), Some("ListTransactions limit,origin,since,text"));
     let json: serde_json::Value = serde_json::from_slice(&run(&bus, "--json list").stdout).expect("json");
     assert_eq!(json[0]["id"], daemon.id());
     let status = run(&bus, "status");
@@ -329,6 +334,9 @@ fn lists_and_status_are_tables_or_json() {
     assert!(out(&show).contains("State: completed\n"), "{}{}", out(&show), err(&show));
     let stats = run(&bus, "stats");
     assert!(out(&stats).starts_with("Kind "), "{}{}", out(&stats), err(&stats));
+    assert!(out(&stats).contains("\n\nStep "), "{}{}", out(&stats), err(&stats));
+    let json: serde_json::Value = serde_json::from_slice(&run(&bus, "stats --since 30d --json").stdout).expect("json");
+    assert_eq!((&json["kinds"][0]["kind"], &json["steps"][0]["step"]), (&"install".into(), &"apply".into()));
 }
 
 #[test]
@@ -339,4 +347,94 @@ fn a_log_is_safe_for_the_terminal() {
     for line in [format!("log {}", daemon.short()), format!("log --follow {}", daemon.short())] {
         assert_eq!(out(&run(&bus, &line)), "one\ntwo \\x1b]0;x\\x07 ä\n", "{line}");
     }
+}
+
+#[test]
+fn the_record_is_asked_in_words_or_json() {
+    let bus = Bus::start();
+    let daemon = Daemon::start(&bus, install());
+    run(&bus, "install -y hello");
+    let short = daemon.short();
+    let why = run(&bus, "why hello");
+    assert_eq!(out(&why), format!("hello:amd64 is not installed\n   Brought by: {short}, install of\n"), "{}", err(&why));
+    let json: serde_json::Value = serde_json::from_slice(&run(&bus, "why --json hello").stdout).expect("json");
+    assert_eq!((&json[0]["role"], &json[0]["transaction"]), (&"brought".into(), &daemon.id().into()));
+    let unknown = run(&bus, "why hullo");
+    assert_eq!(err(&unknown), "Error: hullo is not installed\nHint: See what is installed with 'dpkg -l'.\n");
+    assert_eq!(unknown.status.code(), Some(3));
+    for (line, asked) in [("timeline", "ListGenerations system"), ("generation list", "ListGenerations")] {
+        let output = run(&bus, line);
+        assert!(out(&output).starts_with("Generation ") && out(&output).contains(&short), "{}{}", out(&output), err(&output));
+        assert!(daemon.calls().iter().any(|call| call == asked), "{line}: {:?}", daemon.calls());
+    }
+    let page = run(&bus, "timeline -n 1");
+    assert!(out(&page).ends_with("Earlier ones: the same with --before 7\n"), "{}", out(&page));
+    let shown = run(&bus, "generation show 7");
+    assert!(out(&shown).contains("runs"), "{}{}", out(&shown), err(&shown));
+    let json: serde_json::Value = serde_json::from_slice(&run(&bus, "generation show --json 7").stdout).expect("json");
+    assert_eq!((&json["number"], &json["rows"][0]["fields"]["key"]), (&7.into(), &1.into()));
+    let unknown = run(&bus, "generation show 8");
+    assert_eq!((unknown.status.code(), err(&unknown).contains("backstep generation list")), (Some(3), true), "{}", err(&unknown));
+}
+
+#[test]
+fn show_has_the_course_and_the_end_of_the_log() {
+    let bus = Bus::start();
+    let document = r#"{"items": [{"package": "hello:amd64", "from": null, "to": "2", "now": "installed 2", "state": "done"}], "events": [
+        {"event": "step-started", "step": "apply", "direction": "forward", "attempt": 1, "at": {"monotonic_us": 0, "boot": "b"}},
+        {"event": "step-ended", "step": "apply", "state": "completed", "text": "1 package", "at": {"monotonic_us": 2000000, "boot": "b"}}]}"#;
+    let run_of = vec![TransactionProperties { attempts: 1, steps: vec![step("Change packages", "completed")], ..completed() }];
+    let daemon = Daemon::start(&bus, Script { document, run: run_of.clone(), log: b"Setting up hello\n".to_vec(), ..install() });
+    run(&bus, "install -y hello");
+    let shown = out(&run(&bus, &format!("show {}", daemon.short())));
+    for part in [
+        "hello:amd64  none    2        installed 2  done\n",
+        "apply  forward    completed        1  2.0 s  1 package\n",
+        "  | Setting up hello\n",
+    ] {
+        assert!(shown.contains(part), "{part}\n{shown}");
+    }
+    let json: serde_json::Value = serde_json::from_slice(&run(&bus, &format!("show --json {}", daemon.short())).stdout).expect("json");
+    assert_eq!((&json["items"][0]["state"], &json["runs"][0]["duration"]), (&"done".into(), &2_000_000.into()));
+    // Who may not see the record sees the rest.
+    let bus = Bus::start();
+    let daemon = Daemon::start(&bus, Script { run: run_of, ..install() });
+    run(&bus, "install -y hello");
+    let output = run(&bus, &format!("show {}", daemon.short()));
+    assert!(out(&output).contains("Change packages  completed"), "{}{}", out(&output), err(&output));
+}
+
+#[test]
+fn the_record_is_verified_exported_and_copied() {
+    let bus = Bus::start();
+    let folder = tempfile::tempdir().expect("folder");
+    let daemon = Daemon::start(&bus, install());
+    let output = run(&bus, "audit verify");
+    assert_eq!(out(&output), "Verified: 2 events are what was written.\nThe last one's hash is abc.\n", "{}", err(&output));
+    assert_eq!(out(&run(&bus, "audit export --after 3 --format csv")), "csv after 3\n");
+    let file = folder.path().join("copy.db");
+    let backup = || command(&bus).arg("backup").arg(&file).output().expect("run");
+    let output = backup();
+    assert_eq!(out(&output), format!("The record is in {}, 6 bytes.\n", file.display()), "{}", err(&output));
+    assert_eq!(std::fs::read(&file).expect("read"), b"SQLite");
+    let earlier = command(&bus).args(["backup", "--to", "2d"]).arg(folder.path().join("then.db")).output().expect("run");
+    assert_eq!((earlier.status.code(), daemon.calls()), (Some(0), vec!["BackUp ".to_owned(), "BackUp time".to_owned()]));
+    let again = backup();
+    assert_eq!(again.status.code(), Some(2), "{}", err(&again));
+    assert!(err(&again).ends_with("exists\nHint: Choose another name: nothing is overwritten.\n"), "{}", err(&again));
+    drop(daemon);
+}
+
+#[test]
+fn a_broken_record_has_an_exit_code_and_half_a_copy_is_none() {
+    let bus = Bus::start();
+    let folder = tempfile::tempdir().expect("folder");
+    let daemon = Daemon::start(&bus, Script { broken: true, ..install() });
+    let output = run(&bus, "audit verify");
+    assert!(err(&output).starts_with("Error: the record was changed at event 2: its plan was changed\nHint: Keep"), "{}", err(&output));
+    assert_eq!(output.status.code(), Some(10));
+    let file = folder.path().join("copy.db");
+    let output = command(&bus).arg("backup").arg(&file).output().expect("run");
+    assert_eq!((output.status.code(), file.exists()), (Some(8), false), "{}", err(&output));
+    drop(daemon);
 }

@@ -85,7 +85,8 @@ impl ManagerObject {
         filter.limit = if filter.limit == 0 { 50 } else { filter.limit.min(MAX_ROWS) };
         let caller = self.service.callers.of(&header).await?;
         let all = self.sees_all(&caller, &header).await?;
-        if !all && (filter.package.is_some() || filter.uid.is_some_and(|uid| uid != caller.uid)) {
+        let hidden = filter.package.is_some() || filter.text.is_some() || filter.origin.is_some();
+        if !all && (hidden || filter.uid.is_some_and(|uid| uid != caller.uid)) {
             // Narrowing by what is hidden would reveal it.
             filter.uid = Some(caller.uid);
         }

@@ -2,6 +2,7 @@
 
 mod emit;
 mod manager;
+mod record;
 mod registry;
 mod shown;
 mod transaction;

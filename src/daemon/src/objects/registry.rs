@@ -8,6 +8,7 @@ use backstep_core::{ErrorCode, Failure, TransactionId};
 use tokio::sync::Mutex;
 
 use super::manager::ManagerObject;
+use super::record::RecordObject;
 use super::transaction::TransactionObject;
 use crate::service::Service;
 
@@ -27,6 +28,7 @@ impl Registry {
         let manager = ManagerObject { service: Arc::clone(service), registry: Arc::clone(self) };
         server.at(MANAGER_PATH, zbus::fdo::ObjectManager).await.map_err(|error| failed(&error))?;
         server.at(MANAGER_PATH, manager).await.map_err(|error| failed(&error))?;
+        server.at(MANAGER_PATH, RecordObject { service: Arc::clone(service) }).await.map_err(|error| failed(&error))?;
         for summary in service.read(|manager| manager.ledger().unfinished())? {
             self.export(service, summary.id).await?;
         }

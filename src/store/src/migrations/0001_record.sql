@@ -6,7 +6,7 @@
 --  * only status and time columns change, and those that are set once stay as they were set;
 --  * every change is in the table changes. Without triggers there: gate (transient; closed again before each commit), changes
 --    (would record itself), generations (the heads of the journal), events (a journal of its own, chained by hashes), transitions and
---    error_codes (constants of the schema: only a migration writes them).
+--    error_codes (constants of the schema: only a migration writes them), transactions_text (an index that takes no triggers).
 -- Times are microseconds since 1970 in UTC (*_us), with the boot's monotonic clock (*_monotonic_us, *_boot) beside them.
 
 -- One start of the daemon. Written with its first change: a run that only reads leaves no trace.
@@ -85,8 +85,8 @@ INSERT INTO error_codes (code) VALUES
     ('lock.busy'), ('dpkg.interrupted'), ('fetch.failed'), ('fetch.hash-mismatch'), ('trust.unsigned'), ('archive.invalid'),
     ('disk.full'), ('disk.read-only'), ('capture.failed'), ('script.failed'), ('dpkg.failed'), ('check.mismatch'),
     ('service.failed'), ('undo.material'), ('undo.failed'), ('undo.incomplete'), ('undo.nothing'), ('undo.conflict'),
-    ('transaction.unknown'), ('transaction.state'), ('queue.full'), ('queue.closed'), ('cancelled'), ('expired'),
-    ('worker.lost'), ('worker.failed'), ('store.failed'), ('internal');
+    ('transaction.unknown'), ('generation.unknown'), ('transaction.state'), ('queue.full'), ('queue.closed'), ('cancelled'), ('expired'),
+    ('worker.lost'), ('worker.failed'), ('store.failed'), ('audit.broken'), ('internal');
 
 CREATE TABLE transactions (
     key INTEGER PRIMARY KEY,
@@ -163,6 +163,14 @@ CREATE INDEX transactions_by_uid ON transactions (uid);
 CREATE INDEX transactions_by_kind_and_state ON transactions (kind, state);
 CREATE INDEX transactions_by_kind_and_end ON transactions (kind, finished_us);
 CREATE INDEX transactions_by_reverts ON transactions (reverts) WHERE reverts IS NOT NULL;
+CREATE INDEX transactions_by_origin ON transactions (origin);
+CREATE INDEX transactions_by_generation ON transactions (generation);
+
+-- Finds descriptions by any three or more characters in them. An index and no record: INSERT INTO transactions_text (transactions_text)
+-- VALUES ('rebuild') makes it again. Virtual tables take no triggers, so nothing here keeps it; it holds what transactions holds.
+CREATE VIRTUAL TABLE transactions_text USING fts5 (
+    description, content = 'transactions', content_rowid = 'key', tokenize = 'trigram', columnsize = 0
+);
 
 -- The request, verbatim.
 CREATE TABLE requests (
@@ -501,6 +509,12 @@ CREATE TRIGGER transactions_final_stay BEFORE UPDATE ON transactions
 WHEN OLD.finished_us IS NOT NULL
 BEGIN
     SELECT RAISE(ABORT, 'refused: the transaction has ended');
+END;
+
+CREATE TRIGGER transactions_text_insert AFTER INSERT ON transactions
+WHEN length(NEW.description) >= 3
+BEGIN
+    INSERT INTO transactions_text (rowid, description) VALUES (NEW.key, NEW.description);
 END;
 
 CREATE TRIGGER transactions_journal_insert AFTER INSERT ON transactions

@@ -1,5 +1,6 @@
 //! A transaction from its request to its end, as it is read back.
 
+use backstep_core::actor::Origin;
 use backstep_core::record::{Filter, ItemState};
 use backstep_core::replay::replay;
 use backstep_core::{Digest, Direction, ErrorCode, Event, Kind, StepKind, StepState, TransactionState};
@@ -201,6 +202,30 @@ fn undo_and_redo_take_turns() {
     assert_eq!(f.store.last_completed().expect("read"), Some(id(4)));
     f.started(5, Kind::Rollback, Some(id(1)));
     assert_eq!(reverted_by(&f, 1), None, "a rollback counts when it is completed");
+}
+
+#[test]
+fn lists_narrow_by_time_origin_and_text() {
+    let mut f = Fixture::new();
+    for n in 1..=4 {
+        f.create(n, Kind::Install, None).expect("create");
+    }
+    let list = |filter: &Filter| -> Vec<_> { f.store.list(filter).expect("list").into_iter().map(|summary| summary.id).collect() };
+    let base = Filter::default();
+    let [second, fourth] = [2, 4].map(|n| f.store.summary(id(n)).expect("read").expect("there").created.utc_us);
+    let span = Filter { since_us: Some(second), until_us: Some(fourth), ..base.clone() };
+    assert_eq!(list(&span), [id(3), id(2)]);
+    assert_eq!(list(&Filter { before: Some(id(3)), ..span.clone() }), [id(2)]);
+    assert_eq!(list(&Filter { package: Some("none".into()), ..span.clone() }), []);
+    assert_eq!(list(&Filter { origin: Some(Origin::Cli), limit: 1, ..base.clone() }), [id(4)]);
+    assert_eq!(list(&Filter { origin: Some(Origin::Timer), ..base.clone() }), []);
+    // Every description is "why".
+    let text = |text: &str| Filter { text: Some(text.into()), ..base.clone() };
+    assert_eq!(list(&Filter { limit: 2, before: Some(id(4)), ..text("WHY") }), [id(3), id(2)]);
+    assert_eq!(list(&Filter { since_us: Some(fourth), ..text("why") }), [id(4)]);
+    for other in ["whom", "w* OR why", "\"why", "description : why"] {
+        assert_eq!(list(&text(other)), [], "{other}");
+    }
 }
 
 #[test]

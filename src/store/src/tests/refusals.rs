@@ -79,7 +79,7 @@ fn strings(conn: &Connection, sql: &str) -> Vec<String> {
 }
 
 fn tables(conn: &Connection) -> Vec<String> {
-    strings(conn, "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
+    strings(conn, "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table' AND name NOT LIKE 'sqlite_%'")
 }
 
 fn columns(conn: &Connection, table: &str) -> Vec<String> {

@@ -1,0 +1,270 @@
+//! `org.backstep1.Record`: its rows and its proxy.
+
+use backstep_core::history::{Generation, GenerationFilter, ItemChange, RowChange, StepStatistics};
+use backstep_core::record::Summary;
+use zbus::proxy::CacheProperties;
+use zbus::{DeserializeDict, Fd, SerializeDict, Type, proxy};
+
+use crate::CallError;
+
+/// Where a package comes from, or one of its architectures. See the contract for the keys.
+#[derive(Debug, Clone, PartialEq, Eq, Default, SerializeDict, DeserializeDict, Type)]
+#[zbus(signature = "a{sv}")]
+#[allow(missing_docs)]
+pub struct OriginRow {
+    pub package: String,
+    pub arch: String,
+    pub role: String,
+    pub installed: Option<String>,
+    pub hidden: Option<bool>,
+    pub transaction: Option<String>,
+    pub kind: Option<String>,
+    pub action: Option<String>,
+    pub reason: Option<String>,
+    pub from: Option<String>,
+    pub to: Option<String>,
+    pub requested: Option<Vec<String>>,
+    pub at: Option<i64>,
+    pub uid: Option<u32>,
+    pub user: Option<String>,
+    pub origin: Option<String>,
+    pub client: Option<String>,
+    pub description: Option<String>,
+}
+
+impl From<&ItemChange> for OriginRow {
+    /// Everything but the package, its architecture, the role and what is installed.
+    fn from(change: &ItemChange) -> Self {
+        let summary = &change.summary;
+        Self {
+            transaction: Some(summary.id.to_string()),
+            kind: Some(summary.kind.to_string()),
+            action: Some(change.action.to_string()),
+            reason: Some(change.reason.to_string()),
+            from: change.from.clone(),
+            to: change.to.clone(),
+            requested: Some(change.requested.clone()),
+            at: summary.finished.map(|stamp| stamp.utc_us),
+            uid: Some(summary.actor.uid),
+            user: some_text(&summary.actor.user),
+            origin: Some(summary.actor.origin.to_string()),
+            client: some_text(&summary.actor.client),
+            description: some_text(&summary.description),
+            ..Self::default()
+        }
+    }
+}
+
+/// A generation.
+#[derive(Debug, Clone, PartialEq, Eq, Default, SerializeDict, DeserializeDict, Type)]
+#[zbus(signature = "a{sv}")]
+#[allow(missing_docs)]
+pub struct GenerationRow {
+    pub number: u64,
+    pub opened: i64,
+    pub comment: Option<String>,
+    pub uid: Option<u32>,
+    pub user: Option<String>,
+    pub origin: Option<String>,
+    pub version: String,
+    pub changes: u64,
+    pub transaction: Option<String>,
+    pub kind: Option<String>,
+    pub state: Option<String>,
+    pub finished: Option<i64>,
+    pub duration: Option<i64>,
+    pub summary: Option<String>,
+    pub items_done: Option<u32>,
+    pub items_total: Option<u32>,
+    pub reverts: Option<String>,
+    pub reverted_by: Option<String>,
+}
+
+impl From<&Generation> for GenerationRow {
+    fn from(generation: &Generation) -> Self {
+        Self {
+            number: generation.number,
+            opened: generation.opened_us,
+            comment: some_text(&generation.comment),
+            uid: Some(generation.uid),
+            user: some_text(&generation.user),
+            origin: Some(generation.origin.clone()),
+            version: generation.version.clone(),
+            changes: generation.changes,
+            ..generation.transaction.as_ref().map(of_transaction).unwrap_or_default()
+        }
+    }
+}
+
+fn of_transaction(summary: &Summary) -> GenerationRow {
+    GenerationRow {
+        transaction: Some(summary.id.to_string()),
+        kind: Some(summary.kind.to_string()),
+        state: Some(summary.status.state.to_string()),
+        finished: summary.finished.map(|stamp| stamp.utc_us),
+        duration: summary.duration_us,
+        summary: some_text(&summary.plan_summary),
+        items_done: Some(summary.items_done),
+        items_total: Some(summary.items_total),
+        reverts: summary.reverts.map(|id| id.to_string()),
+        reverted_by: summary.reverted_by.map(|id| id.to_string()),
+        ..GenerationRow::default()
+    }
+}
+
+impl GenerationRow {
+    /// The same without what only the owner and holders of the read action may see.
+    #[must_use]
+    pub fn redacted(self) -> Self {
+        Self { comment: None, uid: None, user: None, origin: None, summary: None, reverts: None, reverted_by: None, ..self }
+    }
+}
+
+/// What `ListGenerations` narrows by. A closed list of keys.
+#[derive(Debug, Clone, PartialEq, Eq, Default, SerializeDict, DeserializeDict, Type)]
+#[zbus(signature = "a{sv}", deny_unknown_fields)]
+pub struct GenerationListFilter {
+    /// At most so many; absent or 0 is 50.
+    pub limit: Option<u32>,
+    /// Older than this number.
+    pub before: Option<u64>,
+    /// Only those whose transaction left the system changed.
+    pub system: Option<bool>,
+}
+
+impl From<GenerationListFilter> for GenerationFilter {
+    fn from(filter: GenerationListFilter) -> Self {
+        Self { system: filter.system.unwrap_or(false), before: filter.before, limit: filter.limit.unwrap_or(0) }
+    }
+}
+
+/// Which record `BackUp` copies: as it is, or as it was. A closed list of keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, SerializeDict, DeserializeDict, Type)]
+#[zbus(signature = "a{sv}", deny_unknown_fields)]
+pub struct BackUpOptions {
+    /// At this time.
+    pub time: Option<i64>,
+    /// After the event with this number.
+    pub event: Option<u64>,
+}
+
+/// One row that was written.
+#[derive(Debug, Clone, PartialEq, Eq, Default, SerializeDict, DeserializeDict, Type)]
+#[zbus(signature = "a{sv}")]
+#[allow(missing_docs)]
+pub struct ChangeRow {
+    pub number: u64,
+    pub at: i64,
+    pub table: String,
+    pub row: String,
+    pub action: String,
+    pub fields: String,
+}
+
+impl From<RowChange> for ChangeRow {
+    fn from(change: RowChange) -> Self {
+        let RowChange { number, at_us, table, row, action, fields } = change;
+        Self { number, at: at_us, table, row, action, fields }
+    }
+}
+
+/// How one step fared.
+#[derive(Debug, Clone, PartialEq, Eq, Default, SerializeDict, DeserializeDict, Type)]
+#[zbus(signature = "a{sv}")]
+#[allow(missing_docs)]
+pub struct StepStatisticsRow {
+    pub step: String,
+    pub title: String,
+    pub count: u64,
+    pub failed: u64,
+    pub total_us: i64,
+    pub mean_us: i64,
+    pub p50_us: i64,
+    pub p95_us: i64,
+    pub max_us: i64,
+    pub slowest: Option<String>,
+}
+
+impl From<&StepStatistics> for StepStatisticsRow {
+    fn from(s: &StepStatistics) -> Self {
+        Self {
+            step: s.step.to_string(),
+            title: s.step.title().to_owned(),
+            count: s.count,
+            failed: s.failed,
+            total_us: s.total_us,
+            mean_us: s.mean_us,
+            p50_us: s.p50_us,
+            p95_us: s.p95_us,
+            max_us: s.max_us,
+            slowest: s.slowest.map(|id| id.to_string()),
+        }
+    }
+}
+
+fn some_text(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// The record as a whole.
+#[proxy(interface = "org.backstep1.Record", default_service = "org.backstep1", default_path = "/org/backstep1")]
+pub trait Record {
+    /// Where a package comes from: `NAME` or `NAME:ARCH`.
+    fn explain_package(&self, package: &str) -> zbus::Result<Vec<OriginRow>>;
+
+    /// Generations, newest first.
+    fn list_generations(&self, filter: GenerationListFilter) -> zbus::Result<Vec<GenerationRow>>;
+
+    /// One generation.
+    fn get_generation(&self, number: u64) -> zbus::Result<GenerationRow>;
+
+    /// What was written under a generation after this change, in order.
+    #[zbus(allow_interactive_auth)]
+    fn list_changes(&self, generation: u64, after: u64, limit: u32) -> zbus::Result<Vec<ChangeRow>>;
+
+    /// How long each step took in transactions that ended since then.
+    fn get_step_statistics(&self, since_us: i64) -> zbus::Result<Vec<StepStatisticsRow>>;
+
+    /// Checks every event; progress goes to a pipe as JSON lines. Answers how many there are and the last one's hash.
+    #[zbus(allow_interactive_auth)]
+    fn verify(&self, progress: Fd<'_>) -> zbus::Result<(u64, String)>;
+
+    /// Writes every event after this one to a pipe, as `jsonl` or `csv`; answers how many.
+    #[zbus(allow_interactive_auth)]
+    fn export(&self, format: &str, after: u64, output: Fd<'_>) -> zbus::Result<u64>;
+
+    /// Writes a copy of the record, as it is or was, to a pipe; answers its size.
+    #[zbus(allow_interactive_auth)]
+    fn back_up(&self, options: BackUpOptions, output: Fd<'_>) -> zbus::Result<u64>;
+}
+
+impl RecordProxy<'_> {
+    /// A proxy; it has no properties.
+    pub async fn on(connection: &zbus::Connection) -> Result<RecordProxy<'static>, CallError> {
+        let builder = RecordProxy::builder(connection).cache_properties(CacheProperties::No);
+        Ok(builder.build().await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_private_is_left_out() {
+        let row = GenerationRow {
+            number: 3,
+            comment: Some("why".into()),
+            uid: Some(0),
+            user: Some("root".into()),
+            origin: Some("cli".into()),
+            summary: Some("1 to install (hello)".into()),
+            reverts: Some("x".into()),
+            reverted_by: Some("y".into()),
+            state: Some("completed".into()),
+            ..GenerationRow::default()
+        };
+        let expected = GenerationRow { number: 3, state: Some("completed".into()), ..GenerationRow::default() };
+        assert_eq!(row.redacted(), expected);
+    }
+}

@@ -1,0 +1,94 @@
+//! The arguments of commands that ask the record as a whole.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use crate::moment::Moment;
+
+#[derive(Debug, Args)]
+pub(crate) struct WhyArgs {
+    /// The package: NAME or NAME:ARCH
+    pub(crate) package: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GenerationsArgs {
+    /// At most so many: 50 when absent, 500 at most
+    #[arg(long, short = 'n', value_name = "NUMBER")]
+    pub(crate) limit: Option<u32>,
+    /// Only those older than this generation
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) before: Option<u64>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum GenerationVerb {
+    /// List generations, newest first
+    List(GenerationsArgs),
+    /// Show one generation and every row that was written under it
+    Show(GenerationArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GenerationArgs {
+    /// The generation's number
+    pub(crate) number: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatsArgs {
+    /// Only what ended since then: 30d, 12h, 2026-11-01 or "2026-11-01 14:30"
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<Moment>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditVerb {
+    /// Check that the record is what was written; say the first place where it is not
+    Verify,
+    /// Write every event of the record, for other programs
+    Export(ExportArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// How: jsonl (an object a line) or csv
+    #[arg(long, value_enum, default_value_t = ExportFormat::Jsonl)]
+    pub(crate) format: ExportFormat,
+    /// Only events after the one with this number
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    pub(crate) after: u64,
+    /// A new file to write to; standard output when absent
+    pub(crate) file: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum ExportFormat {
+    /// An object a line
+    Jsonl,
+    /// Comma-separated values with a line of names
+    Csv,
+}
+
+impl ExportFormat {
+    /// Its name on the bus.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Jsonl => "jsonl",
+            Self::Csv => "csv",
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    /// A new file to write to, an SQLite database afterwards
+    pub(crate) file: PathBuf,
+    /// The record as it was then: 30d, 12h, 2026-11-01 or "2026-11-01 14:30"
+    #[arg(long, value_name = "TIME", conflicts_with = "event")]
+    pub(crate) to: Option<Moment>,
+    /// The record as it was after the event with this number
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) event: Option<u64>,
+}

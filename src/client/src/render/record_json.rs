@@ -1,0 +1,74 @@
+//! JSON of what is asked of the record as a whole. The rules are those of [`super::json`].
+
+use backstep_bus::record::{ChangeRow, GenerationRow, OriginRow, StepStatisticsRow};
+use serde_json::{Map, Value, json};
+
+use crate::render::json::object;
+
+/// A row of `why`; what is unknown is absent.
+pub(crate) fn origin_row(row: &OriginRow) -> Value {
+    known(object!(
+        row,
+        package,
+        arch,
+        role,
+        installed,
+        hidden,
+        transaction,
+        kind,
+        action,
+        reason,
+        from,
+        to,
+        requested,
+        at,
+        uid,
+        user,
+        origin,
+        client,
+        description
+    ))
+}
+
+/// A row of `timeline` and `generation list`; what is unknown is absent.
+pub(crate) fn generation_row(row: &GenerationRow) -> Value {
+    known(object!(
+        row,
+        number,
+        opened,
+        comment,
+        uid,
+        user,
+        origin,
+        version,
+        changes,
+        transaction,
+        kind,
+        state,
+        finished,
+        duration,
+        summary,
+        items_done,
+        items_total,
+        reverts,
+        reverted_by
+    ))
+}
+
+/// A row that was written; its fields as JSON, or as they came when they are none.
+pub(crate) fn change_row(row: &ChangeRow) -> Value {
+    let fields: Value = serde_json::from_str(&row.fields).unwrap_or_else(|_| json!(row.fields));
+    let mut map = object!(row, number, at, table, row, action);
+    map.insert("fields".to_owned(), fields);
+    Value::Object(map)
+}
+
+/// A row of the steps of `stats`.
+pub(crate) fn step_statistics_row(row: &StepStatisticsRow) -> Value {
+    known(object!(row, step, title, count, failed, total_us, mean_us, p50_us, p95_us, max_us, slowest))
+}
+
+fn known(mut map: Map<String, Value>) -> Value {
+    map.retain(|_, value| !value.is_null());
+    Value::Object(map)
+}

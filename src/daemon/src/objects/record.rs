@@ -1,0 +1,176 @@
+//! `org.backstep1.Record`: what is asked of the record as a whole. Nothing here changes anything.
+
+use std::sync::Arc;
+
+use backstep_bus::BusError;
+use backstep_bus::record::{BackUpOptions, ChangeRow, GenerationListFilter, GenerationRow, OriginRow, StepStatisticsRow};
+use backstep_core::access::Permission;
+use backstep_core::history::GenerationFilter;
+use backstep_core::{Architecture, ErrorCode, Failure, PackageName};
+use backstep_store::Until;
+use zbus::message::Header;
+use zbus::{OwnedFd, interface};
+
+use super::owner_or;
+use crate::audit;
+use crate::authority::{self, Interaction};
+use crate::callers::Caller;
+use crate::explain::explain;
+use crate::outlet::Outlet;
+use crate::service::Service;
+
+/// Rows of one list at most.
+const MAX_ROWS: u32 = 500;
+/// Changes in one answer when nobody says how many, and at most.
+const CHANGES: u32 = 100;
+const MAX_CHANGES: u32 = 1_000;
+
+/// The record, beside the manager.
+pub(super) struct RecordObject {
+    pub(super) service: Arc<Service>,
+}
+
+#[interface(name = "org.backstep1.Record")]
+impl RecordObject {
+    #[zbus(out_args("rows"))]
+    async fn explain_package(&self, package: String, #[zbus(header)] header: Header<'_>) -> Result<Vec<OriginRow>, BusError> {
+        let call = self.service.call();
+        let (name, arch) = named(&package)?;
+        let (caller, all) = self.sees(&header).await?;
+        let mut installed = self.service.records.installed(name.clone()).await?;
+        if let (Some(arch), Some(versions)) = (&arch, installed.as_mut()) {
+            versions.retain(|(other, _)| other == arch.as_str());
+        }
+        let asked = name.clone();
+        let recorded = self.service.records.ask(move |reader| reader.provenance(&asked, arch.as_ref())).await?;
+        let rows = explain(&name, &recorded, installed.as_ref(), |uid| all || uid == caller.uid);
+        drop(call);
+        if rows.is_empty() {
+            let text = format!("{package} is not installed, and no transaction touched it");
+            return Err(BusError::new(ErrorCode::PackageNotInstalled, text));
+        }
+        Ok(rows)
+    }
+
+    #[zbus(out_args("generations"))]
+    async fn list_generations(
+        &self,
+        filter: GenerationListFilter,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<Vec<GenerationRow>, BusError> {
+        let call = self.service.call();
+        let (caller, all) = self.sees(&header).await?;
+        let mut filter = GenerationFilter::from(filter);
+        filter.limit = filter.limit.min(MAX_ROWS);
+        let found = self.service.records.ask(move |reader| reader.generations(filter)).await?;
+        drop(call);
+        Ok(found.iter().map(|generation| seen(generation.into(), all || generation.uid == caller.uid)).collect())
+    }
+
+    #[zbus(out_args("generation"))]
+    async fn get_generation(&self, number: u64, #[zbus(header)] header: Header<'_>) -> Result<GenerationRow, BusError> {
+        let call = self.service.call();
+        let (caller, all) = self.sees(&header).await?;
+        let found = self.service.records.ask(move |reader| reader.generation(number)).await?;
+        drop(call);
+        let found = found.ok_or_else(|| unknown(number))?;
+        Ok(seen(GenerationRow::from(&found), all || found.uid == caller.uid))
+    }
+
+    #[zbus(out_args("changes"))]
+    async fn list_changes(
+        &self,
+        generation: u64,
+        after: u64,
+        limit: u32,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<Vec<ChangeRow>, BusError> {
+        let call = self.service.call();
+        let owner = self.service.records.ask(move |reader| reader.generation_owner(generation)).await?;
+        // Without such a generation the right to see all comes first, so that nobody learns how many there are.
+        owner_or(&self.service, &header, owner.unwrap_or(0), Some(Permission::ViewAll)).await?;
+        owner.ok_or_else(|| unknown(generation))?;
+        let limit = if limit == 0 { CHANGES } else { limit.min(MAX_CHANGES) };
+        let found = self.service.records.ask(move |reader| reader.row_changes(generation, after, limit)).await?;
+        drop(call);
+        Ok(found.into_iter().map(ChangeRow::from).collect())
+    }
+
+    #[zbus(out_args("statistics"))]
+    async fn get_step_statistics(&self, since_us: i64) -> Result<Vec<StepStatisticsRow>, BusError> {
+        let call = self.service.call();
+        let found = self.service.records.ask(move |reader| reader.step_statistics(since_us)).await?;
+        drop(call);
+        Ok(found.iter().map(StepStatisticsRow::from).collect())
+    }
+
+    #[zbus(out_args("events", "hash"))]
+    async fn verify(&self, progress: OwnedFd, #[zbus(header)] header: Header<'_>) -> Result<(u64, String), BusError> {
+        let call = self.service.call();
+        let outlet = self.outlet(progress, &header).await?;
+        let verified = self.service.records.with_file(move |store| audit::verify(store, outlet)).await?;
+        drop(call);
+        Ok((verified.events, verified.hash.to_string()))
+    }
+
+    #[zbus(out_args("events"))]
+    async fn export(&self, format: String, after: u64, output: OwnedFd, #[zbus(header)] header: Header<'_>) -> Result<u64, BusError> {
+        let call = self.service.call();
+        let outlet = self.outlet(output, &header).await?;
+        let format: audit::Format = format.parse()?;
+        let events = self.service.records.with_file(move |store| audit::export(store, format, after, outlet)).await?;
+        drop(call);
+        Ok(events)
+    }
+
+    #[zbus(out_args("size"))]
+    async fn back_up(&self, options: BackUpOptions, output: OwnedFd, #[zbus(header)] header: Header<'_>) -> Result<u64, BusError> {
+        let call = self.service.call();
+        let outlet = self.outlet(output, &header).await?;
+        let until = until(options)?;
+        let size = self.service.records.with_file(move |store| audit::back_up(store, until, outlet)).await?;
+        drop(call);
+        Ok(size)
+    }
+}
+
+impl RecordObject {
+    /// The pipe of a caller who may see all.
+    async fn outlet(&self, fd: OwnedFd, header: &Header<'_>) -> Result<Outlet, Failure> {
+        // Owned by root: the owner's right is not enough for what everybody did.
+        owner_or(&self.service, header, 0, Some(Permission::ViewAll)).await?;
+        Outlet::new(fd.into())
+    }
+
+    /// Who calls, and whether that one may see what others did.
+    async fn sees(&self, header: &Header<'_>) -> Result<(Caller, bool), Failure> {
+        let caller = self.service.callers.of(header).await?;
+        let subject = authority::subject(header)?;
+        let all = self.service.authority.check(&caller, &subject, Permission::ViewAll, &[], Interaction::Refused).await.is_ok();
+        Ok((caller, all))
+    }
+}
+
+/// The moment that is asked for; `None` is now.
+fn until(options: BackUpOptions) -> Result<Option<Until>, Failure> {
+    match (options.time, options.event) {
+        (None, None) => Ok(None),
+        (Some(time), None) => Ok(Some(Until::Time(time))),
+        (None, Some(event)) => Ok(Some(Until::Event(event))),
+        (Some(_), Some(_)) => Err(Failure::new(ErrorCode::RequestMalformed, "time and event do not go together")),
+    }
+}
+
+fn seen(row: GenerationRow, visible: bool) -> GenerationRow {
+    if visible { row } else { row.redacted() }
+}
+
+fn named(text: &str) -> Result<(PackageName, Option<Architecture>), Failure> {
+    let malformed = |error: backstep_core::package::PackageError| Failure::new(ErrorCode::RequestMalformed, error.to_string());
+    let (name, arch) = text.split_once(':').map_or((text, None), |(name, arch)| (name, Some(arch)));
+    Ok((name.parse().map_err(malformed)?, arch.map(str::parse).transpose().map_err(malformed)?))
+}
+
+fn unknown(number: u64) -> Failure {
+    Failure::new(ErrorCode::GenerationUnknown, format!("no generation has the number {number}"))
+}

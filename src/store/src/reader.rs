@@ -1,0 +1,58 @@
+//! A connection of its own for questions that take their time: it sees whole commits only and keeps no writer
+//! waiting. Every question is answered from one snapshot, or says that it is not.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags};
+
+use crate::error::StoreError;
+use crate::migrate::{MIGRATIONS, schema_version};
+use crate::open::BUSY_TIMEOUT;
+
+/// Reads the record beside its writer.
+#[derive(Debug)]
+pub struct Reader {
+    pub(crate) conn: Connection,
+}
+
+impl Reader {
+    /// Opens a record that is there and has this program's schema.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        conn.busy_timeout(BUSY_TIMEOUT)?;
+        conn.pragma_update(None, "trusted_schema", false)?;
+        conn.pragma_update(None, "query_only", true)?;
+        // It lives for one question; what it read is in the system's cache.
+        conn.pragma_update(None, "cache_size", -2048)?;
+        conn.pragma_update(None, "mmap_size", 0)?;
+        conn.pragma_update(None, "temp_store", "memory")?;
+        let (found, known) = (schema_version(&conn)?, i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX));
+        if found == known { Ok(Self { conn }) } else { Err(StoreError::NewerSchema { found, known }) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use backstep_core::Kind;
+
+    use crate::tests::Fixture;
+    use crate::{Reader, StoreError};
+
+    #[test]
+    fn a_reader_sees_commits_and_writes_nothing() {
+        let mut f = Fixture::new();
+        let reader = Reader::open(&f.path).expect("open");
+        f.completed(1, Kind::Install, None);
+        let count = |sql: &str| reader.conn.query_row(sql, [], |row| row.get::<_, i64>(0));
+        assert_eq!(count("SELECT count(*) FROM transactions").expect("count"), 1);
+        assert!(reader.conn.execute("UPDATE gate SET run = 1", []).is_err());
+    }
+
+    #[test]
+    fn another_schema_and_no_record_are_refused() {
+        let f = Fixture::new();
+        f.raw().pragma_update(None, "user_version", 99).expect("pragma");
+        assert!(matches!(Reader::open(&f.path), Err(StoreError::NewerSchema { found: 99, .. })));
+        assert!(Reader::open(&f.path.with_extension("none")).is_err());
+    }
+}

@@ -1,0 +1,182 @@
+//! The record behind a real bus: what can be asked of it, and who is answered. Packages are simulated.
+
+// Tests set their scene with plain calls.
+#![allow(clippy::disallowed_methods)]
+
+use std::collections::HashMap;
+
+use anyhow::Result;
+use backstep_bus::record::{BackUpOptions, GenerationListFilter};
+use backstep_bus::{CallError, ListFilter, OptionsBuilder, PackageArgument, RecordProxy, RevertsTarget};
+use backstep_core::ErrorCode;
+use backstep_tests::private_bus::{Client, Simulated};
+use zbus::Variant;
+
+fn packages(names: &[&str]) -> HashMap<&'static str, Variant<'static>> {
+    let rows: Vec<PackageArgument> = names.iter().map(|name| (String::new(), (*name).to_owned(), String::new())).collect();
+    OptionsBuilder::new().packages(rows).build()
+}
+
+fn code<T: std::fmt::Debug>(result: zbus::Result<T>) -> Option<ErrorCode> {
+    CallError::from(result.expect_err("an error")).code()
+}
+
+#[tokio::test]
+async fn history_narrows_by_time_origin_and_text() -> Result<()> {
+    let daemon = Simulated::start().await?;
+    let client = Client::new(&daemon.bus).await?;
+    let (first, _) = client.manager.create_transaction("install", "for the web shop", packages(&["alpha"])).await?;
+    let mut options = packages(&["beta"]);
+    options.insert("origin", Variant::from("timer"));
+    let (second, _) = client.manager.create_transaction("install", "nightly", options).await?;
+    let ids = async |filter: ListFilter| -> zbus::Result<Vec<String>> {
+        Ok(client.manager.list_transactions(filter).await?.into_iter().map(|row| row.id).collect())
+    };
+    let text = |text: &str| ListFilter { text: Some(text.into()), ..ListFilter::default() };
+    assert_eq!(ids(text("WEB")).await?, std::slice::from_ref(&first));
+    assert_eq!(ids(ListFilter { origin: Some("timer".into()), ..ListFilter::default() }).await?, std::slice::from_ref(&second));
+    let rows = client.manager.list_transactions(ListFilter::default()).await?;
+    let later = ListFilter { since: Some(rows[0].created), ..ListFilter::default() };
+    assert_eq!(ids(later).await?, [second]);
+    let earlier = ListFilter { until: Some(rows[0].created), ..ListFilter::default() };
+    assert_eq!(ids(earlier).await?, [first]);
+    assert_eq!(code(ids(text("we")).await), Some(ErrorCode::RequestMalformed));
+    Ok(())
+}
+
+#[tokio::test]
+async fn packages_generations_and_steps_are_told_from_the_record() -> Result<()> {
+    let daemon = Simulated::start().await?;
+    let client = Client::new(&daemon.bus).await?;
+    let record = RecordProxy::on(&client.connection).await?;
+    let ended = async |path| -> Result<()> {
+        client.wait_for(&client.transaction(&path).await?, |now| now.is_final()).await?;
+        Ok(())
+    };
+    let (install, path) = client.manager.submit("install", "try it", packages(&["alpha"])).await?;
+    ended(path).await?;
+    let (_, path) = client.manager.submit("install", "", packages(&["broken"])).await?;
+    ended(path).await?;
+    let rows = record.explain_package("alpha-data").await?;
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    let row = &rows[0];
+    assert_eq!(
+        (row.role.as_str(), row.transaction.as_deref(), row.reason.as_deref()),
+        ("brought", Some(install.as_str()), Some("dependency"))
+    );
+    assert_eq!((row.requested.as_deref(), row.user.as_deref()), (Some(["alpha".to_owned()].as_slice()), Some("root")));
+    assert_eq!(row.installed.as_deref(), Some("1.0-1"));
+    assert_eq!(code(record.explain_package("broken").await), Some(ErrorCode::PackageNotInstalled));
+    assert_eq!(code(record.explain_package("al*").await), Some(ErrorCode::RequestMalformed));
+    let (undo, path) = client.manager.submit("rollback", "", OptionsBuilder::new().reverts(RevertsTarget::Last).build()).await?;
+    ended(path).await?;
+    let row = record.explain_package("alpha:amd64").await?.remove(0);
+    assert_eq!((row.role.as_str(), row.transaction.as_deref(), row.installed), ("removed", Some(undo.as_str()), None));
+    let timeline = record.list_generations(GenerationListFilter { system: Some(true), ..Default::default() }).await?;
+    let told: Vec<_> = timeline.iter().map(|row| (row.number, row.transaction.as_deref(), row.reverted_by.as_deref())).collect();
+    assert_eq!(told, [(3, Some(undo.as_str()), None), (1, Some(install.as_str()), Some(undo.as_str()))]);
+    let all = record.list_generations(GenerationListFilter::default()).await?;
+    assert_eq!(all.len(), 3);
+    assert_eq!(record.get_generation(1).await?, all[2]);
+    assert_eq!(code(record.get_generation(4).await), Some(ErrorCode::GenerationUnknown));
+    let changes = record.list_changes(1, 0, 1000).await?;
+    assert_eq!(u64::try_from(changes.len())?, all[2].changes);
+    let steps = record.get_step_statistics(0).await?;
+    assert!(steps.iter().any(|row| row.step == "apply" && row.count == 3 && row.failed == 1), "{steps:?}");
+    let kinds = client.manager.get_statistics(0).await?;
+    assert!(kinds.iter().any(|row| row.kind == "install" && (row.count, row.failed) == (2, 1)), "{kinds:?}");
+    Ok(())
+}
+
+/// Makes a call with a pipe and reads what comes.
+async fn piped<A>(call: impl AsyncFnOnce(zbus::Fd<'static>) -> zbus::Result<A>) -> Result<(A, Vec<u8>), CallError> {
+    use std::io::Read;
+    let (mut reader, writer) = std::io::pipe().expect("pipe");
+    let reading = tokio::task::spawn_blocking(move || {
+        let mut read = Vec::new();
+        reader.read_to_end(&mut read).expect("read");
+        read
+    });
+    let answer = call(zbus::Fd::from(std::os::fd::OwnedFd::from(writer))).await;
+    Ok((answer?, reading.await.expect("thread")))
+}
+
+#[tokio::test]
+async fn the_record_is_verified_exported_and_copied_through_a_pipe() -> Result<()> {
+    let daemon = Simulated::start().await?;
+    let client = Client::new(&daemon.bus).await?;
+    let record = RecordProxy::on(&client.connection).await?;
+    client.manager.create_transaction("install", "a \"comma\", here", packages(&["alpha"])).await?;
+    let ((events, hash), _) = piped(async |fd| record.verify(fd).await).await?;
+    assert_eq!((events, hash.len()), (1, 64));
+    let (count, text) = piped(async |fd| record.export("jsonl", 0, fd).await).await?;
+    let event: serde_json::Value = serde_json::from_slice(&text)?;
+    assert_eq!((count, event["hash"].as_str(), event["user"].as_str()), (1, Some(hash.as_str()), Some("root")));
+    let (_, text) = piped(async |fd| record.export("csv", 0, fd).await).await?;
+    let text = String::from_utf8(text)?;
+    assert!(text.starts_with("seq,at_us,transaction,kind,") && text.lines().count() == 2, "{text}");
+    assert_eq!(piped(async |fd| record.export("csv", 1, fd).await).await?.0, 0);
+    let (size, copy) = piped(async |fd| record.back_up(BackUpOptions::default(), fd).await).await?;
+    assert_eq!(size, u64::try_from(copy.len())?);
+    let path = daemon.bus.folder().join("copy.db");
+    std::fs::write(&path, copy)?;
+    assert_eq!(backstep_store::Reader::open(&path)?.verify(|_, _| true)?.hash.to_string(), hash);
+    let state = std::fs::read_dir(daemon.bus.folder().join("state"))?;
+    assert!(state.flatten().all(|entry| !entry.file_name().to_string_lossy().contains("backup")), "the copy beside the record is gone");
+    // The record as it was before anything, and after the first event.
+    for (options, events) in [(BackUpOptions { time: Some(1), event: None }, 0), (BackUpOptions { time: None, event: Some(1) }, 1)] {
+        let (_, copy) = piped(async |fd| record.back_up(options, fd).await).await?;
+        let path = daemon.bus.folder().join(format!("after-{events}.db"));
+        std::fs::write(&path, copy)?;
+        assert_eq!(backstep_store::Reader::open(&path)?.verify(|_, _| true)?.events, events);
+    }
+    let both = BackUpOptions { time: Some(1), event: Some(1) };
+    let refused = piped(async |fd| record.back_up(both, fd).await).await.expect_err("refused");
+    assert_eq!(refused.code(), Some(ErrorCode::RequestMalformed));
+    let file = || zbus::Fd::from(std::os::fd::OwnedFd::from(std::fs::File::create(daemon.bus.folder().join("x")).expect("file")));
+    assert_eq!(code(record.back_up(BackUpOptions::default(), file()).await), Some(ErrorCode::RequestMalformed));
+    assert_eq!(code(record.verify(file()).await), Some(ErrorCode::RequestMalformed));
+    let unknown = piped(async |fd| record.export("xml", 0, fd).await).await.expect_err("refused");
+    assert_eq!(unknown.code(), Some(ErrorCode::RequestMalformed));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_changed_record_is_told_with_its_first_broken_place() -> Result<()> {
+    let mut daemon = Simulated::start().await?;
+    let client = Client::new(&daemon.bus).await?;
+    let record = RecordProxy::on(&client.connection).await?;
+    for name in ["alpha", "beta"] {
+        client.manager.create_transaction("install", "", packages(&[name])).await?;
+    }
+    let (_, mut copy) = piped(async |fd| record.back_up(BackUpOptions::default(), fd).await).await?;
+    let place = copy.windows(4).position(|bytes| bytes == b"beta").expect("the second request");
+    copy[place] = b'B';
+    for file in ["store.db-wal", "store.db-shm"] {
+        std::fs::remove_file(daemon.state_dir().join(file))?;
+    }
+    std::fs::write(daemon.state_dir().join("store.new"), copy)?;
+    std::fs::rename(daemon.state_dir().join("store.new"), daemon.state_dir().join("store.db"))?;
+    daemon.crash_and_restart().await?;
+    let broken = piped(async |fd| record.verify(fd).await).await.expect_err("broken");
+    assert_eq!(broken.code(), Some(ErrorCode::AuditBroken));
+    assert_eq!(broken.to_string(), "the record was changed at event 2: its request was changed");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_numbers_are_in_a_file_when_it_is_configured() -> Result<()> {
+    let mut daemon = Simulated::start().await?;
+    let file = daemon.bus.folder().join("backstep.prom");
+    assert!(!file.exists());
+    std::fs::write(daemon.bus.folder().join("backstep.toml"), format!("[metrics]\ntextfile = {file:?}\n"))?;
+    daemon.crash_and_restart().await?;
+    let client = Client::new(&daemon.bus).await?;
+    let (_, path) = client.manager.submit("install", "", packages(&["alpha"])).await?;
+    client.wait_for(&client.transaction(&path).await?, |now| now.is_final()).await?;
+    let line = "backstep_transactions_total{kind=\"install\",state=\"completed\"} 1";
+    let told = || Ok(std::fs::read_to_string(&file).ok().filter(|text| text.lines().any(|found| found == line)));
+    let text = backstep_tests::wait::wait_until("the number is there", std::time::Duration::from_secs(30), told)?;
+    assert!(text.ends_with("# EOF\n"), "{text}");
+    Ok(())
+}
