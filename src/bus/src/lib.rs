@@ -9,10 +9,12 @@ pub mod names;
 pub mod options;
 pub mod properties;
 pub mod proxies;
+pub mod refusals;
 pub mod rows;
 
 pub use errors::{BusError, CallError};
 pub use options::{Choices, OptionKey, OptionsBuilder, PackageArgument, ParsedOptions, RevertsTarget, request_from_options};
 pub use properties::TransactionProperties;
 pub use proxies::{ManagerProxy, TransactionProxy};
+pub use refusals::{RefusalRow, RefusalRowFilter};
 pub use rows::{ListFilter, ListRow, PlanRow, StatisticsRow, StepRow};

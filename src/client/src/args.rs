@@ -70,7 +70,7 @@ pub(crate) enum Command {
     /// Show what apt, dpkg and maintainer scripts said
     Log(LogArgs),
     /// List all transactions, newest first
-    History(ListArgs),
+    History(HistoryArgs),
     /// Follow a running transaction
     Watch(WatchArgs),
     /// Show how each kind of transaction fared
@@ -273,6 +273,15 @@ pub(crate) struct ListArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct HistoryArgs {
+    #[command(flatten)]
+    pub(crate) list: ListArgs,
+    /// Instead, who was turned away: malformed, denied and throttled calls
+    #[arg(long, conflicts_with_all = ["kind", "state", "package", "before"])]
+    pub(crate) denied: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct ShowArgs {
     /// The transaction: its id or the last digits of it
     pub(crate) id: String,
@@ -364,6 +373,7 @@ mod tests {
             "backstep rollback --last -y",
             "backstep transaction rollback 0123456789ab",
             "backstep history --kind install --state rolled-back -n 3",
+            "backstep history --denied --user root -n 3",
             "backstep -q --bus unix:path=/x status",
             "backstep repair 0123456789ab --undo",
             "backstep upgrade --priority -5",
@@ -376,6 +386,8 @@ mod tests {
             "backstep rollback",
             "backstep rollback 01 --last",
             "backstep history --kind explode",
+            "backstep history --denied --kind install",
+            "backstep list --denied",
             "backstep upgrade hello",
             "backstep repair --undo",
             "backstep repair 01 --undo --accept",

@@ -9,6 +9,8 @@ mod closed_enum;
 
 pub mod access;
 pub mod actor;
+pub mod admission;
+pub mod doors;
 pub mod error_code;
 pub mod event;
 pub mod id;
@@ -19,10 +21,12 @@ pub mod progress;
 pub mod queue;
 pub mod record;
 pub mod recovery;
+pub mod refusal;
 pub mod replay;
 pub mod request;
 pub mod state;
 pub mod step;
+pub mod throttle;
 pub mod undo;
 
 pub use closed_enum::UnknownName;

@@ -11,9 +11,6 @@ use zbus_polkit::policykit1::{AuthorityProxy, CheckAuthorizationFlags, Subject};
 
 use crate::callers::Caller;
 
-/// How long people have to answer.
-const PATIENCE: Duration = Duration::from_secs(120);
-
 /// Whether people may be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interaction {
@@ -28,6 +25,8 @@ pub enum Interaction {
 pub struct Authority {
     connection: zbus::Connection,
     verdict: Verdict,
+    /// How long people have to answer.
+    patience: Duration,
 }
 
 /// Who decides.
@@ -42,8 +41,8 @@ pub enum Verdict {
 impl Authority {
     /// polkit on this connection.
     #[must_use]
-    pub fn new(connection: zbus::Connection, verdict: Verdict) -> Self {
-        Self { connection, verdict }
+    pub fn new(connection: zbus::Connection, verdict: Verdict, patience: Duration) -> Self {
+        Self { connection, verdict, patience }
     }
 
     /// Asks. `details` are shown to the person who is asked.
@@ -58,7 +57,7 @@ impl Authority {
         if caller.uid == 0 || self.verdict == Verdict::Simulated {
             return Ok(());
         }
-        let answer = tokio::time::timeout(PATIENCE, self.ask(subject, permission, details, interaction)).await;
+        let answer = tokio::time::timeout(self.patience, self.ask(subject, permission, details, interaction)).await;
         match answer {
             Ok(answer) => answer,
             Err(_) => Err(Failure::new(ErrorCode::AuthDenied, format!("nobody answered for {permission} in time"))),

@@ -40,18 +40,20 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let launcher = launcher(&options, &connection, &attempts);
     let ledger = StoreLedger::open(&options.state_dir.join("store.db"), clock.now())?;
     let mirror = SpoolMirror::open(&options.state_dir.join("spool"), &host_id)?;
-    let mut manager = Manager::new(Box::new(ledger), Box::new(mirror), Box::new(clock), Box::new(NewIds));
+    let mut manager =
+        Manager::new(Box::new(ledger), Box::new(mirror), Box::new(clock), Box::new(NewIds)).with_limits(config.limits.clone());
     recover(&mut manager, &attempts, &launcher).await?;
     let parts = Parts {
         callers: Callers::new(&connection).await?,
         planner: planner(&options),
         launcher,
         attempts,
-        archives: Archives::open(&options.state_dir)?,
+        archives: Archives::open(&options.state_dir, config.limits.archive_bytes)?,
         defaults: config.defaults,
         host_id,
+        limits: config.limits,
         manager,
-        verdict: if options.simulate { Verdict::Simulated } else { Verdict::Polkit },
+        verdict: if options.simulate && !options.ask_polkit { Verdict::Simulated } else { Verdict::Polkit },
         connection,
     };
     let (service, notices) = Service::new(parts);

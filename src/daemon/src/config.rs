@@ -2,9 +2,11 @@
 //!
 //! An unknown key or a wrong value is an error that names the file; nothing is guessed.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use backstep_core::Options;
+use backstep_core::limits::Limits;
 use serde::Deserialize;
 
 /// Why the configuration cannot be used.
@@ -34,6 +36,16 @@ pub enum ConfigError {
         /// Why.
         source: backstep_core::UnknownName,
     },
+    /// No limit of that name, or a number it cannot have.
+    #[error("cannot use {}: no limit can be {key} = {number}", path.display())]
+    Limit {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: String,
+        /// The number.
+        number: u64,
+    },
 }
 
 /// What the administrator chose.
@@ -43,11 +55,13 @@ pub struct Config {
     pub defaults: Options,
     /// Seconds without work after which the daemon ends.
     pub idle_exit_s: u64,
+    /// Bounds on what callers may do.
+    pub limits: Limits,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { defaults: Options::default(), idle_exit_s: 60 }
+        Self { defaults: Options::default(), idle_exit_s: 60, limits: Limits::default() }
     }
 }
 
@@ -56,6 +70,7 @@ impl Default for Config {
 struct File {
     defaults: Defaults,
     daemon: Daemon,
+    limits: BTreeMap<String, u64>,
 }
 
 #[derive(Deserialize, Default)]
@@ -115,6 +130,10 @@ fn apply(config: &mut Config, path: &Path, text: &str) -> Result<(), ConfigError
     }
     defaults.lock_timeout_s = file.defaults.lock_timeout.unwrap_or(defaults.lock_timeout_s);
     defaults.recommends = file.defaults.recommends.or(defaults.recommends);
+    for (key, number) in file.limits {
+        let wrong = || ConfigError::Limit { path: path.to_owned(), key: key.clone(), number };
+        config.limits.set(&key, number).ok_or_else(wrong)?;
+    }
     config.idle_exit_s = file.daemon.idle_exit.unwrap_or(config.idle_exit_s);
     Ok(())
 }
@@ -149,5 +168,18 @@ mod tests {
         assert!(error.contains("backstep.toml") && error.contains("hook"), "{error}");
         std::fs::write(&main, "[defaults]\nservices = \"maybe\"\n").expect("write");
         assert!(load(&main).expect_err("refused").to_string().contains("maybe"));
+    }
+
+    #[test]
+    fn limits_are_numbers_that_let_somebody_in() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let main = dir.path().join("backstep.toml");
+        std::fs::write(&main, "[limits]\nopen = 5\ncalls-per-second = 7\n").expect("write");
+        let limits = load(&main).expect("load").limits;
+        assert_eq!((limits.open, limits.calls_per_second, limits.objects), (5, 7, Limits::default().objects));
+        for bad in ["open = 0", "calls = 5", "open = -1", "open = \"many\"", "archives = 65"] {
+            std::fs::write(&main, format!("[limits]\n{bad}\n")).expect("write");
+            assert!(load(&main).expect_err(bad).to_string().contains("backstep.toml"), "{bad}");
+        }
     }
 }

@@ -13,6 +13,7 @@ pub mod authority;
 pub mod callers;
 pub mod compose;
 pub mod config;
+pub mod door;
 pub mod follow;
 pub mod idle;
 pub mod inhibit;

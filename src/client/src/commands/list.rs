@@ -44,7 +44,8 @@ pub(crate) async fn list(session: &Session, ui: &Ui, args: ListArgs, which: Whic
     Ok(0)
 }
 
-fn uid(user: &str) -> Result<u32, ClientError> {
+/// A user's number by name or number.
+pub(crate) fn uid(user: &str) -> Result<u32, ClientError> {
     if let Ok(uid) = user.parse() {
         return Ok(uid);
     }

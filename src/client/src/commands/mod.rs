@@ -2,6 +2,7 @@
 
 mod cancel;
 mod change;
+mod denied;
 mod drive;
 mod generate;
 mod list;
@@ -28,7 +29,8 @@ pub(crate) async fn run(cli: Cli, ui: &Ui) -> Result<u8, ClientError> {
         Command::Retry(args) => retry::retry(&mut connect(bus).await?, ui, args).await,
         Command::Status => status::status(&connect(bus).await?, ui).await,
         Command::List(args) => list::list(&connect(bus).await?, ui, args, list::Which::Unfinished).await,
-        Command::History(args) => list::list(&connect(bus).await?, ui, args, list::Which::All).await,
+        Command::History(args) if args.denied => denied::denied(&connect(bus).await?, ui, &args.list).await,
+        Command::History(args) => list::list(&connect(bus).await?, ui, args.list, list::Which::All).await,
         Command::Show(args) => show::show(&connect(bus).await?, ui, &args).await,
         Command::Log(args) => log::log(&mut connect(bus).await?, ui, &args).await,
         Command::Watch(args) => watch::watch(&mut connect(bus).await?, ui, &args).await,

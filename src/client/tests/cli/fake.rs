@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use backstep_bus::names::{BUS_NAME, MANAGER_PATH, TRANSACTION_INTERFACE, transaction_path};
-use backstep_bus::{BusError, ListRow, PackageArgument, StatisticsRow, TransactionProperties};
+use backstep_bus::{BusError, ListRow, PackageArgument, RefusalRow, StatisticsRow, TransactionProperties};
 use backstep_core::{ErrorCode, TransactionId};
 use futures_util::StreamExt;
 use zbus::message::{Flags, Message, Type};
@@ -175,6 +175,19 @@ async fn on_manager(connection: &Connection, state: &Mutex<State>, call: &Messag
             let row = {
                 let state = state.lock().expect("lock");
                 ListRow { id: state.id.clone(), kind: "install".into(), state: "completed".into(), created: 1, ..ListRow::default() }
+            };
+            connection.reply(&header, &(vec![row],)).await?;
+        }
+        "ListRefusals" => {
+            let row = RefusalRow {
+                number: 1,
+                until: 1,
+                count: 12,
+                method: "Submit".into(),
+                user: "mallory".into(),
+                program: Some("x\u{1b}]0;y\u{7}".into()),
+                error_code: "auth.denied".into(),
+                ..RefusalRow::default()
             };
             connection.reply(&header, &(vec![row],)).await?;
         }

@@ -318,3 +318,15 @@ fn a_log_is_safe_for_the_terminal() {
         assert_eq!(out(&run(&bus, &line)), "one\ntwo \\x1b]0;x\\x07 ä\n", "{line}");
     }
 }
+
+#[test]
+fn who_was_turned_away_is_a_table_or_json() {
+    let bus = Bus::start();
+    let _daemon = Daemon::start(&bus, install());
+    let output = run(&bus, "history --denied");
+    let (text, errors) = (out(&output), err(&output));
+    assert!(text.starts_with("When ") && text.contains("mallory") && text.contains("auth.denied"), "{text}{errors}");
+    assert!(text.contains("x\\x1b]0;y\\x07"), "{text:?}");
+    let json: serde_json::Value = serde_json::from_slice(&run(&bus, "history --denied --json").stdout).expect("json");
+    assert_eq!((&json[0]["count"], &json[0]["error_code"]), (&12.into(), &"auth.denied".into()));
+}

@@ -1,11 +1,12 @@
 //! No listed query reads a whole table.
 
 use backstep_core::record::Filter;
-use backstep_core::{Kind, TransactionState};
+use backstep_core::refusal::RefusalFilter;
+use backstep_core::{ErrorCode, Kind, TransactionState};
 use rusqlite::Connection;
 
 use super::Fixture;
-use crate::{create, event_row, find, list, project_attempts, project_items, project_steps, project_transaction, read, statistics};
+use crate::{create, event_row, find, list, project_attempts, project_items, project_steps, project_transaction, read, refuse, statistics};
 
 fn plan_of(conn: &Connection, sql: &str) -> Vec<String> {
     let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect(sql);
@@ -67,7 +68,10 @@ fn all() -> Vec<String> {
     ];
     let built = [list::unfinished_sql(), read::record_sql(), read::summary_sql()];
     let lists = filters().into_iter().map(|filter| list::query(&filter, 1).0);
-    constant.into_iter().map(str::to_owned).chain(built).chain(lists).collect()
+    let refusals = [None, Some(1)].into_iter().flat_map(|uid| {
+        [None, Some(ErrorCode::AuthDenied)].map(|code| refuse::query(&RefusalFilter { uid, code, before: Some(9), limit: 1 }).0)
+    });
+    constant.into_iter().map(str::to_owned).chain(built).chain(lists).chain(refusals).collect()
 }
 
 #[test]

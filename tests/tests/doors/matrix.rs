@@ -1,0 +1,1 @@
+//! Every method, every caller, every answer.
