@@ -17,6 +17,7 @@ pub mod package;
 pub mod private_bus;
 pub mod programs;
 pub mod repository;
+pub mod security;
 pub mod snapshot;
 pub mod stranger;
 pub mod wait;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -70,7 +71,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
 
 /// One daemon a state directory. The lock ends with the process.
 fn lock_state(dir: &Path) -> anyhow::Result<Flock<File>> {
-    let file = File::options().create(true).truncate(false).write(true).open(dir.join("lock"))?;
+    let file = File::options().create(true).truncate(false).write(true).mode(0o600).open(dir.join("lock"))?;
     Flock::lock(file, FlockArg::LockExclusiveNonblock)
         .map_err(|(_, errno)| anyhow::anyhow!("another backstepd uses {} ({errno})", dir.display()))
 }

@@ -16,6 +16,8 @@ use super::{CancelOutcome, Found, Launch, Manager, Noted, Verdict};
 use crate::notice::Notice;
 use crate::ports::{Append, Clock, Entered, Identities, Ledger, Mirror, NewTransaction, Refused};
 
+mod interleavings;
+
 #[derive(Clone)]
 struct Stored {
     new: NewTransaction,

@@ -16,7 +16,8 @@ pub(super) fn refusal(uid: u32, code: ErrorCode) -> Refusal {
 fn a_refusal_is_read_back_as_it_was() {
     let mut f = Fixture::new();
     f.create(1, Kind::Install, None).expect("create");
-    let refusal = Refusal { transaction: Some(id(1)), ..refusal(1000, ErrorCode::AuthDenied) };
+    // The highest user id there is.
+    let refusal = Refusal { transaction: Some(id(1)), ..refusal(u32::MAX - 1, ErrorCode::AuthDenied) };
     f.store.refuse(&NewRefusal { refusal: &refusal, count: 7, at: stamp(5), until: stamp(9) }).expect("refuse");
     let found = f.store.refusals(&RefusalFilter::default()).expect("list");
     let [row] = found.as_slice() else { panic!("{found:?}") };
