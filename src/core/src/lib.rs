@@ -13,6 +13,8 @@ pub mod admission;
 pub mod doors;
 pub mod error_code;
 pub mod event;
+#[cfg(any(test, feature = "hostile"))]
+pub mod hostile;
 pub mod id;
 pub mod limits;
 pub mod package;

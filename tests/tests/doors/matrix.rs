@@ -54,6 +54,18 @@ impl Callers {
         }
     }
 
+    /// While a transaction changes the system, `Submit` answers before it asks.
+    async fn until_nothing_runs(&self) -> Result<()> {
+        let manager = &self.root.manager;
+        for _ in 0..3000 {
+            if manager.active().await?.is_empty() && manager.queue().await?.is_empty() {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        anyhow::bail!("something runs for ever")
+    }
+
     /// A planned transaction of the owner.
     async fn prepared(&self) -> Result<Offer> {
         let (id, path) = self.owner.manager.create_transaction("install", "", packages(&["alpha"])).await?;
@@ -127,6 +139,9 @@ async fn cell(
     (path, id, digest): &Offer,
 ) -> Result<bool> {
     let what = format!("{method} by {sort:?}, the authority says {answer:?}");
+    if method == Method::Submit {
+        callers.until_nothing_runs().await?;
+    }
     authority.take_asked();
     let connection = callers.connection(sort);
     let found = call(connection, method, path, id, digest).await;
