@@ -3,7 +3,7 @@
 // Tests set their scene with plain calls.
 #![allow(clippy::disallowed_methods)]
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -12,12 +12,12 @@ use backstep_bus::{ListFilter, OptionsBuilder, PackageArgument};
 use backstep_core::doors::Method;
 use backstep_core::hostile::{Chance, arguments};
 use backstep_tests::private_bus::{Client, Simulated};
-use futures_util::future::join_all;
+use futures_util::StreamExt;
 use zbus::wire::StructureBuilder;
-use zbus::{Connection, Message, Variant};
+use zbus::{Connection, Message, MessageStream, Variant};
 
 const CALLS: u64 = 10_000;
-const AT_ONCE: u64 = 50;
+const AT_ONCE: u64 = 20;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 const PATHS: &[&str] = &[
@@ -100,22 +100,21 @@ fn is_honest(message: &Message) -> bool {
     harmful && header.signature().to_string().is_empty()
 }
 
-async fn ask(connection: &Connection, message: &Message) -> Result<Duration> {
+/// Sends all at once and waits for every answer; answers how long the last one took.
+async fn ask(connection: &Connection, messages: &[Message]) -> Result<Duration> {
     let begun = Instant::now();
-    let header = message.header();
-    let answer = async {
-        use futures_util::StreamExt;
-        let mut answers = zbus::MessageStream::from(connection);
+    let mut answers = MessageStream::from(connection);
+    let mut open: BTreeSet<_> = messages.iter().map(|message| message.primary_header().serial_num()).collect();
+    for message in messages {
         connection.send(message).await?;
-        let serial = message.primary_header().serial_num();
-        while let Some(answer) = answers.next().await {
-            if answer?.header().reply_serial() == Some(serial) {
-                return Ok(());
-            }
+    }
+    while !open.is_empty() {
+        let answer = tokio::time::timeout(PATIENCE, answers.next()).await;
+        let answer = answer.with_context(|| format!("no answer to {open:?}"))?.context("the bus went away")??;
+        if let Some(serial) = answer.header().reply_serial() {
+            open.remove(&serial);
         }
-        anyhow::bail!("the bus went away")
-    };
-    tokio::time::timeout(PATIENCE, answer).await.with_context(|| format!("no answer to {header:?}"))??;
+    }
     Ok(begun.elapsed())
 }
 
@@ -154,11 +153,11 @@ async fn no_malformed_call_crashes_stops_or_changes_anything() -> Result<()> {
             }
         }
         sent += AT_ONCE;
-        for took in join_all(batch.iter().map(|message| ask(&client.connection, message))).await {
-            slowest = slowest.max(took.with_context(|| format!("about seed {seed}"))?);
-        }
+        let took = ask(&client.connection, &batch).await.with_context(|| format!("up to seed {seed}"))?;
+        slowest = slowest.max(took);
     }
     println!("{sent} calls, the slowest batch {slowest:?}");
+    // Twenty at once, by a debug build, on a machine that does other things: a hang takes longer.
     assert!(slowest < Duration::from_secs(2), "{slowest:?}");
     assert_eq!(everything(&client).await?, before);
     let begun = Instant::now();
