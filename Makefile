@@ -9,7 +9,7 @@ export CARGO_TARGET_DIR ?= $(CURDIR)/target
 # The cargo profile that the Debian packages are built with.
 DEB_PROFILE ?= release
 
-.PHONY: help setup build test unit machine demo deb bench lint fmt clean
+.PHONY: help setup build test unit machine demo deb bench lint docs fmt clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-9s %s\n' "$$name" "$$text"; done
@@ -41,6 +41,9 @@ bench: deb ## measure against apt-get and write docs/benchmarks.md (as root)
 lint: ## check format and lints
 	cargo fmt --all --check
 	cargo clippy --workspace --locked --all-targets --all-features -- -D warnings
+
+docs: ## write the generated half of docs/security.md
+	cargo run --quiet --locked --package backstep-tests --bin backstep-security-page
 
 fmt: ## format the sources
 	cargo fmt --all

@@ -4,6 +4,7 @@
 //! started here is ended here. Absent on purpose: fakes of the daemon.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -37,6 +38,14 @@ impl PrivateBus {
         let bus = Self { folder, bus };
         wait_until("the bus listens", PATIENCE, || Ok(bus.folder.path().join("socket").exists().then_some(())))?;
         Ok(bus)
+    }
+
+    /// Lets other users reach the bus, and writes the daemon's configuration.
+    pub fn open_to_all(self, configuration: &str) -> Result<Self> {
+        fs::set_permissions(self.folder.path(), fs::Permissions::from_mode(0o711))?;
+        fs::set_permissions(self.folder.path().join("socket"), fs::Permissions::from_mode(0o666))?;
+        fs::write(self.folder.path().join("backstep.toml"), configuration)?;
+        Ok(self)
     }
 
     /// Where it listens.
@@ -86,14 +95,19 @@ pub struct Simulated {
     /// The bus.
     pub bus: PrivateBus,
     daemon: Child,
+    flags: &'static [&'static str],
 }
 
 impl Simulated {
     /// Starts the daemon and waits until it serves.
     pub async fn start() -> Result<Self> {
-        let bus = PrivateBus::start()?;
-        let daemon = spawn(&bus)?;
-        let simulated = Self { bus, daemon };
+        Self::on(PrivateBus::start()?, &[]).await
+    }
+
+    /// The same on a bus that is there already, with more flags.
+    pub async fn on(bus: PrivateBus, flags: &'static [&'static str]) -> Result<Self> {
+        let daemon = spawn(&bus, flags)?;
+        let simulated = Self { bus, daemon, flags };
         simulated.serving().await?;
         Ok(simulated)
     }
@@ -102,7 +116,17 @@ impl Simulated {
     pub async fn crash_and_restart(&mut self) -> Result<()> {
         self.daemon.kill()?;
         self.daemon.wait()?;
-        self.daemon = spawn(&self.bus)?;
+        self.daemon = spawn(&self.bus, self.flags)?;
+        self.serving().await
+    }
+
+    /// Ends the daemon in good order, and starts it again over the same state.
+    pub async fn stop_and_restart(&mut self) -> Result<()> {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.daemon.id())?);
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM)?;
+        let status = self.daemon.wait()?;
+        anyhow::ensure!(status.success(), "the daemon ended with {status}");
+        self.daemon = spawn(&self.bus, self.flags)?;
         self.serving().await
     }
 
@@ -130,11 +154,11 @@ impl Simulated {
     }
 }
 
-fn spawn(bus: &PrivateBus) -> Result<Child> {
+fn spawn(bus: &PrivateBus, flags: &[&str]) -> Result<Child> {
     let runtime = bus.folder().join("run");
     fs::create_dir_all(&runtime)?;
     let mut command = Command::new(program("backstepd")?);
-    command.args(["--simulate", "--no-idle-exit", "--bus"]).arg(bus.address());
+    command.args(["--simulate", "--no-idle-exit"]).args(flags).arg("--bus").arg(bus.address());
     command.arg("--state-dir").arg(bus.folder().join("state")).arg("--runtime-dir").arg(runtime);
     command.arg("--config").arg(bus.folder().join("backstep.toml")).stdin(Stdio::null());
     let log = fs::File::options().create(true).append(true).open(bus.folder().join("backstepd.log"))?;

@@ -10,6 +10,7 @@ pub mod options;
 pub mod properties;
 pub mod proxies;
 pub mod record;
+pub mod refusals;
 pub mod rows;
 
 pub use errors::{BusError, CallError};
@@ -17,4 +18,5 @@ pub use options::{Choices, OptionKey, OptionsBuilder, PackageArgument, ParsedOpt
 pub use properties::TransactionProperties;
 pub use proxies::{ManagerProxy, TransactionProxy};
 pub use record::RecordProxy;
+pub use refusals::{RefusalRow, RefusalRowFilter};
 pub use rows::{ListFilter, ListRow, PlanRow, StatisticsRow, StepRow};

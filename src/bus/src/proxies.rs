@@ -8,6 +8,7 @@ use zbus::{OwnedObjectPath, Variant, proxy};
 use crate::CallError;
 use crate::names::{BUS_NAME, TRANSACTION_INTERFACE};
 use crate::properties::TransactionProperties;
+use crate::refusals::{RefusalRow, RefusalRowFilter};
 use crate::rows::{ListFilter, ListRow, PlanRow, StatisticsRow, StepRow};
 
 /// The manager: makes, finds and lists transactions.
@@ -36,6 +37,9 @@ pub trait Manager {
 
     /// How each kind of transaction fared since then (microseconds since 1970 in UTC; 0 is all).
     fn get_statistics(&self, since_us: i64) -> zbus::Result<Vec<StatisticsRow>>;
+
+    /// Lists calls that were turned away, newest first.
+    fn list_refusals(&self, filter: RefusalRowFilter) -> zbus::Result<Vec<RefusalRow>>;
 
     /// The daemon's version.
     #[zbus(property(emits_changed_signal = "const"))]

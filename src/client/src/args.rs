@@ -77,7 +77,7 @@ pub(crate) enum Command {
     /// Show what apt, dpkg and maintainer scripts said
     Log(LogArgs),
     /// List all transactions, newest first
-    History(ListArgs),
+    History(HistoryArgs),
     /// Follow a running transaction
     Watch(WatchArgs),
     /// Show how each kind of transaction fared, and which steps take long
@@ -308,6 +308,15 @@ pub(crate) struct ListArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct HistoryArgs {
+    #[command(flatten)]
+    pub(crate) list: ListArgs,
+    /// Instead, who was turned away: malformed, denied and throttled calls
+    #[arg(long, conflicts_with_all = ["kind", "state", "package", "before", "origin", "since", "until", "text"])]
+    pub(crate) denied: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct ShowArgs {
     /// The transaction: its id or the last digits of it
     pub(crate) id: String,
@@ -393,6 +402,7 @@ mod tests {
             "backstep transaction rollback 0123456789ab",
             "backstep history --kind install --state rolled-back -n 3",
             "backstep history --since 30d --until 2026-11-01 --origin timer --text nightly",
+            "backstep history --denied --user root -n 3",
             "backstep -q --bus unix:path=/x status",
             "backstep repair 0123456789ab --undo",
             "backstep stats --since 30d",
@@ -416,6 +426,8 @@ mod tests {
             "backstep history --kind explode",
             "backstep history --origin door",
             "backstep history --since tomorrow",
+            "backstep history --denied --kind install",
+            "backstep list --denied",
             "backstep upgrade hello",
             "backstep repair --undo",
             "backstep why",

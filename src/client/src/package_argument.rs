@@ -125,4 +125,23 @@ mod tests {
             assert!(parse(Kind::Install, bad).is_err(), "{bad:?}");
         }
     }
+
+    /// Six thousand hostile arguments: refused, or a name in Debian's grammar with nothing of a sign left in it.
+    #[test]
+    fn hostile_arguments_are_refused_or_plain() {
+        let plain = |text: &str| text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-.:".contains(c));
+        for text in backstep_core::hostile::arguments() {
+            for kind in [Kind::Install, Kind::Remove, Kind::Hold] {
+                match parse(kind, &text) {
+                    Ok(PackageArgument::File(path)) => assert!(kind == Kind::Install && text.contains('/') && path == *text, "{text:?}"),
+                    Ok(PackageArgument::Named { package, version, .. }) => {
+                        assert!(plain(&package) && package.starts_with(|c: char| c.is_ascii_alphanumeric()), "{text:?}");
+                        assert!(text.starts_with(&package) && !text.contains('/'), "{text:?}");
+                        assert!(version.is_none_or(|version| text.ends_with(&version) && version.parse::<Version>().is_ok()), "{text:?}");
+                    }
+                    Err(error) => assert!(!error.to_string().contains(char::is_control), "{text:?}: {error:?}"),
+                }
+            }
+        }
+    }
 }

@@ -1,9 +1,11 @@
 //! Where output goes and how it may look: decided once, from the arguments and the terminals.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 
 use crate::args::Global;
 use crate::error::ClientError;
+use crate::render::escape::escaped_json;
 
 /// The terminal and the caller's wishes.
 #[derive(Debug, Clone)]
@@ -93,8 +95,9 @@ impl Ui {
         painted(self.color_err, ink, text)
     }
 
-    /// Writes to standard output as it is.
+    /// Writes to standard output as it is; JSON with all of its control characters spelled out.
     pub(crate) fn write(&self, text: &str) -> Result<(), ClientError> {
+        let text = if self.json { Cow::Owned(escaped_json(text)) } else { Cow::Borrowed(text) };
         let mut out = io::stdout().lock();
         out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(ClientError::Output)
     }

@@ -9,7 +9,7 @@
 pub struct UnknownName {
     /// Which enumeration was asked, for example `kind`.
     pub what: &'static str,
-    /// The name that was given.
+    /// The name that was given, at most its first 80 characters.
     pub name: String,
 }
 
@@ -42,7 +42,7 @@ macro_rules! closed_enum {
             fn from_str(text: &str) -> Result<Self, Self::Err> {
                 match text {
                     $($text => Ok(Self::$variant),)+
-                    _ => Err($crate::UnknownName { what: $what, name: text.to_owned() }),
+                    _ => Err($crate::UnknownName { what: $what, name: text.chars().take(80).collect() }),
                 }
             }
         }

@@ -13,6 +13,8 @@ closed_enum! {
         RequestTooLarge = "request.too-large",
         /// The id was used before for another request.
         RequestDuplicate = "request.duplicate",
+        /// More calls than one user, or all, may make at a time.
+        RequestThrottled = "request.throttled",
         /// No package of that name is known.
         PackageUnknown = "package.unknown",
         /// The package is not installed.
@@ -152,7 +154,7 @@ impl ErrorCode {
             | Self::PlanFailed
             | Self::ArchiveInvalid => 4,
             Self::AuthDenied | Self::AuthUnavailable => 5,
-            Self::LockBusy | Self::QueueFull | Self::QueueClosed => 6,
+            Self::LockBusy | Self::QueueFull | Self::QueueClosed | Self::RequestThrottled => 6,
             Self::FetchFailed | Self::FetchHashMismatch | Self::TrustUnsigned => 7,
             Self::DiskFull | Self::DiskReadOnly => 8,
             Self::CaptureFailed | Self::ScriptFailed | Self::DpkgFailed | Self::CheckMismatch | Self::ServiceFailed => 9,
@@ -181,6 +183,7 @@ impl ErrorCode {
             Self::RequestUnknownOption => "Leave the option out, or see docs/dbus.md for the list.",
             Self::RequestTooLarge => "Split the request into several transactions.",
             Self::RequestDuplicate => "Use a new id, or send exactly the same request again.",
+            Self::RequestThrottled => "Wait a few seconds, then ask again.",
             Self::PackageUnknown => "Check the spelling, or run 'apt update' if the package is new.",
             Self::PackageNotInstalled => "See what is installed with 'dpkg -l'.",
             Self::PackageHeld => "Release it with 'backstep unhold PACKAGE', or add --override-hold.",

@@ -9,9 +9,13 @@ mod closed_enum;
 
 pub mod access;
 pub mod actor;
+pub mod admission;
+pub mod doors;
 pub mod error_code;
 pub mod event;
 pub mod history;
+#[cfg(any(test, feature = "hostile"))]
+pub mod hostile;
 pub mod id;
 pub mod limits;
 pub mod measures;
@@ -21,11 +25,13 @@ pub mod progress;
 pub mod queue;
 pub mod record;
 pub mod recovery;
+pub mod refusal;
 pub mod replay;
 pub mod request;
 pub mod retention;
 pub mod state;
 pub mod step;
+pub mod throttle;
 pub mod undo;
 
 pub use closed_enum::UnknownName;

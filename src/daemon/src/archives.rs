@@ -10,7 +10,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use backstep_core::{ArchiveSource, Digest, ErrorCode, Failure, LocalArchive, PackageId, Version, limits};
+use backstep_core::{ArchiveSource, Digest, ErrorCode, Failure, LocalArchive, PackageId, Version};
 use nix::sys::stat::{SFlag, fstat};
 use sha2::{Digest as _, Sha256};
 
@@ -21,15 +21,17 @@ const PATIENCE: Duration = Duration::from_secs(120);
 #[derive(Debug, Clone)]
 pub struct Archives {
     dir: PathBuf,
+    /// Bytes of all archives of one request at most.
+    limit: u64,
 }
 
 impl Archives {
-    /// The archives below a state directory; makes the folders.
-    pub fn open(state_dir: &Path) -> io::Result<Self> {
+    /// The archives below a state directory; makes the folders. One request may bring `limit` bytes.
+    pub fn open(state_dir: &Path, limit: u64) -> io::Result<Self> {
         let dir = state_dir.join("archives");
         crate::attempts::make_dir(&dir)?;
         crate::attempts::make_dir(&dir.join("by-name"))?;
-        Ok(Self { dir })
+        Ok(Self { dir, limit })
     }
 
     /// Copies callers' archives, beside everything else: a descriptor may come from a file system that never answers.
@@ -40,11 +42,8 @@ impl Archives {
             for descriptor in descriptors {
                 taken.push(archives.take(descriptor)?);
                 let bytes: u64 = taken.iter().map(|archive| archive.size).sum();
-                if bytes > limits::MAX_ARCHIVE_BYTES {
-                    return Err(Failure::new(
-                        ErrorCode::RequestTooLarge,
-                        format!("archives of {bytes} bytes, {} at most", limits::MAX_ARCHIVE_BYTES),
-                    ));
+                if bytes > archives.limit {
+                    return Err(Failure::new(ErrorCode::RequestTooLarge, format!("archives of {bytes} bytes, {} at most", archives.limit)));
                 }
             }
             Ok(taken)
@@ -85,7 +84,7 @@ impl Archives {
                 break;
             }
             size += read as u64;
-            if size > limits::MAX_ARCHIVE_BYTES {
+            if size > self.limit {
                 return Err(io::Error::other("it is too large"));
             }
             hash.update(&buffer[..read]);
@@ -162,7 +161,7 @@ mod tests {
     #[test]
     fn an_archive_is_named_by_its_content_and_copied_from_its_start() {
         let dir = tempfile::tempdir().expect("tempdir");
-        let archives = Archives::open(dir.path()).expect("open");
+        let archives = Archives::open(dir.path(), 1 << 20).expect("open");
         let source = dir.path().join("x.deb");
         fs::write(&source, b"content").expect("write");
         let mut file = File::open(&source).expect("open");
@@ -179,7 +178,7 @@ mod tests {
     #[test]
     fn what_is_no_regular_file_is_refused() {
         let dir = tempfile::tempdir().expect("tempdir");
-        let archives = Archives::open(dir.path()).expect("open");
+        let archives = Archives::open(dir.path(), 1 << 20).expect("open");
         for path in ["/dev/zero", "/"] {
             let file = File::open(path).expect("open");
             assert_eq!(archives.take(file.into()).expect_err("refused").code, ErrorCode::ArchiveInvalid, "{path}");
@@ -189,7 +188,7 @@ mod tests {
     #[test]
     fn copies_that_nobody_wants_go_and_used_ones_stay() {
         let dir = tempfile::tempdir().expect("tempdir");
-        let archives = Archives::open(dir.path()).expect("open");
+        let archives = Archives::open(dir.path(), 1 << 20).expect("open");
         let source = dir.path().join("x.deb");
         let take = |text: &str| {
             fs::write(&source, text).expect("write");

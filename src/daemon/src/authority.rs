@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use backstep_core::access::Permission;
 use backstep_core::{ErrorCode, Failure};
+use zbus::fdo::DBusProxy;
+use zbus::names::BusName;
 use zbus_polkit::policykit1::{AuthorityProxy, CheckAuthorizationFlags, Subject};
 
 use crate::callers::Caller;
-
-/// How long people have to answer.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Whether people may be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +27,8 @@ pub enum Interaction {
 pub struct Authority {
     connection: zbus::Connection,
     verdict: Verdict,
+    /// How long people have to answer.
+    patience: Duration,
 }
 
 /// Who decides.
@@ -42,8 +43,8 @@ pub enum Verdict {
 impl Authority {
     /// polkit on this connection.
     #[must_use]
-    pub fn new(connection: zbus::Connection, verdict: Verdict) -> Self {
-        Self { connection, verdict }
+    pub fn new(connection: zbus::Connection, verdict: Verdict, patience: Duration) -> Self {
+        Self { connection, verdict, patience }
     }
 
     /// Asks. `details` are shown to the person who is asked.
@@ -58,10 +59,24 @@ impl Authority {
         if caller.uid == 0 || self.verdict == Verdict::Simulated {
             return Ok(());
         }
-        let answer = tokio::time::timeout(PATIENCE, self.ask(subject, permission, details, interaction)).await;
+        let answer = tokio::time::timeout(self.patience, self.ask(subject, permission, details, interaction)).await;
         match answer {
-            Ok(answer) => answer,
+            Ok(Ok(())) => self.is_still_here(caller).await,
+            Ok(Err(failure)) => Err(failure),
             Err(_) => Err(Failure::new(ErrorCode::AuthDenied, format!("nobody answered for {permission} in time"))),
+        }
+    }
+
+    /// A yes is for somebody who waits for it: who left takes no right with them.
+    async fn is_still_here(&self, caller: &Caller) -> Result<(), Failure> {
+        let gone = |text: String| Failure::new(ErrorCode::AuthDenied, text);
+        let cannot = |error: &dyn std::fmt::Display| gone(format!("cannot ask whether the caller is still there: {error}"));
+        let name = BusName::try_from(caller.sender.as_str()).map_err(|error| cannot(&error))?;
+        let bus = DBusProxy::new(&self.connection).await.map_err(|error| cannot(&error))?;
+        match bus.name_has_owner(name).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(gone("the caller left before the answer came".to_owned())),
+            Err(error) => Err(cannot(&error)),
         }
     }
 

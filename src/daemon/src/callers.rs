@@ -17,6 +17,8 @@ use crate::lock::lock;
 
 /// Callers remembered at a time.
 const REMEMBERED: usize = 256;
+/// Of those who were turned away.
+const NAMED: usize = 32;
 
 /// What is known of a caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,12 +36,14 @@ pub struct Caller {
 pub struct Callers {
     bus: DBusProxy<'static>,
     known: Mutex<VecDeque<Caller>>,
+    /// Those who were turned away lately: looking them up again and again would be work that a flood gets for free.
+    named: Mutex<VecDeque<(Actor, String)>>,
 }
 
 impl Callers {
     /// Callers of one connection.
     pub async fn new(connection: &zbus::Connection) -> zbus::Result<Self> {
-        Ok(Self { bus: DBusProxy::new(connection).await?, known: Mutex::new(VecDeque::new()) })
+        Ok(Self { bus: DBusProxy::new(connection).await?, known: Mutex::new(VecDeque::new()), named: Mutex::new(VecDeque::new()) })
     }
 
     /// The caller of a message. Without an answer of the bus there is no caller, and so no right.
@@ -55,6 +59,22 @@ impl Callers {
         let caller = Caller { sender: sender.to_string(), uid, pid: credentials.process_id() };
         self.remember(caller.clone());
         Ok(caller)
+    }
+
+    /// The caller as the record names who was turned away, and the name of its process.
+    #[must_use]
+    pub fn named(&self, caller: &Caller) -> (Actor, String) {
+        let mut named = lock(&self.named);
+        if let Some(found) = named.iter().find(|(actor, _)| actor.sender == caller.sender) {
+            return found.clone();
+        }
+        let program = caller.pid.and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()).unwrap_or_default();
+        let made = (actor(caller, Origin::Dbus, ""), program.trim_end().to_owned());
+        if named.len() >= NAMED {
+            named.pop_front();
+        }
+        named.push_back(made.clone());
+        made
     }
 
     fn remembered(&self, sender: &str) -> Option<Caller> {

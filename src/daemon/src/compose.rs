@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -42,19 +43,21 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let launcher = launcher(&options, &connection, &attempts);
     let ledger = StoreLedger::open(&options.state_dir.join("store.db"), clock.now())?;
     let mirror = SpoolMirror::open(&options.state_dir.join("spool"), &host_id)?;
-    let mut manager = Manager::new(Box::new(ledger), Box::new(mirror), Box::new(clock), Box::new(NewIds)).with_retention(config.retention);
+    let manager = Manager::new(Box::new(ledger), Box::new(mirror), Box::new(clock), Box::new(NewIds));
+    let mut manager = manager.with_retention(config.retention).with_limits(config.limits.clone());
     recover(&mut manager, &attempts, &launcher).await?;
     let parts = Parts {
         callers: Callers::new(&connection).await?,
         planner: planner(&options),
         launcher,
         attempts,
-        archives: Archives::open(&options.state_dir)?,
+        archives: Archives::open(&options.state_dir, config.limits.archive_bytes)?,
         records: records(&options),
         defaults: config.defaults,
         host_id,
+        limits: config.limits,
         manager,
-        verdict: if options.simulate { Verdict::Simulated } else { Verdict::Polkit },
+        verdict: if options.simulate && !options.ask_polkit { Verdict::Simulated } else { Verdict::Polkit },
         connection,
     };
     let (service, notices) = Service::new(parts);
@@ -74,7 +77,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
 
 /// One daemon a state directory. The lock ends with the process.
 fn lock_state(dir: &Path) -> anyhow::Result<Flock<File>> {
-    let file = File::options().create(true).truncate(false).write(true).open(dir.join("lock"))?;
+    let file = File::options().create(true).truncate(false).write(true).mode(0o600).open(dir.join("lock"))?;
     Flock::lock(file, FlockArg::LockExclusiveNonblock)
         .map_err(|(_, errno)| anyhow::anyhow!("another backstepd uses {} ({errno})", dir.display()))
 }

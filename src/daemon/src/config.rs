@@ -2,8 +2,10 @@
 //!
 //! An unknown key or a wrong value is an error that names the file; nothing is guessed.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use backstep_core::limits::Limits;
 use backstep_core::{Options, Retention};
 use serde::Deserialize;
 
@@ -42,6 +44,16 @@ pub enum ConfigError {
         /// Why.
         source: backstep_core::UnknownName,
     },
+    /// No limit of that name, or a number it cannot have.
+    #[error("cannot use {}: no limit can be {key} = {number}", path.display())]
+    Limit {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: String,
+        /// The number.
+        number: u64,
+    },
 }
 
 /// What the administrator chose.
@@ -55,11 +67,19 @@ pub struct Config {
     pub retention: Retention,
     /// Where the record's numbers are written to; nowhere when absent.
     pub metrics_file: Option<PathBuf>,
+    /// Bounds on what callers may do.
+    pub limits: Limits,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { defaults: Options::default(), idle_exit_s: 60, retention: Retention::default(), metrics_file: None }
+        Self {
+            defaults: Options::default(),
+            idle_exit_s: 60,
+            retention: Retention::default(),
+            metrics_file: None,
+            limits: Limits::default(),
+        }
     }
 }
 
@@ -70,6 +90,7 @@ struct File {
     daemon: Daemon,
     undo: Undo,
     metrics: Metrics,
+    limits: BTreeMap<String, u64>,
 }
 
 #[derive(Deserialize, Default)]
@@ -156,6 +177,10 @@ fn apply(config: &mut Config, path: &Path, text: &str) -> Result<(), ConfigError
     defaults.recommends = file.defaults.recommends.or(defaults.recommends);
     file.undo.apply(&mut config.retention);
     config.metrics_file = metrics_file(path, file.metrics.textfile)?.or(config.metrics_file.take());
+    for (key, number) in file.limits {
+        let wrong = || ConfigError::Limit { path: path.to_owned(), key: key.clone(), number };
+        config.limits.set(&key, number).ok_or_else(wrong)?;
+    }
     config.idle_exit_s = file.daemon.idle_exit.unwrap_or(config.idle_exit_s);
     Ok(())
 }
@@ -206,6 +231,19 @@ mod tests {
         for bad in ["backstep.prom", "/run/backstep.txt"] {
             std::fs::write(&main, format!("[metrics]\ntextfile = \"{bad}\"\n")).expect("write");
             assert!(load(&main).expect_err("refused").to_string().contains(bad));
+        }
+    }
+
+    #[test]
+    fn limits_are_numbers_that_let_somebody_in() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let main = dir.path().join("backstep.toml");
+        std::fs::write(&main, "[limits]\nopen = 5\ncalls-per-second = 7\n").expect("write");
+        let limits = load(&main).expect("load").limits;
+        assert_eq!((limits.open, limits.calls_per_second, limits.objects), (5, 7, Limits::default().objects));
+        for bad in ["open = 0", "calls = 5", "open = -1", "open = \"many\"", "archives = 65"] {
+            std::fs::write(&main, format!("[limits]\n{bad}\n")).expect("write");
+            assert!(load(&main).expect_err(bad).to_string().contains("backstep.toml"), "{bad}");
         }
     }
 }

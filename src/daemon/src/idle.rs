@@ -38,6 +38,7 @@ pub async fn wait(service: &Arc<Service>, patience: Option<u64>) -> anyhow::Resu
     while service.has_calls() && tokio::time::Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    crate::door::settle(service, true);
     Ok(())
 }
 

@@ -14,6 +14,7 @@ pub mod authority;
 pub mod callers;
 pub mod compose;
 pub mod config;
+pub mod door;
 pub mod explain;
 pub mod follow;
 pub mod idle;

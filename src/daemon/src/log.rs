@@ -2,18 +2,16 @@
 //!
 //! `journalctl MESSAGE_ID=…` finds every event of a sort, `journalctl TRANSACTION=…` everything of a transaction.
 
-use backstep_core::access::Permission;
-use backstep_core::{ErrorCode, Failure, TransactionId, TransactionState};
+use backstep_core::refusal::Refusal;
+use backstep_core::{ErrorCode, TransactionId, TransactionState};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-
-use crate::callers::Caller;
 
 /// A transaction's state changed.
 pub const STATE: &str = "5d0d1c2f7a6b4e3c9f1b6f0a2c7d8e01";
 /// A transaction ended.
 pub const FINISHED: &str = "5d0d1c2f7a6b4e3c9f1b6f0a2c7d8e02";
-/// A request was denied.
+/// A call was turned away.
 pub const DENIED: &str = "5d0d1c2f7a6b4e3c9f1b6f0a2c7d8e03";
 /// A transaction needs a person.
 pub const ATTENTION: &str = "5d0d1c2f7a6b4e3c9f1b6f0a2c7d8e04";
@@ -54,9 +52,11 @@ pub fn finished(id: TransactionId, state: TransactionState, code: Option<ErrorCo
     }
 }
 
-/// A request was denied.
-pub fn denied(caller: &Caller, id: TransactionId, permission: Permission, failure: &Failure) {
-    tracing::warn!(MESSAGE_ID = DENIED, TRANSACTION = %id, CALLER_UID = caller.uid, ACTION = %permission, "denied {permission} to uid {}: {failure}", caller.uid);
+/// A call was turned away.
+pub fn refused(refusal: &Refusal) {
+    let id = refusal.transaction.map(|id| id.to_string()).unwrap_or_default();
+    let (uid, method, code) = (refusal.actor.uid, refusal.method, refusal.failure.code);
+    tracing::warn!(MESSAGE_ID = DENIED, TRANSACTION = id, CALLER_UID = uid, METHOD = %method, CODE = %code, "turned away uid {uid} at {method}: {}", refusal.failure);
 }
 
 /// The daemon serves.

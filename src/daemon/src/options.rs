@@ -23,6 +23,9 @@ pub struct Options {
     /// Change nothing: a made-up set of packages behind the real interface, for developers of clients.
     #[arg(long)]
     pub simulate: bool,
+    /// With `--simulate`: ask the bus's polkit all the same, as tests of rights need it.
+    #[arg(long, requires = "simulate")]
+    pub ask_polkit: bool,
     /// Start the worker and the planner as children instead of systemd units.
     #[arg(long)]
     pub no_systemd: bool,

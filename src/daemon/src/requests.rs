@@ -179,7 +179,6 @@ pub async fn execute(
     for permission in &ask.permissions {
         if let Err(failure) = service.authority.check(caller, subject, *permission, &details, interaction).await {
             service.decide(|manager| manager.denied(&ask, *permission, &failure.text))?;
-            crate::log::denied(caller, id, *permission, &failure);
             return Err(failure);
         }
     }

@@ -4,10 +4,13 @@
 //! in order by the one who released it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use backstep_bus::TransactionProperties;
+use backstep_core::admission::Admission;
+use backstep_core::limits::Limits;
 use backstep_core::{AttemptId, Failure, Options, TransactionId};
 use backstep_engine::{Manager, Notice};
 use tokio::sync::{Notify, Semaphore, mpsc};
@@ -48,8 +51,13 @@ pub struct Service {
     pub defaults: Options,
     /// The machine's id, hashed for this program.
     pub host_id: String,
+    /// Bounds on what callers may do.
+    pub limits: Limits,
     /// How many planners may work at a time.
     pub planners: Semaphore,
+    admission: Mutex<Admission>,
+    settling: AtomicBool,
+    began: tokio::time::Instant,
     planning: Mutex<BTreeSet<TransactionId>>,
     manager: Mutex<Manager>,
     shown: Mutex<BTreeMap<TransactionId, Arc<TransactionProperties>>>,
@@ -82,6 +90,8 @@ pub struct Parts {
     pub defaults: Options,
     /// The machine's id, hashed for this program.
     pub host_id: String,
+    /// Bounds on what callers may do.
+    pub limits: Limits,
     /// The manager.
     pub manager: Manager,
     /// Who decides what callers may.
@@ -94,7 +104,7 @@ impl Service {
     pub fn new(parts: Parts) -> (Arc<Self>, mpsc::UnboundedReceiver<Vec<Notice>>) {
         let (sender, receiver) = mpsc::unbounded_channel();
         let service = Self {
-            authority: Authority::new(parts.connection.clone(), parts.verdict),
+            authority: Authority::new(parts.connection.clone(), parts.verdict, Duration::from_secs(parts.limits.answer_seconds.into())),
             connection: parts.connection,
             callers: parts.callers,
             planner: parts.planner,
@@ -104,6 +114,10 @@ impl Service {
             records: parts.records,
             defaults: parts.defaults,
             host_id: parts.host_id,
+            admission: Mutex::new(Admission::new(parts.limits.clone())),
+            limits: parts.limits,
+            settling: AtomicBool::new(false),
+            began: tokio::time::Instant::now(),
             planners: Semaphore::new(PLANNERS),
             planning: Mutex::new(BTreeSet::new()),
             manager: Mutex::new(parts.manager),
@@ -189,6 +203,23 @@ impl Service {
         lock(&self.planning)
     }
 
+    /// Lets a call of this user in, or not. See [`Service::let_out`].
+    pub fn let_in(&self, uid: u32) -> Result<(), Failure> {
+        let now_us = i64::try_from(self.began.elapsed().as_micros()).unwrap_or(i64::MAX);
+        lock(&self.admission).enter(uid, now_us)
+    }
+
+    /// A call that was let in has its answer.
+    pub fn let_out(&self, uid: u32) {
+        lock(&self.admission).leave(uid);
+    }
+
+    /// Takes the turn to write down refusals that are held back; `None` when another task has it.
+    #[must_use]
+    pub fn begin_settling(self: &Arc<Self>) -> Option<SettleTurn> {
+        (!self.settling.swap(true, Ordering::Relaxed)).then(|| SettleTurn(Arc::clone(self)))
+    }
+
     /// Marks a call that takes its time, so that the daemon does not end under it.
     #[must_use]
     pub fn call(self: &Arc<Self>) -> Call {
@@ -272,5 +303,14 @@ pub struct PlanTurn(Arc<Service>, TransactionId);
 impl Drop for PlanTurn {
     fn drop(&mut self) {
         self.0.planning().remove(&self.1);
+    }
+}
+
+/// The turn to write down refusals that are held back.
+pub struct SettleTurn(Arc<Service>);
+
+impl Drop for SettleTurn {
+    fn drop(&mut self) {
+        self.0.settling.store(false, Ordering::Relaxed);
     }
 }

@@ -2,6 +2,7 @@
 
 use backstep_core::actor::Actor;
 use backstep_core::record::{Filter, KindStatistics, Record, Summary};
+use backstep_core::refusal::{Refusal, RefusalFilter, RefusalRecord};
 use backstep_core::{Digest, Event, Failure, Kind, Plan, Stamp, Status, TransactionId};
 
 /// A transaction as it enters the record.
@@ -55,6 +56,19 @@ pub struct Append {
     pub world_after: Option<Digest>,
 }
 
+/// Calls that were turned away and are told in one row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// The last of them.
+    pub refusal: Refusal,
+    /// How many.
+    pub count: u64,
+    /// When the first one was.
+    pub at: Stamp,
+    /// When the last one was.
+    pub until: Stamp,
+}
+
 /// The durable record. Every write is one commit; an error means that nothing was written.
 pub trait Ledger {
     /// Takes a request. The same id with another request is [`backstep_core::ErrorCode::RequestDuplicate`].
@@ -87,6 +101,10 @@ pub trait Ledger {
     fn last_undoable(&self) -> Result<Option<TransactionId>, Failure>;
     /// The newest transaction that failed and left something to undo.
     fn last_failed(&self) -> Result<Option<TransactionId>, Failure>;
+    /// Takes calls that were turned away into the record, in one row.
+    fn refuse(&mut self, refused: &Refused) -> Result<(), Failure>;
+    /// Calls that were turned away, newest first.
+    fn refusals(&self, filter: &RefusalFilter) -> Result<Vec<RefusalRecord>, Failure>;
 }
 
 /// The mirror of the record for people and programs that read files.

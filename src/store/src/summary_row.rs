@@ -43,7 +43,7 @@ pub(crate) fn summary(conn: &Connection, row: &Row<'_>) -> Result<Summary, Store
     })
 }
 
-fn actor(row: &Row<'_>) -> Result<Actor, StoreError> {
+pub(crate) fn actor(row: &Row<'_>) -> Result<Actor, StoreError> {
     Ok(Actor {
         uid: integer(row, "uid")?,
         user: row.get("user")?,

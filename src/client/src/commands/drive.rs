@@ -204,9 +204,9 @@ fn leave(ui: &Ui, planned: &TransactionProperties) -> Result<u8, ClientError> {
     if ui.json {
         ui.line(&serde_json::json!({ "id": planned.id, "state": TransactionState::Queued.as_str() }).to_string())?;
     } else if ui.quiet {
-        ui.line(&planned.id)?;
+        ui.line(&escaped(&planned.id))?;
     } else {
-        ui.line(&format!("Transaction {} is queued. Follow it with 'backstep watch {}'.", planned.id, short(&planned.id)))?;
+        ui.line(&format!("Transaction {} is queued. Follow it with 'backstep watch {}'.", escaped(&planned.id), short(&planned.id)))?;
     }
     Ok(0)
 }

@@ -65,7 +65,8 @@ pub(super) fn page_size(limit: Option<u32>) -> usize {
     }
 }
 
-fn uid(user: &str) -> Result<u32, ClientError> {
+/// A user's number by name or number.
+pub(crate) fn uid(user: &str) -> Result<u32, ClientError> {
     if let Ok(uid) = user.parse() {
         return Ok(uid);
     }

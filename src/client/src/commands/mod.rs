@@ -3,6 +3,7 @@
 mod audit;
 mod cancel;
 mod change;
+mod denied;
 mod drive;
 mod generate;
 mod generation;
@@ -31,7 +32,8 @@ pub(crate) async fn run(cli: Cli, ui: &Ui) -> Result<u8, ClientError> {
         Command::Retry(args) => retry::retry(&mut connect(global).await?, ui, args).await,
         Command::Status => status::status(&connect(global).await?, ui).await,
         Command::List(args) => list::list(&connect(global).await?, ui, args, list::Which::Unfinished).await,
-        Command::History(args) => list::list(&connect(global).await?, ui, args, list::Which::All).await,
+        Command::History(args) if args.denied => denied::denied(&connect(global).await?, ui, &args.list).await,
+        Command::History(args) => list::list(&connect(global).await?, ui, args.list, list::Which::All).await,
         Command::Show(args) => show::show(&connect(global).await?, ui, &args).await,
         Command::Log(args) => log::log(&mut connect(global).await?, ui, &args).await,
         Command::Watch(args) => watch::watch(&mut connect(global).await?, ui, &args).await,

@@ -7,6 +7,7 @@ use crate::args::ShowArgs;
 use crate::commands::log;
 use crate::error::ClientError;
 use crate::render::course::Course;
+use crate::render::escape::escaped_json;
 use crate::render::{json, show as render};
 use crate::session::Session;
 use crate::ui::Ui;
@@ -15,7 +16,7 @@ use crate::ui::Ui;
 pub(crate) async fn show(session: &Session, ui: &Ui, args: &ShowArgs) -> Result<u8, ClientError> {
     let (_, proxy) = session.find(&args.id).await?;
     if args.document {
-        ui.line(&proxy.get_document().await?)?;
+        ui.line(&escaped_json(&proxy.get_document().await?))?;
         return Ok(0);
     }
     let properties = proxy.properties().await?;

@@ -18,6 +18,18 @@ pub(crate) fn escaped_log(bytes: &[u8]) -> String {
     })
 }
 
+/// JSON: the same document with what JSON lets through spelled out: DEL, the controls above ASCII, turns of direction.
+pub(crate) fn escaped_json(text: &str) -> String {
+    text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
+        if is_unsafe(c) && c != '\n' {
+            out.push_str(&format!("\\u{:04x}", u32::from(c)))
+        } else {
+            out.push(c)
+        }
+        out
+    })
+}
+
 fn push(out: &mut String, c: char, lines: bool) {
     match c {
         '\n' | '\t' if lines => out.push(c),
@@ -42,6 +54,7 @@ mod tests {
     fn nothing_reaches_the_terminal_as_a_command() {
         assert_eq!(escaped("a\u{1b}[31mb\nc\u{9b}d\u{202e}e"), "a\\x1b[31mb\\nc\\x9bd\\u{202e}e");
         assert_eq!(escaped("Größe …"), "Größe …");
+        assert_eq!(escaped_json("{\"a\":\"\u{9b}ä\u{7f}\u{202e}\"}\n"), "{\"a\":\"\\u009bä\\u007f\\u202e\"}\n");
         assert_eq!(escaped_log(b"10%\r20%\r\nx\ty\x07\xff\n"), "10%\n20%\nx\ty\\x07\u{fffd}\n");
     }
 }

@@ -1,6 +1,7 @@
 //! What people and programs see. Every function takes facts and answers text; none of them writes.
 
 pub(crate) mod course;
+pub(crate) mod denied;
 pub(crate) mod escape;
 pub(crate) mod generation;
 pub(crate) mod json;

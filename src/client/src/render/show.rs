@@ -104,7 +104,7 @@ fn header(ui: &Ui, p: &TransactionProperties) -> String {
     let queue = if p.queue_position > 0 { p.queue_position.to_string() } else { String::new() };
     let running = p.transaction_state().is_some_and(TransactionState::is_active);
     let facts = [
-        ("Transaction", p.id.clone()),
+        ("Transaction", escaped(&p.id)),
         ("Kind", escaped(&p.kind)),
         ("State", state_ink(&p.state).map_or_else(|| escaped(&p.state), |ink| ui.paint(ink, &escaped(&p.state)))),
         ("Comment", escaped(&p.description)),

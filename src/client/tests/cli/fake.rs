@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 
 use backstep_bus::names::{BUS_NAME, MANAGER_PATH, TRANSACTION_INTERFACE, transaction_path};
 use backstep_bus::record::{ChangeRow, GenerationRow, OriginRow, StepStatisticsRow};
-use backstep_bus::{BusError, ListRow, PackageArgument, StatisticsRow, TransactionProperties};
+use backstep_bus::{BusError, ListRow, PackageArgument, RefusalRow, StatisticsRow, TransactionProperties};
 use backstep_core::{ErrorCode, TransactionId};
 use futures_util::StreamExt;
 use zbus::fdo::RequestNameFlags;
@@ -213,6 +213,19 @@ async fn on_manager(connection: &Connection, state: &Mutex<State>, call: &Messag
                 keys.sort_unstable();
                 state.calls.push(format!("ListTransactions {}", keys.join(",")));
                 ListRow { id: state.id.clone(), kind: "install".into(), state: "completed".into(), created: 1, ..ListRow::default() }
+            };
+            connection.reply(&header, &(vec![row],)).await?;
+        }
+        "ListRefusals" => {
+            let row = RefusalRow {
+                number: 1,
+                until: 1,
+                count: 12,
+                method: "Submit".into(),
+                user: "mallory".into(),
+                program: Some("x\u{1b}]0;y\u{7}".into()),
+                error_code: "auth.denied".into(),
+                ..RefusalRow::default()
             };
             connection.reply(&header, &(vec![row],)).await?;
         }

@@ -438,3 +438,91 @@ fn a_broken_record_has_an_exit_code_and_half_a_copy_is_none() {
     assert_eq!((output.status.code(), file.exists()), (Some(8), false), "{}", err(&output));
     drop(daemon);
 }
+
+#[test]
+fn who_was_turned_away_is_a_table_or_json() {
+    let bus = Bus::start();
+    let _daemon = Daemon::start(&bus, install());
+    let output = run(&bus, "history --denied");
+    let (text, errors) = (out(&output), err(&output));
+    assert!(text.starts_with("When ") && text.contains("mallory") && text.contains("auth.denied"), "{text}{errors}");
+    assert!(text.contains("x\\x1b]0;y\\x07"), "{text:?}");
+    let json: serde_json::Value = serde_json::from_slice(&run(&bus, "history --denied --json").stdout).expect("json");
+    assert_eq!((&json[0]["count"], &json[0]["error_code"]), (&12.into(), &"auth.denied".into()));
+}
+
+/// Turns the terminal red, sets its title, hides, moves, and turns the direction of writing.
+const EVIL: &str = "\u{1b}[31m\u{1b}]0;x\u{7}\u{9b}2J\r\u{8}\u{7f}\u{202e}\nError: fake";
+
+fn hostile(state: &str) -> TransactionProperties {
+    let row = PlanRow {
+        package: EVIL.into(),
+        arch: EVIL.into(),
+        action: EVIL.into(),
+        from: EVIL.into(),
+        to: EVIL.into(),
+        undo: "best-effort".into(),
+        undo_why: EVIL.into(),
+        ..PlanRow::default()
+    };
+    let step = StepRow { title: EVIL.into(), state: "failed".into(), error_code: EVIL.into(), text: EVIL.into(), ..StepRow::default() };
+    TransactionProperties {
+        state: state.into(),
+        description: EVIL.into(),
+        user: EVIL.into(),
+        client: EVIL.into(),
+        reverts: EVIL.into(),
+        plan: vec![row],
+        plan_digest: "d1".into(),
+        plan_summary: EVIL.into(),
+        plan_warnings: vec![EVIL.into()],
+        method: EVIL.into(),
+        steps: vec![step],
+        phase: EVIL.into(),
+        current_package: EVIL.into(),
+        error_code: EVIL.into(),
+        error_text: EVIL.into(),
+        differences: vec![EVIL.into()],
+        waits_for: EVIL.into(),
+        actions: vec![EVIL.into()],
+        ..TransactionProperties::default()
+    }
+}
+
+#[test]
+fn nothing_that_others_wrote_commands_the_terminal() {
+    let bus = Bus::start();
+    let run_of = vec![hostile("executing"), hostile("rolling-back"), hostile("partially-rolled-back")];
+    let refused = (ErrorCode::AuthDenied, EVIL.to_owned());
+    let after_cancel = vec![hostile("cancelled")];
+    let log = EVIL.as_bytes().to_vec();
+    let script = Script { planned: hostile("prepared"), run: run_of, after_cancel, cancel_outcome: "too-late", log, ..Script::default() };
+    let daemon = Daemon::start(&bus, script);
+    let check = |line: &str| {
+        let output = run(&bus, line);
+        let text = format!("{}{}", out(&output), err(&output));
+        assert!(!text.is_empty(), "{line}");
+        assert!(!text.chars().any(|c| (c.is_control() && c != '\n') || c == '\u{202e}'), "{line}: {text:?}");
+        // A log is lines of others, and looks like one.
+        let forged = text.lines().any(|line| line.starts_with("Error: fake"));
+        assert!(!forged || line.starts_with("log"), "{line}: {text}");
+    };
+    check("install -y hello");
+    for verb in ["show", "log", "watch", "--json show", "--json watch", "cancel"] {
+        check(&format!("{verb} {}", daemon.id()));
+    }
+    for line in ["plan install hello", "list", "history", "history --denied", "status", "stats"] {
+        check(line);
+    }
+    drop(daemon);
+    let bus = Bus::start();
+    let _daemon = Daemon::start(&bus, Script { refuse_execute: Some(refused), ..install() });
+    for line in ["install -y hello", "--json install -y hello"] {
+        let output = run(&bus, line);
+        let text = format!("{}{}", out(&output), err(&output));
+        assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{line}: {text:?}");
+    }
+    // What the person typed comes back in the error.
+    let output = command(&bus).args(["install", EVIL]).output().expect("run");
+    assert!(!err(&output).chars().any(|c| c.is_control() && c != '\n'), "{:?}", err(&output));
+}

@@ -4,8 +4,9 @@ use std::path::Path;
 
 use anyhow::Context;
 use backstep_core::record::{Filter, KindStatistics, Record, Summary};
+use backstep_core::refusal::{RefusalFilter, RefusalRecord};
 use backstep_core::{Digest, Failure, Plan, Stamp, Status, TransactionId};
-use backstep_engine::ports::{Append, Entered, Ledger, NewTransaction};
+use backstep_engine::ports::{Append, Entered, Ledger, NewTransaction, Refused};
 use backstep_store::{Created, Run, Store, StoreError};
 
 /// The store.
@@ -104,6 +105,15 @@ impl Ledger for StoreLedger {
 
     fn last_failed(&self) -> Result<Option<TransactionId>, Failure> {
         said(self.store.last_failed())
+    }
+
+    fn refuse(&mut self, refused: &Refused) -> Result<(), Failure> {
+        let Refused { refusal, count, at, until } = refused;
+        said(self.store.refuse(&backstep_store::NewRefusal { refusal, count: *count, at: *at, until: *until }))
+    }
+
+    fn refusals(&self, filter: &RefusalFilter) -> Result<Vec<RefusalRecord>, Failure> {
+        said(self.store.refusals(filter))
     }
 }
 

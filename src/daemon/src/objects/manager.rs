@@ -4,17 +4,21 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use backstep_bus::names::transaction_path;
-use backstep_bus::{BusError, ListFilter, ListRow, StatisticsRow};
+use backstep_bus::{BusError, ListFilter, ListRow, RefusalRow, RefusalRowFilter, StatisticsRow};
 use backstep_core::access::Permission;
 use backstep_core::actor::Origin;
+use backstep_core::doors::Method;
 use backstep_core::record::Filter;
+use backstep_core::refusal::RefusalFilter;
 use backstep_core::{ErrorCode, Failure, TransactionId, TransactionState};
+use backstep_engine::manager::Created;
 use zbus::message::Header;
 use zbus::{OwnedObjectPath, OwnedVariant, interface};
 
 use super::{Registry, find, interaction};
 use crate::authority::{self, Interaction};
 use crate::callers::Caller;
+use crate::door::Visit;
 use crate::requests::{self, RetryClaims};
 use crate::service::Service;
 
@@ -37,9 +41,9 @@ impl ManagerObject {
         options: HashMap<String, OwnedVariant>,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<(String, OwnedObjectPath), BusError> {
-        let caller = self.service.callers.of(&header).await?;
-        let created = requests::create(&self.service, &caller, &kind, &description, options).await?;
-        self.answer(created.id).await
+        let visit = Visit::begin(&self.service, &header, Method::CreateTransaction).await?;
+        let result = self.create(visit.caller(), &kind, &description, options).await;
+        visit.end(result)
     }
 
     #[zbus(out_args("id", "path"))]
@@ -50,19 +54,20 @@ impl ManagerObject {
         options: HashMap<String, OwnedVariant>,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<(String, OwnedObjectPath), BusError> {
-        let caller = self.service.callers.of(&header).await?;
-        let created = requests::create(&self.service, &caller, &kind, &description, options).await?;
-        let answer = self.answer(created.id).await?;
-        if !created.existed {
-            let subject = authority::subject(&header)?;
-            requests::submit(&self.service, caller, subject, created.id, interaction(&header)).await?;
+        let mut visit = Visit::begin(&self.service, &header, Method::Submit).await?;
+        let created = requests::create(&self.service, visit.caller(), &kind, &description, options).await;
+        if let Ok(created) = &created {
+            visit.is_about(created.id);
         }
-        Ok(answer)
+        let result = self.submit_created(visit.caller(), created, &header).await;
+        visit.end(result)
     }
 
     #[zbus(out_args("path"))]
-    async fn get_transaction(&self, id: String) -> Result<OwnedObjectPath, BusError> {
-        Ok(self.answer(find(&self.service, &id)?).await?.1)
+    async fn get_transaction(&self, id: String, #[zbus(header)] header: Header<'_>) -> Result<OwnedObjectPath, BusError> {
+        let visit = Visit::begin(&self.service, &header, Method::GetTransaction).await?;
+        let result = self.get(&id).await;
+        visit.end(result)
     }
 
     #[zbus(out_args("id", "path"))]
@@ -72,36 +77,34 @@ impl ManagerObject {
         options: HashMap<String, OwnedVariant>,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<(String, OwnedObjectPath), BusError> {
-        let id = find(&self.service, &id)?;
-        let caller = self.owner_of(id, &header).await?;
-        let claims = retry_options(options)?;
-        let created = requests::retry(&self.service, &caller, id, claims)?;
-        self.answer(created.id).await
+        let mut visit = Visit::begin(&self.service, &header, Method::Retry).await?;
+        let found = find(&self.service, &id);
+        if let Ok(id) = &found {
+            visit.is_about(*id);
+        }
+        let result = self.retry_found(found, options, &header).await;
+        visit.end(result)
     }
 
     #[zbus(out_args("transactions"))]
     async fn list_transactions(&self, filter: ListFilter, #[zbus(header)] header: Header<'_>) -> Result<Vec<ListRow>, BusError> {
-        let mut filter = Filter::try_from(filter)?;
-        filter.limit = if filter.limit == 0 { 50 } else { filter.limit.min(MAX_ROWS) };
-        let caller = self.service.callers.of(&header).await?;
-        let all = self.sees_all(&caller, &header).await?;
-        let hidden = filter.package.is_some() || filter.text.is_some() || filter.origin.is_some();
-        if !all && (hidden || filter.uid.is_some_and(|uid| uid != caller.uid)) {
-            // Narrowing by what is hidden would reveal it.
-            filter.uid = Some(caller.uid);
-        }
-        let rows = self.service.read(|manager| manager.ledger().list(&filter))?;
-        let row = |summary: &backstep_core::record::Summary| {
-            let row = ListRow::from(summary);
-            if all || summary.actor.uid == caller.uid { row } else { row.redacted() }
-        };
-        Ok(rows.iter().map(row).collect())
+        let visit = Visit::begin(&self.service, &header, Method::ListTransactions).await?;
+        let result = self.list(visit.caller(), filter, &header).await;
+        visit.end(result)
     }
 
     #[zbus(out_args("statistics"))]
-    async fn get_statistics(&self, since_us: i64) -> Result<Vec<StatisticsRow>, BusError> {
-        let rows = self.service.read(|manager| manager.ledger().statistics(since_us))?;
-        Ok(rows.iter().map(StatisticsRow::from).collect())
+    async fn get_statistics(&self, since_us: i64, #[zbus(header)] header: Header<'_>) -> Result<Vec<StatisticsRow>, BusError> {
+        let visit = Visit::begin(&self.service, &header, Method::GetStatistics).await?;
+        let rows = self.service.read(|manager| manager.ledger().statistics(since_us));
+        visit.end(rows.map(|rows| rows.iter().map(StatisticsRow::from).collect()))
+    }
+
+    #[zbus(out_args("refusals"))]
+    async fn list_refusals(&self, filter: RefusalRowFilter, #[zbus(header)] header: Header<'_>) -> Result<Vec<RefusalRow>, BusError> {
+        let visit = Visit::begin(&self.service, &header, Method::ListRefusals).await?;
+        let result = self.refusals(visit.caller(), filter, &header).await;
+        visit.end(result)
     }
 
     #[zbus(property(emits_changed_signal = "const"))]
@@ -132,7 +135,77 @@ impl ManagerObject {
 }
 
 impl ManagerObject {
-    async fn answer(&self, id: TransactionId) -> Result<(String, OwnedObjectPath), BusError> {
+    async fn create(
+        &self,
+        caller: &Caller,
+        kind: &str,
+        description: &str,
+        options: HashMap<String, OwnedVariant>,
+    ) -> Result<(String, OwnedObjectPath), Failure> {
+        let created = requests::create(&self.service, caller, kind, description, options).await?;
+        self.answer(created.id).await
+    }
+
+    async fn submit_created(
+        &self,
+        caller: &Caller,
+        created: Result<Created, Failure>,
+        header: &Header<'_>,
+    ) -> Result<(String, OwnedObjectPath), Failure> {
+        let created = created?;
+        let answer = self.answer(created.id).await?;
+        if !created.existed {
+            let subject = authority::subject(header)?;
+            requests::submit(&self.service, caller.clone(), subject, created.id, interaction(header)).await?;
+        }
+        Ok(answer)
+    }
+
+    async fn get(&self, id: &str) -> Result<OwnedObjectPath, Failure> {
+        Ok(self.answer(find(&self.service, id)?).await?.1)
+    }
+
+    async fn retry_found(
+        &self,
+        found: Result<TransactionId, Failure>,
+        options: HashMap<String, OwnedVariant>,
+        header: &Header<'_>,
+    ) -> Result<(String, OwnedObjectPath), Failure> {
+        let id = found?;
+        let caller = self.owner_of(id, header).await?;
+        let claims = retry_options(options)?;
+        let created = requests::retry(&self.service, &caller, id, claims)?;
+        self.answer(created.id).await
+    }
+
+    async fn list(&self, caller: &Caller, filter: ListFilter, header: &Header<'_>) -> Result<Vec<ListRow>, Failure> {
+        let mut filter = Filter::try_from(filter)?;
+        filter.limit = if filter.limit == 0 { 50 } else { filter.limit.min(MAX_ROWS) };
+        let all = self.sees_all(caller, header).await?;
+        let hidden = filter.package.is_some() || filter.text.is_some() || filter.origin.is_some();
+        if !all && (hidden || filter.uid.is_some_and(|uid| uid != caller.uid)) {
+            // Narrowing by what is hidden would reveal it.
+            filter.uid = Some(caller.uid);
+        }
+        let rows = self.service.read(|manager| manager.ledger().list(&filter))?;
+        let row = |summary: &backstep_core::record::Summary| {
+            let row = ListRow::from(summary);
+            if all || summary.actor.uid == caller.uid { row } else { row.redacted() }
+        };
+        Ok(rows.iter().map(row).collect())
+    }
+
+    async fn refusals(&self, caller: &Caller, filter: RefusalRowFilter, header: &Header<'_>) -> Result<Vec<RefusalRow>, Failure> {
+        let mut filter = RefusalFilter::try_from(filter)?;
+        filter.limit = if filter.limit == 0 { 50 } else { filter.limit.min(MAX_ROWS) };
+        if !self.sees_all(caller, header).await? {
+            filter.uid = Some(caller.uid);
+        }
+        let rows = self.service.read(|manager| manager.ledger().refusals(&filter))?;
+        Ok(rows.iter().map(RefusalRow::from).collect())
+    }
+
+    async fn answer(&self, id: TransactionId) -> Result<(String, OwnedObjectPath), Failure> {
         self.registry.export(&self.service, id).await?;
         Ok((id.to_string(), transaction_path(id)))
     }
@@ -159,19 +232,23 @@ fn failed(failure: Failure) -> zbus::fdo::Error {
 }
 
 /// `Retry` takes the claims of who asks, and a new description; nothing that would change what is asked for.
-fn retry_options(options: HashMap<String, OwnedVariant>) -> Result<RetryClaims, BusError> {
+fn retry_options(options: HashMap<String, OwnedVariant>) -> Result<RetryClaims, Failure> {
     let mut claims = RetryClaims::default();
     for (key, value) in options {
-        let malformed = |text: String| BusError::new(ErrorCode::RequestMalformed, text);
-        let text = String::try_from(value).map_err(|_| malformed(format!("option {key:?} has the wrong type")))?;
+        let malformed = |text: String| Failure::new(ErrorCode::RequestMalformed, text);
+        let text = String::try_from(value).map_err(|_| malformed(format!("option {:?} has the wrong type", clip(&key))))?;
         match key.as_str() {
             "client" => claims.client = text,
             "comment" => claims.comment = Some(text),
             "origin" if text == "cli" => claims.origin = Origin::Cli,
             "origin" if text == "timer" => claims.origin = Origin::Timer,
-            "origin" => return Err(malformed(format!("a client cannot claim the origin {text:?}"))),
-            _ => return Err(BusError::new(ErrorCode::RequestUnknownOption, format!("unknown option {key:?}"))),
+            "origin" => return Err(malformed(format!("a client cannot claim the origin {:?}", clip(&text)))),
+            _ => return Err(Failure::new(ErrorCode::RequestUnknownOption, format!("unknown option {:?}", clip(&key)))),
         }
     }
     Ok(claims)
+}
+
+fn clip(text: &str) -> String {
+    text.chars().take(64).collect()
 }

@@ -12,9 +12,6 @@ use super::record::RecordObject;
 use super::transaction::TransactionObject;
 use crate::service::Service;
 
-/// Objects at a time. More than the transactions that may wait, so that those always have theirs.
-const MAX_OBJECTS: usize = 128;
-
 /// The exported transactions, oldest use first.
 #[derive(Debug, Default)]
 pub struct Registry {
@@ -55,7 +52,7 @@ impl Registry {
     }
 
     async fn shrink(exported: &mut VecDeque<TransactionId>, service: &Arc<Service>) -> Result<(), Failure> {
-        if exported.len() <= MAX_OBJECTS {
+        if exported.len() <= service.limits.objects as usize {
             return Ok(());
         }
         let ended = |id: &TransactionId| {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use backstep_bus::{BusError, PlanRow, StepRow, TransactionProperties};
 use backstep_core::access::Permission;
+use backstep_core::doors::Method;
 use backstep_core::{Digest, ErrorCode, Failure, TransactionId};
 use backstep_engine::manager::{CancelOutcome, Verdict};
 use zbus::interface;
@@ -15,6 +16,8 @@ use zbus::object_server::SignalEmitter;
 
 use super::{interaction, owner_or, redacted};
 use crate::authority::{self, Interaction};
+use crate::callers::Caller;
+use crate::door::Visit;
 use crate::requests;
 use crate::service::Service;
 
@@ -31,55 +34,48 @@ pub(super) struct TransactionObject {
 #[interface(name = "org.backstep1.Transaction")]
 impl TransactionObject {
     async fn prepare(&self, #[zbus(header)] header: Header<'_>) -> Result<(), BusError> {
-        owner_or(&self.service, &header, self.owner, None).await?;
-        Ok(requests::prepare(&self.service, self.id)?)
+        let visit = self.visit(&header, Method::Prepare).await?;
+        let allowed = owner_or(&self.service, &header, self.owner, None).await;
+        visit.end(allowed.and_then(|_| requests::prepare(&self.service, self.id)))
     }
 
     async fn execute(&self, digest: String, #[zbus(header)] header: Header<'_>) -> Result<(), BusError> {
-        let caller = owner_or(&self.service, &header, self.owner, None).await?;
-        let digest: Digest =
-            digest.parse().map_err(|error: backstep_core::id::IdError| BusError::new(ErrorCode::RequestMalformed, error.to_string()))?;
-        let subject = authority::subject(&header)?;
-        Ok(requests::execute(&self.service, &caller, &subject, self.id, digest, interaction(&header)).await?)
+        let visit = self.visit(&header, Method::Execute).await?;
+        let result = self.execute_plan(&digest, &header).await;
+        visit.end(result)
     }
 
     #[zbus(out_args("outcome"))]
     async fn cancel(&self, #[zbus(header)] header: Header<'_>) -> Result<String, BusError> {
-        let caller = owner_or(&self.service, &header, self.owner, Some(Permission::CancelAny)).await?;
-        let outcome = self.service.decide(|manager| manager.cancel(self.id, caller.uid))?;
-        if let CancelOutcome::WillRollBack(attempt) = outcome {
-            self.service.attempts.request_cancel(attempt)?;
-        }
-        Ok(outcome.as_str().to_owned())
+        let visit = self.visit(&header, Method::Cancel).await?;
+        let result = self.stop(&header).await;
+        visit.end(result)
     }
 
     async fn resume(&self, #[zbus(header)] header: Header<'_>) -> Result<(), BusError> {
-        self.verdict(&header, Verdict::Resume).await
+        self.verdict(&header, Method::Resume, Verdict::Resume).await
     }
 
     async fn undo(&self, #[zbus(header)] header: Header<'_>) -> Result<(), BusError> {
-        self.verdict(&header, Verdict::Undo).await
+        self.verdict(&header, Method::Undo, Verdict::Undo).await
     }
 
     async fn accept(&self, #[zbus(header)] header: Header<'_>) -> Result<(), BusError> {
-        self.verdict(&header, Verdict::Accept).await
+        self.verdict(&header, Method::Accept, Verdict::Accept).await
     }
 
     #[zbus(out_args("data", "next", "end"))]
     async fn read_log(&self, offset: u64, limit: u32, #[zbus(header)] header: Header<'_>) -> Result<(Vec<u8>, u64, bool), BusError> {
-        owner_or(&self.service, &header, self.owner, Some(Permission::ViewAll)).await?;
-        let summary = self.service.read(|manager| manager.ledger().summary(self.id))?.ok_or_else(|| self.gone())?;
-        let limit = if limit == 0 { MAX_LOG } else { u64::from(limit).min(MAX_LOG) };
-        let (data, next) = self.service.attempts.read_log(self.id, summary.status.attempts, offset, limit)?;
-        let end = summary.status.state.is_final() && (data.len() as u64) < limit;
-        Ok((data, next, end))
+        let visit = self.visit(&header, Method::ReadLog).await?;
+        let allowed = owner_or(&self.service, &header, self.owner, Some(Permission::ViewAll)).await;
+        visit.end(allowed.and_then(|_| self.log(offset, limit)))
     }
 
     #[zbus(out_args("json"))]
     async fn get_document(&self, #[zbus(header)] header: Header<'_>) -> Result<String, BusError> {
-        owner_or(&self.service, &header, self.owner, Some(Permission::ViewAll)).await?;
-        let record = self.service.read(|manager| manager.ledger().record(self.id))?.ok_or_else(|| self.gone())?;
-        Ok(backstep_spool::document(&record, &self.service.host_id))
+        let visit = self.visit(&header, Method::GetDocument).await?;
+        let allowed = owner_or(&self.service, &header, self.owner, Some(Permission::ViewAll)).await;
+        visit.end(allowed.and_then(|_| self.document()))
     }
 
     // Named apart from the notifier that the property `State` gets.
@@ -295,11 +291,50 @@ impl TransactionObject {
 }
 
 impl TransactionObject {
-    async fn verdict(&self, header: &Header<'_>, verdict: Verdict) -> Result<(), BusError> {
-        let caller = self.service.callers.of(header).await?;
+    async fn visit(&self, header: &Header<'_>, method: Method) -> Result<Visit, BusError> {
+        Visit::at(&self.service, header, method, self.id).await
+    }
+
+    async fn execute_plan(&self, digest: &str, header: &Header<'_>) -> Result<(), Failure> {
+        let caller = owner_or(&self.service, header, self.owner, None).await?;
+        let malformed = |error: backstep_core::id::IdError| Failure::new(ErrorCode::RequestMalformed, error.to_string());
+        let digest: Digest = digest.parse().map_err(malformed)?;
         let subject = authority::subject(header)?;
-        self.service.authority.check(&caller, &subject, Permission::ResolveAttention, &[], interaction(header)).await?;
-        Ok(self.service.decide(|manager| manager.decide(self.id, verdict))?)
+        requests::execute(&self.service, &caller, &subject, self.id, digest, interaction(header)).await
+    }
+
+    async fn stop(&self, header: &Header<'_>) -> Result<String, Failure> {
+        let caller = owner_or(&self.service, header, self.owner, Some(Permission::CancelAny)).await?;
+        let outcome = self.service.decide(|manager| manager.cancel(self.id, caller.uid))?;
+        if let CancelOutcome::WillRollBack(attempt) = outcome {
+            self.service.attempts.request_cancel(attempt)?;
+        }
+        Ok(outcome.as_str().to_owned())
+    }
+
+    async fn verdict(&self, header: &Header<'_>, method: Method, verdict: Verdict) -> Result<(), BusError> {
+        let visit = self.visit(header, method).await?;
+        let result = self.decide(visit.caller(), header, verdict).await;
+        visit.end(result)
+    }
+
+    async fn decide(&self, caller: &Caller, header: &Header<'_>, verdict: Verdict) -> Result<(), Failure> {
+        let subject = authority::subject(header)?;
+        self.service.authority.check(caller, &subject, Permission::ResolveAttention, &[], interaction(header)).await?;
+        self.service.decide(|manager| manager.decide(self.id, verdict))
+    }
+
+    fn log(&self, offset: u64, limit: u32) -> Result<(Vec<u8>, u64, bool), Failure> {
+        let summary = self.service.read(|manager| manager.ledger().summary(self.id))?.ok_or_else(|| self.gone())?;
+        let limit = if limit == 0 { MAX_LOG } else { u64::from(limit).min(MAX_LOG) };
+        let (data, next) = self.service.attempts.read_log(self.id, summary.status.attempts, offset, limit)?;
+        let end = summary.status.state.is_final() && (data.len() as u64) < limit;
+        Ok((data, next, end))
+    }
+
+    fn document(&self) -> Result<String, Failure> {
+        let record = self.service.read(|manager| manager.ledger().record(self.id))?.ok_or_else(|| self.gone())?;
+        Ok(backstep_spool::document(&record, &self.service.host_id))
     }
 
     fn gone(&self) -> Failure {

@@ -1,7 +1,7 @@
 //! Create: take a request into the record.
 
 use backstep_core::actor::Actor;
-use backstep_core::{ErrorCode, Failure, Kind, Request, TransactionId, TransactionState, limits};
+use backstep_core::{ErrorCode, Failure, Kind, Request, TransactionId, TransactionState};
 
 use super::{Manager, unknown};
 use crate::notice::Notice;
@@ -35,8 +35,13 @@ impl Manager {
             reverts: request.reverts,
             retries: request.retries,
         };
-        if self.ledger.summary(id)?.is_none() {
-            self.check_room(new.actor.uid)?;
+        match self.ledger.summary(id)? {
+            None => self.check_room(new.actor.uid)?,
+            // Whether it is the same request is nobody else's business.
+            Some(there) if there.actor.uid != new.actor.uid => {
+                return Err(Failure::new(ErrorCode::RequestDuplicate, format!("the id {id} was used before")));
+            }
+            Some(_) => {}
         }
         let existed = self.ledger.enter(&new)? == Entered::AlreadyThere;
         if !existed {
@@ -104,14 +109,14 @@ impl Manager {
     pub fn check_room(&self, uid: u32) -> Result<(), Failure> {
         let open = self.ledger.unfinished()?;
         let own = open.iter().filter(|summary| summary.actor.uid == uid).count();
-        if own >= limits::MAX_OPEN_PER_UID {
-            return Err(Failure::new(
-                ErrorCode::QueueFull,
-                format!("{own} transactions of this user wait, {} at most", limits::MAX_OPEN_PER_UID),
-            ));
+        let full = |number: usize, whose: &str, limit: u32| {
+            Failure::new(ErrorCode::QueueFull, format!("{number} transactions{whose} wait, {limit} at most"))
+        };
+        if own >= self.limits.open_per_user as usize {
+            return Err(full(own, " of this user", self.limits.open_per_user));
         }
-        if open.len() >= limits::MAX_OPEN {
-            return Err(Failure::new(ErrorCode::QueueFull, format!("{} transactions wait, {} at most", open.len(), limits::MAX_OPEN)));
+        if open.len() >= self.limits.open as usize {
+            return Err(full(open.len(), "", self.limits.open));
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Execute: authorise a plan by its digest and give it its place in the queue.
 
 use backstep_core::access::{self, Permission};
-use backstep_core::{Digest, ErrorCode, Event, Failure, Plan, TransactionId, TransactionState};
+use backstep_core::{Digest, ErrorCode, Event, Failure, Plan, TransactionId, TransactionState, limits};
 
 use super::{Manager, plan_of, wrong_state};
 
@@ -56,12 +56,18 @@ impl Manager {
         Ok(())
     }
 
-    /// The authority said anything but yes. The offer stays open; the denial is on record.
+    /// The authority said anything but yes. The offer stays open; the first denials are on its record.
     pub fn denied(&mut self, ask: &Ask, permission: Permission, reason: &str) -> Result<(), Failure> {
-        if self.status(ask.id)?.state == TransactionState::Prepared {
+        if self.status(ask.id)?.state == TransactionState::Prepared && self.denials(ask.id)? < limits::MAX_DENIALS {
             self.record(ask.id, vec![Event::Denied { action: permission.as_str().to_owned(), reason: reason.to_owned() }])?;
         }
         Ok(())
+    }
+
+    fn denials(&self, id: TransactionId) -> Result<usize, Failure> {
+        let record = self.ledger.record(id)?;
+        let is_denial = |event: &&backstep_core::record::EventRecord| matches!(event.event, Event::Denied { .. });
+        Ok(record.map_or(0, |record| record.events.iter().filter(is_denial).count()))
     }
 
     /// Changes wait until a person has decided what a stuck transaction becomes.

@@ -12,6 +12,7 @@ mod follow;
 mod launch;
 mod prepare;
 mod recover;
+mod refuse;
 mod view;
 
 #[cfg(test)]
@@ -24,11 +25,15 @@ pub use execute::Ask;
 pub use launch::Launch;
 pub use prepare::Question;
 pub use recover::Found;
+pub use refuse::Noted;
 pub use view::View;
 
 use std::collections::BTreeMap;
 
+use backstep_core::limits::Limits;
 use backstep_core::progress::Tracker;
+use backstep_core::refusal::Refusal;
+use backstep_core::throttle::Throttle;
 use backstep_core::{
     AttemptId, Digest, Direction, ErrorCode, Event, Failure, Retention, Stamp, Status, StepKind, TransactionId, TransactionState,
 };
@@ -52,6 +57,9 @@ pub struct Manager {
     notices: Vec<Notice>,
     /// Transactions whose mirror is behind, with the reason; tried again with the next change.
     lagging: BTreeMap<TransactionId, Failure>,
+    limits: Limits,
+    /// What was turned away too often to be written down one by one.
+    throttle: Throttle<(Stamp, Refusal)>,
 }
 
 /// The attempt that a worker has now.
@@ -75,14 +83,31 @@ impl Manager {
         clock: Box<dyn Clock + Send>,
         ids: Box<dyn Identities + Send>,
     ) -> Self {
-        let (retention, running, resumed) = (Retention::default(), None, BTreeMap::new());
-        Self { ledger, mirror, clock, ids, retention, running, resumed, notices: Vec::new(), lagging: BTreeMap::new() }
+        Self {
+            ledger,
+            mirror,
+            clock,
+            ids,
+            retention: Retention::default(),
+            running: None,
+            resumed: BTreeMap::new(),
+            notices: Vec::new(),
+            lagging: BTreeMap::new(),
+            limits: Limits::default(),
+            throttle: Throttle::default(),
+        }
     }
 
     /// The same, keeping undo material as the administrator chose.
     #[must_use]
     pub fn with_retention(self, retention: Retention) -> Self {
         Self { retention, ..self }
+    }
+
+    /// The same with other limits than the built-in ones.
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
     }
 
     /// The record, for reading.

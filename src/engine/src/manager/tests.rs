@@ -5,15 +5,18 @@ use std::sync::{Arc, Mutex};
 
 use backstep_core::actor::{Actor, Origin};
 use backstep_core::record::{EventRecord, Filter, KindStatistics, Record as Row, Summary};
+use backstep_core::refusal::{RefusalFilter, RefusalRecord};
 use backstep_core::{
     BootId, Digest, Direction, ErrorCode, Event, Failure, ItemAction, Kind, Method, Options, Plan, PlanAction, PlanItem, Reason, Request,
     RequestItem, Stamp, Status, StepKind, StepState, TransactionId, TransactionState, UndoQuality,
 };
 use backstep_wire::journal::{Line, Record};
 
-use super::{CancelOutcome, Found, Launch, Manager, Verdict};
+use super::{CancelOutcome, Found, Launch, Manager, Noted, Verdict};
 use crate::notice::Notice;
-use crate::ports::{Append, Clock, Entered, Identities, Ledger, Mirror, NewTransaction};
+use crate::ports::{Append, Clock, Entered, Identities, Ledger, Mirror, NewTransaction, Refused};
+
+mod interleavings;
 
 #[derive(Clone)]
 struct Stored {
@@ -31,6 +34,7 @@ struct Stored {
 struct Inner {
     rows: BTreeMap<TransactionId, Stored>,
     queued: i64,
+    refused: Vec<Refused>,
 }
 
 #[derive(Clone, Default)]
@@ -196,6 +200,15 @@ impl Ledger for FakeLedger {
 
     fn last_failed(&self) -> Result<Option<TransactionId>, Failure> {
         Ok(None)
+    }
+
+    fn refuse(&mut self, refused: &Refused) -> Result<(), Failure> {
+        self.with(|inner| inner.refused.push(refused.clone()));
+        Ok(())
+    }
+
+    fn refusals(&self, _filter: &RefusalFilter) -> Result<Vec<RefusalRecord>, Failure> {
+        Ok(Vec::new())
     }
 }
 
@@ -592,7 +605,7 @@ fn offers_end_after_their_time_and_work_does_not() {
 #[test]
 fn one_user_cannot_fill_the_queue() {
     let mut world = World::new();
-    for _ in 0..backstep_core::limits::MAX_OPEN_PER_UID {
+    for _ in 0..backstep_core::limits::Limits::default().open_per_user {
         world.create();
     }
     assert_eq!(world.manager.create(&request(), actor(0), None).expect_err("full").code, ErrorCode::QueueFull);
@@ -685,4 +698,39 @@ fn an_old_plan_cannot_be_executed() {
     let (id, digest) = world.prepared();
     world.clock.advance(super::OFFER_US + 1);
     assert_eq!(world.manager.ask(id, digest).expect_err("too old").code, ErrorCode::Expired);
+}
+
+fn refusal(uid: u32) -> backstep_core::refusal::Refusal {
+    let failure = Failure::new(ErrorCode::AuthDenied, "no");
+    backstep_core::refusal::Refusal::new(backstep_core::doors::Method::Execute, actor(uid), "", None, &failure)
+}
+
+#[test]
+fn a_flood_of_refusals_is_a_few_rows_and_a_number() {
+    let mut world = World::new();
+    for _ in 0..500 {
+        world.manager.refuse(refusal(1000)).expect("refuse");
+        world.clock.advance(1_000);
+    }
+    assert_eq!(world.manager.refuse(refusal(1001)).expect("refuse"), Noted::Written);
+    let counts = |world: &World| world.ledger.with(|inner| inner.refused.iter().map(|row| row.count).collect::<Vec<_>>());
+    assert_eq!(counts(&world), [1; 11]);
+    let due = world.manager.refusals_due_in_us().expect("something is held back");
+    world.clock.advance(i64::try_from(due).expect("soon"));
+    world.manager.settle_refusals(false).expect("settle");
+    assert_eq!((counts(&world).last(), world.manager.refusals_due_in_us()), (Some(&490), None));
+    let row = world.ledger.with(|inner| inner.refused.last().cloned()).expect("row");
+    assert_eq!((row.at.utc_us, row.until.utc_us), (10_000, 499_000));
+}
+
+#[test]
+fn denials_of_one_transaction_do_not_grow_its_record_without_end() {
+    let mut world = World::new();
+    let (id, digest) = world.prepared();
+    let ask = world.manager.ask(id, digest).expect("ask");
+    for _ in 0..200 {
+        world.manager.denied(&ask, ask.permissions[0], "no").expect("denied");
+    }
+    let denials = world.ledger.events(id).iter().filter(|event| **event == "denied").count();
+    assert_eq!(denials, backstep_core::limits::MAX_DENIALS);
 }

@@ -79,7 +79,7 @@ CREATE TABLE error_codes (
     code TEXT PRIMARY KEY
 ) STRICT, WITHOUT ROWID;
 INSERT INTO error_codes (code) VALUES
-    ('request.malformed'), ('request.unknown-option'), ('request.too-large'), ('request.duplicate'), ('package.unknown'),
+    ('request.malformed'), ('request.unknown-option'), ('request.too-large'), ('request.duplicate'), ('request.throttled'), ('package.unknown'),
     ('package.not-installed'), ('package.held'), ('version.unknown'), ('deps.unsatisfiable'), ('plan.essential'),
     ('plan.downgrade'), ('plan.irreversible'), ('plan.stale'), ('plan.mismatch'), ('plan.failed'), ('auth.denied'), ('auth.unavailable'),
     ('lock.busy'), ('dpkg.interrupted'), ('fetch.failed'), ('fetch.hash-mismatch'), ('trust.unsigned'), ('archive.invalid'),

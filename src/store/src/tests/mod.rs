@@ -5,6 +5,7 @@ mod opening;
 mod queries;
 mod random;
 mod refusals;
+mod refusals_kept;
 mod report;
 mod vocabulary;
 

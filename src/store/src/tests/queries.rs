@@ -2,13 +2,15 @@
 
 use backstep_core::actor::Origin;
 use backstep_core::record::Filter;
-use backstep_core::{Kind, TransactionState};
+use backstep_core::refusal::RefusalFilter;
+use backstep_core::{ErrorCode, Kind, TransactionState};
 use rusqlite::Connection;
 
 use super::Fixture;
 use crate::list_query::Place;
 use crate::{
-    create, event_row, find, list, list_query, project_attempts, project_items, project_steps, project_transaction, read, statistics,
+    create, event_row, find, list, list_query, project_attempts, project_items, project_steps, project_transaction, read, refuse,
+    statistics,
 };
 use crate::{export, generations, measures, step_statistics, verify, why};
 
@@ -94,7 +96,10 @@ fn all() -> Vec<String> {
         why::changes_sql(),
     ];
     let lists = filters().into_iter().map(|filter| list_query::query(&filter, Place::TOP).0);
-    constant.into_iter().map(str::to_owned).chain(built).chain(lists).collect()
+    let refusals = [None, Some(1)].into_iter().flat_map(|uid| {
+        [None, Some(ErrorCode::AuthDenied)].map(|code| refuse::query(&RefusalFilter { uid, code, before: Some(9), limit: 1 }).0)
+    });
+    constant.into_iter().map(str::to_owned).chain(built).chain(lists).chain(refusals).collect()
 }
 
 /// A virtual table with a plan of its own is searched, whatever the word is.

@@ -70,6 +70,9 @@ fn filled() -> Fixture {
     let mut f = Fixture::new();
     f.started(1, Kind::Install, None);
     f.append(1, &[Event::Noted { code: None, text: "x".into() }]).expect("append");
+    let refusal = super::refusals_kept::refusal(1000, backstep_core::ErrorCode::AuthDenied);
+    let at = f.at();
+    f.store.refuse(&crate::NewRefusal { refusal: &refusal, count: 1, at, until: at }).expect("refuse");
     f
 }
 

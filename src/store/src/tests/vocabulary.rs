@@ -32,6 +32,7 @@ fn every_check_lists_the_core_s_names() {
         ("transactions", "state", names(TransactionState::ALL)),
         ("transactions", "origin", names(Origin::ALL)),
         ("generations", "origin", names(Origin::ALL)),
+        ("refusals", "origin", names(Origin::ALL)),
         ("items", "action", names(PlanAction::ALL)),
         ("items", "reason", names(Reason::ALL)),
         ("items", "state", names(ItemState::ALL)),

@@ -1,0 +1,303 @@
+//! The doors: everything through which somebody outside reaches Backstep, who may use it, and what it reveals.
+//!
+//! docs/security.md is made from this table. Tests compare it with the D-Bus contract, the policy file, the client's
+//! verbs and the files of a running daemon: what has no row fails them.
+
+use crate::access::Permission;
+
+closed_enum! {
+    /// A method of our interfaces.
+    pub enum Method("method") {
+        /// Takes a request.
+        CreateTransaction = "CreateTransaction",
+        /// Takes, plans and executes one.
+        Submit = "Submit",
+        /// Finds a transaction.
+        GetTransaction = "GetTransaction",
+        /// Takes an earlier request again.
+        Retry = "Retry",
+        /// Lists transactions.
+        ListTransactions = "ListTransactions",
+        /// How transactions fared.
+        GetStatistics = "GetStatistics",
+        /// Lists calls that were turned away.
+        ListRefusals = "ListRefusals",
+        /// Has a transaction planned.
+        Prepare = "Prepare",
+        /// Authorises and queues it.
+        Execute = "Execute",
+        /// Stops it.
+        Cancel = "Cancel",
+        /// Goes on with an undo.
+        Resume = "Resume",
+        /// Undoes what is stuck.
+        Undo = "Undo",
+        /// Accepts it as it is.
+        Accept = "Accept",
+        /// Its children's output.
+        ReadLog = "ReadLog",
+        /// Its whole record.
+        GetDocument = "GetDocument",
+    }
+}
+
+/// Who may use a door.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    /// Everybody who reaches the bus.
+    Everybody,
+    /// The transaction's owner and root.
+    Owner,
+    /// The owner and root; others with the permission.
+    OwnerOr(Permission),
+    /// root, and others with the permission.
+    Holder(Permission),
+    /// The owner with every permission that the plan needs, and root.
+    Plan,
+    /// Everybody about themselves; about others root and holders of the permission.
+    SelfOr(Permission),
+    /// root only, by file modes.
+    Root,
+    /// Everybody on the machine, by file modes.
+    Machine,
+}
+
+/// Where a door is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// A method of the manager.
+    ManagerMethod,
+    /// A property of the manager.
+    ManagerProperty,
+    /// A method of a transaction.
+    TransactionMethod,
+    /// A property of a transaction.
+    TransactionProperty,
+    /// A signal of a transaction.
+    TransactionSignal,
+    /// What the bus itself and its standard interfaces offer.
+    Standard,
+    /// A verb of the command line.
+    Verb,
+    /// A file or folder; in names `*` stands for any name.
+    File,
+    /// A program that only our units and apt start.
+    Program,
+}
+
+/// One row of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Door {
+    /// Where it is.
+    pub place: Place,
+    /// Its name.
+    pub name: &'static str,
+    /// Who may use it.
+    pub who: Who,
+    /// What it reveals or does.
+    pub reveals: &'static str,
+}
+
+/// Every door, in the order of the document.
+#[must_use]
+pub fn doors() -> Vec<Door> {
+    let methods = Method::ALL.iter().map(|method| method.door());
+    let mut doors: Vec<Door> = methods.chain(OTHERS.iter().copied()).chain(properties()).collect();
+    doors.sort_by_key(|door| door.place);
+    doors
+}
+
+impl Method {
+    /// Its row.
+    #[must_use]
+    pub const fn door(self) -> Door {
+        let (place, who, reveals) = self.row();
+        Door { place, name: self.as_str(), who, reveals }
+    }
+
+    const fn row(self) -> (Place, Who, &'static str) {
+        use Place::{ManagerMethod, TransactionMethod};
+        match self {
+            Self::CreateTransaction => (ManagerMethod, Who::Everybody, "takes a request, bounded; nothing is planned, no path is opened"),
+            Self::Submit => (ManagerMethod, Who::Plan, "the same, then the unprivileged planner, then as Execute"),
+            Self::GetTransaction => (ManagerMethod, Who::Everybody, "whether an id exists, and its object's path"),
+            Self::Retry => (ManagerMethod, Who::OwnerOr(Permission::ViewAll), "takes a recorded request again; it needs its own Execute"),
+            Self::ListTransactions => (
+                ManagerMethod,
+                Who::SelfOr(Permission::ViewAll),
+                "ids, kinds, states and times of all; packages, texts and users of one's own",
+            ),
+            Self::GetStatistics => (ManagerMethod, Who::Everybody, "counts and durations of each kind"),
+            Self::ListRefusals => (ManagerMethod, Who::SelfOr(Permission::ViewAll), "who was turned away, when, why; of oneself"),
+            Self::Prepare => (TransactionMethod, Who::Owner, "starts the unprivileged planner"),
+            Self::Execute => (TransactionMethod, Who::Plan, "queues exactly the plan of the digest"),
+            Self::Cancel => (TransactionMethod, Who::OwnerOr(Permission::CancelAny), "stops it; what was changed is undone"),
+            Self::Resume => (TransactionMethod, Who::Holder(Permission::ResolveAttention), "goes on with an undo that stopped"),
+            Self::Undo => (TransactionMethod, Who::Holder(Permission::ResolveAttention), "undoes what stopped half way"),
+            Self::Accept => (TransactionMethod, Who::Holder(Permission::ResolveAttention), "leaves things as they are"),
+            Self::ReadLog => (TransactionMethod, Who::OwnerOr(Permission::ViewAll), "the output of apt, dpkg and maintainer scripts"),
+            Self::GetDocument => (TransactionMethod, Who::OwnerOr(Permission::ViewAll), "the whole record of it"),
+        }
+    }
+}
+
+/// Properties of a transaction that everybody may read.
+const PUBLIC: &[&str] = &[
+    "Id",
+    "Kind",
+    "State",
+    "Status",
+    "Attempts",
+    "QueuePosition",
+    "Permille",
+    "CreatedAt",
+    "QueuedAt",
+    "StartedAt",
+    "FinishedAt",
+    "Duration",
+    "RemainingSeconds",
+    "Cancellable",
+    "PointOfNoReturn",
+    "Actions",
+];
+
+/// Properties of a transaction that read empty for others than those in the row.
+const PRIVATE: &[&str] = &[
+    "Description",
+    "User",
+    "Uid",
+    "Origin",
+    "Client",
+    "Reverts",
+    "Retries",
+    "RevertedBy",
+    "Plan",
+    "PlanDigest",
+    "PlanSummary",
+    "PlanWarnings",
+    "Method",
+    "DownloadBytes",
+    "InstalledDelta",
+    "Irreversible",
+    "Steps",
+    "Phase",
+    "CurrentPackage",
+    "ErrorCode",
+    "ErrorText",
+    "Differences",
+    "WaitsFor",
+];
+
+fn properties() -> impl Iterator<Item = Door> {
+    let door = |who, reveals| move |name: &&'static str| Door { place: Place::TransactionProperty, name, who, reveals };
+    let public = PUBLIC.iter().map(door(Who::Everybody, "where it stands; no package, text or user"));
+    public.chain(PRIVATE.iter().map(door(Who::OwnerOr(Permission::ViewAll), "packages, texts or users; reads empty for others")))
+}
+
+const fn row(place: Place, name: &'static str, who: Who, reveals: &'static str) -> Door {
+    Door { place, name, who, reveals }
+}
+
+const fn property(name: &'static str, reveals: &'static str) -> Door {
+    row(Place::ManagerProperty, name, Who::Everybody, reveals)
+}
+
+const fn signal(name: &'static str, who: Who, reveals: &'static str) -> Door {
+    row(Place::TransactionSignal, name, who, reveals)
+}
+
+const fn verb(name: &'static str, who: Who, reveals: &'static str) -> Door {
+    row(Place::Verb, name, who, reveals)
+}
+
+const fn file(name: &'static str, who: Who, reveals: &'static str) -> Door {
+    row(Place::File, name, who, reveals)
+}
+
+const CHANGES: &str = "CreateTransaction, Prepare, Execute";
+
+const OTHERS: &[Door] = &[
+    property("Version", "the daemon's version"),
+    property("HostId", "the machine's id, hashed for this program"),
+    property("Active", "paths of transactions that a worker has"),
+    property("Queue", "paths of transactions that wait, in order"),
+    property("Attention", "paths of transactions that need a person"),
+    signal("StateChanged", Who::Everybody, "id and state"),
+    signal("StepChanged", Who::Everybody, "id, step and its state"),
+    signal("Progress", Who::Everybody, "id and permille"),
+    signal("ErrorOccurred", Who::Owner, "code and text; sent to the owner's connection only"),
+    signal("Finished", Who::Everybody, "id, state and error code"),
+    row(Place::Standard, "org.freedesktop.DBus.Properties.Get", Who::Everybody, "as the property's row says"),
+    row(Place::Standard, "org.freedesktop.DBus.Properties.GetAll", Who::Everybody, "as the properties' rows say"),
+    row(Place::Standard, "org.freedesktop.DBus.Properties.PropertiesChanged", Who::Everybody, "public values; private ones by name"),
+    row(Place::Standard, "org.freedesktop.DBus.Introspectable", Who::Everybody, "the interfaces; ids of transactions with an object"),
+    row(
+        Place::Standard,
+        "org.freedesktop.DBus.ObjectManager",
+        Who::Everybody,
+        "objects with their properties, as the properties' rows say",
+    ),
+    row(Place::Standard, "org.freedesktop.DBus.Peer", Who::Everybody, "that the daemon answers; the machine's id"),
+    row(Place::Standard, "org.freedesktop.DBus.Properties.Set", Who::Root, "no property can be set"),
+    verb("install", Who::Plan, CHANGES),
+    verb("remove", Who::Plan, CHANGES),
+    verb("purge", Who::Plan, CHANGES),
+    verb("update", Who::Plan, CHANGES),
+    verb("upgrade", Who::Plan, CHANGES),
+    verb("full-upgrade", Who::Plan, CHANGES),
+    verb("autoremove", Who::Plan, CHANGES),
+    verb("downgrade", Who::Plan, CHANGES),
+    verb("reinstall", Who::Plan, CHANGES),
+    verb("hold", Who::Plan, CHANGES),
+    verb("unhold", Who::Plan, CHANGES),
+    verb("rollback", Who::Plan, CHANGES),
+    verb("plan", Who::Everybody, "CreateTransaction, Prepare, Cancel"),
+    verb("cancel", Who::OwnerOr(Permission::CancelAny), "Cancel"),
+    verb("retry", Who::OwnerOr(Permission::ViewAll), "Retry, then as a change"),
+    verb("status", Who::Everybody, "the manager's properties"),
+    verb("list", Who::SelfOr(Permission::ViewAll), "ListTransactions"),
+    verb("history", Who::SelfOr(Permission::ViewAll), "ListTransactions; with --denied ListRefusals"),
+    verb("show", Who::OwnerOr(Permission::ViewAll), "the transaction's properties; with --document GetDocument"),
+    verb("log", Who::OwnerOr(Permission::ViewAll), "ReadLog"),
+    verb("watch", Who::Everybody, "the transaction's properties and signals"),
+    verb("stats", Who::Everybody, "GetStatistics"),
+    verb("repair", Who::Holder(Permission::ResolveAttention), "properties; Resume, Undo or Accept"),
+    verb("transaction", Who::Everybody, "the same verbs, by noun"),
+    verb("generate", Who::Everybody, "writes man pages and completions where the caller says, with the caller's rights"),
+    file("/var/lib/backstep", Who::Root, "the folder of everything below"),
+    file("/var/lib/backstep/lock", Who::Root, "which daemon runs"),
+    file("/var/lib/backstep/store.db*", Who::Root, "the record"),
+    file("/var/lib/backstep/spool", Who::Root, "the mirror of the record"),
+    file("/var/lib/backstep/spool/new", Who::Root, "requests that came as files; not read yet"),
+    file("/var/lib/backstep/spool/inflight", Who::Root, "documents of transactions that have not ended"),
+    file("/var/lib/backstep/spool/done", Who::Root, "documents of those that have"),
+    file("/var/lib/backstep/spool/invalid", Who::Root, "files that were no requests"),
+    file("/var/lib/backstep/spool/tmp", Who::Root, "documents being written"),
+    file("/var/lib/backstep/spool/*/*.json", Who::Root, "one transaction's document"),
+    file("/var/lib/backstep/attempts", Who::Root, "plan, order, journal and output of each attempt"),
+    file("/var/lib/backstep/capture", Who::Root, "undo material: copies of the system's files"),
+    file("/var/lib/backstep/archives", Who::Root, "archives in the daemon's keeping"),
+    file("/run/backstep", Who::Machine, "the folder of the public file"),
+    file("/run/backstep/status.json", Who::Machine, "paths of active, waiting and stuck transactions: what the manager's properties say"),
+    file("/run/backstep-planner.sock", Who::Root, "questions to the planner"),
+    file("/etc/backstep/backstep.toml", Who::Machine, "the configuration; written by root"),
+    file("/etc/backstep/backstep.toml.d/*.toml", Who::Machine, "the same"),
+    row(Place::Program, "backstepd", Who::Root, "the daemon; flags are for tests"),
+    row(Place::Program, "backstep-worker run", Who::Root, "carries out an attempt whose order and plan are in the state folder"),
+    row(Place::Program, "backstep-worker check-plan", Who::Root, "apt's hook: compares apt's list with the plan"),
+    row(Place::Program, "backstep-planner", Who::Root, "answers one question on its standard input, without privileges"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn no_door_has_two_rows_and_every_row_says_something() {
+        let all = doors();
+        let names: BTreeSet<_> = all.iter().map(|door| (door.place, door.name)).collect();
+        assert_eq!(names.len(), all.len());
+        assert!(all.iter().all(|door| !door.reveals.is_empty() && !door.reveals.contains('|')));
+    }
+}

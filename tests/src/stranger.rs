@@ -1,0 +1,82 @@
+//! Another user's connection to a private bus.
+//!
+//! Purpose: what the daemon does for somebody who is not root, without a machine. Needs root, as all tests on a private
+//! bus do. Absent on purpose: polkit; see [`crate::authority`].
+
+use std::io::IoSliceMut;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command};
+
+use anyhow::{Context, Result};
+use backstep_bus::{ManagerProxy, TransactionProxy};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use zbus::OwnedObjectPath;
+
+use crate::private_bus::PrivateBus;
+use crate::programs::program;
+
+/// A user who is not root and has no session: `bin` on every Debian. The bus lets in nobody whom the machine does not know.
+pub const ANA: u32 = 2;
+/// Another one: `nobody`.
+pub const BEN: u32 = 65_534;
+
+/// A connection of another user, and the process that made it.
+pub struct Stranger {
+    /// The connection.
+    pub connection: zbus::Connection,
+    /// The manager.
+    pub manager: ManagerProxy<'static>,
+    child: Child,
+    /// The child ends when this is closed.
+    _leash: UnixStream,
+}
+
+impl Stranger {
+    /// Connects as this user.
+    pub async fn connect(bus: &PrivateBus, uid: u32) -> Result<Self> {
+        Self::connect_with(bus, uid, &[]).await
+    }
+
+    /// Connects as this user out of a user namespace and a mount namespace of its own, where it could be root.
+    pub async fn connect_from_namespaces(bus: &PrivateBus, uid: u32) -> Result<Self> {
+        Self::connect_with(bus, uid, &["namespaces"]).await
+    }
+
+    async fn connect_with(bus: &PrivateBus, uid: u32, more: &[&str]) -> Result<Self> {
+        let (ours, theirs) = UnixStream::pair()?;
+        let mut command = Command::new(program("backstep-stranger")?);
+        command.arg(bus.folder().join("socket")).arg(uid.to_string()).args(more).stdin(OwnedFd::from(theirs));
+        let child = command.spawn().context("cannot start backstep-stranger")?;
+        drop(command);
+        let socket = receive(&ours)?;
+        let connection = zbus::connection::Builder::unix_stream(socket).user_id(uid).build().await?;
+        let manager = ManagerProxy::without_cache(&connection).await?;
+        Ok(Self { connection, manager, child, _leash: ours })
+    }
+
+    /// A transaction's object.
+    pub async fn transaction(&self, path: &OwnedObjectPath) -> Result<TransactionProxy<'static>> {
+        Ok(TransactionProxy::at(&self.connection, path).await?)
+    }
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn receive(socket: &UnixStream) -> Result<UnixStream> {
+    let mut byte = [0];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut with = RecvAncillaryBuffer::new(&mut space);
+    recvmsg(socket, &mut [IoSliceMut::new(&mut byte)], &mut with, RecvFlags::CMSG_CLOEXEC)?;
+    let descriptor = with.drain().find_map(|part| match part {
+        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+        _ => None,
+    });
+    Ok(descriptor.context("the stranger could not connect")?.into())
+}

@@ -1,0 +1,37 @@
+//! The doors behind a real bus: who is turned away, that it is on record, and that a flood of one is no flood of all.
+//! Packages are simulated, polkit is scripted, users are real.
+
+// Tests set their scene with plain calls.
+#![allow(clippy::disallowed_methods)]
+
+#[path = "doors/flood.rs"]
+mod flood;
+#[path = "doors/matrix.rs"]
+mod matrix;
+#[path = "doors/refusals.rs"]
+mod refusals;
+
+use std::collections::HashMap;
+
+use anyhow::Result;
+use backstep_bus::{CallError, OptionsBuilder, PackageArgument};
+use backstep_core::ErrorCode;
+use backstep_tests::authority::{Answer, FakeAuthority};
+use backstep_tests::private_bus::{PrivateBus, Simulated};
+use zbus::Variant;
+
+fn packages(names: &[&str]) -> HashMap<&'static str, Variant<'static>> {
+    let rows: Vec<PackageArgument> = names.iter().map(|name| (String::new(), (*name).to_owned(), String::new())).collect();
+    OptionsBuilder::new().packages(rows).build()
+}
+
+fn code<T>(result: Result<T, zbus::Error>) -> Option<ErrorCode> {
+    result.err().and_then(|error| CallError::from(error).code())
+}
+
+/// A daemon that asks an authority, and lets everybody come.
+async fn daemon(configuration: &str, answer: Answer) -> Result<(Simulated, FakeAuthority)> {
+    let bus = PrivateBus::start()?.open_to_all(configuration)?;
+    let authority = FakeAuthority::start(&bus, answer).await?;
+    Ok((Simulated::on(bus, &["--ask-polkit"]).await?, authority))
+}

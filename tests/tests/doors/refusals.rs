@@ -1,0 +1,86 @@
+//! Who was turned away is on record: who, when, where, why.
+
+use anyhow::Result;
+use backstep_bus::{OptionsBuilder, RefusalRow, RefusalRowFilter, RevertsTarget};
+use backstep_core::ErrorCode;
+use backstep_tests::authority::Answer;
+use backstep_tests::private_bus::Client;
+use backstep_tests::stranger::{ANA, BEN, Stranger};
+use zbus::Variant;
+
+use super::{code, daemon, packages};
+
+fn all() -> RefusalRowFilter {
+    RefusalRowFilter { limit: Some(500), ..RefusalRowFilter::default() }
+}
+
+fn told(rows: &[RefusalRow]) -> Vec<(&str, &str)> {
+    rows.iter().rev().map(|row| (row.method.as_str(), row.error_code.as_str())).collect()
+}
+
+#[tokio::test]
+async fn every_sort_of_refusal_leaves_a_record_and_changes_nothing() -> Result<()> {
+    let (daemon, authority) = daemon("", Answer::No).await?;
+    let root = Client::new(&daemon.bus).await?;
+    let ana = Stranger::connect(&daemon.bus, ANA).await?;
+    let create = |kind, options| ana.manager.create_transaction(kind, "", options);
+    assert_eq!(code(create("explode", packages(&["alpha"])).await), Some(ErrorCode::RequestMalformed));
+    let hook = [("hook", Variant::from("/bin/sh"))].into();
+    assert_eq!(code(create("install", hook).await), Some(ErrorCode::RequestUnknownOption));
+    let names: Vec<String> = (0..1001).map(|n| format!("pkg{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    assert_eq!(code(create("install", packages(&names)).await), Some(ErrorCode::RequestTooLarge));
+    let unknown = "01936b2e-7c1a-7d3e-9f10-0123456789ab";
+    assert_eq!(code(ana.manager.get_transaction(unknown).await), Some(ErrorCode::TransactionUnknown));
+    let last = OptionsBuilder::new().reverts(RevertsTarget::Last).build();
+    assert_eq!(code(create("rollback", last).await), Some(ErrorCode::UndoNothing));
+    let (id, path) = create("install", packages(&["alpha"])).await?;
+    let mut again = packages(&["beta"]);
+    again.insert("id", Variant::from(id.clone()));
+    assert_eq!(code(create("install", again).await), Some(ErrorCode::RequestDuplicate));
+    let denied = ana.manager.submit("install", "", packages(&["gamma"])).await;
+    assert_eq!(code(denied), Some(ErrorCode::AuthDenied));
+    let ben = Stranger::connect(&daemon.bus, BEN).await?;
+    assert_eq!(code(ben.transaction(&path).await?.cancel().await), Some(ErrorCode::AuthDenied));
+
+    let rows = root.manager.list_refusals(all()).await?;
+    let expected = [
+        ("CreateTransaction", "request.malformed"),
+        ("CreateTransaction", "request.unknown-option"),
+        ("CreateTransaction", "request.too-large"),
+        ("GetTransaction", "transaction.unknown"),
+        ("CreateTransaction", "undo.nothing"),
+        ("CreateTransaction", "request.duplicate"),
+        ("Submit", "auth.denied"),
+        ("Cancel", "auth.denied"),
+    ];
+    assert_eq!(told(&rows), expected);
+    assert!(rows[1..].iter().all(|row| row.uid == ANA && row.count == 1 && row.at > 0 && row.sender.starts_with(':')), "{rows:#?}");
+    assert_eq!(rows[1].program.as_deref(), Some("backstep-strang"));
+    assert_eq!((rows[0].uid, rows[0].id.as_deref()), (BEN, Some(id.as_str())));
+    // The denied one is a transaction as well, and says so itself.
+    let denied = rows[1].id.clone().expect("the transaction of the denied request");
+    let transaction = root.transaction(&root.manager.get_transaction(&denied).await?).await?;
+    let document: serde_json::Value = serde_json::from_str(&transaction.get_document().await?)?;
+    assert!(document["events"].as_array().is_some_and(|events| events.iter().any(|event| event["event"] == "denied")), "{document}");
+    // Others see their own only, whatever they ask for.
+    let own = ben.manager.list_refusals(RefusalRowFilter { uid: Some(ANA), ..all() }).await?;
+    assert_eq!(told(&own), [("Cancel", "auth.denied")]);
+    authority.answers(Answer::Yes).await?;
+    assert_eq!(ben.manager.list_refusals(all()).await?.len(), rows.len());
+    assert!(root.manager.active().await?.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_turned_away_stays_on_record_when_the_daemon_ends() -> Result<()> {
+    let (mut daemon, _authority) = daemon("", Answer::No).await?;
+    let ana = Stranger::connect(&daemon.bus, ANA).await?;
+    for _ in 0..30 {
+        assert_eq!(code(ana.manager.get_transaction("beef").await), Some(ErrorCode::TransactionUnknown));
+    }
+    daemon.stop_and_restart().await?;
+    let rows = Client::new(&daemon.bus).await?.manager.list_refusals(all()).await?;
+    assert_eq!(rows.iter().map(|row| row.count).collect::<Vec<_>>(), [&[20][..], &[1; 10]].concat());
+    Ok(())
+}
