@@ -17,6 +17,7 @@ use crate::archives::Archives;
 use crate::attempts::{Attempts, make_dir};
 use crate::authority::Verdict;
 use crate::callers::Callers;
+use crate::foreign::Runs;
 use crate::inhibit::Inhibitor;
 use crate::launcher::Launcher;
 use crate::objects::{Registry, emit};
@@ -24,7 +25,7 @@ use crate::options::Options;
 use crate::planner::Planner;
 use crate::service::{Parts, Service};
 use crate::status_file::StatusFile;
-use crate::{config, idle, log, simulate, work};
+use crate::{config, foreign, idle, log, simulate, work};
 
 /// Runs the daemon until it is told to end or has nothing to do.
 ///
@@ -35,6 +36,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let _lock = lock_state(&options.state_dir)?;
     let clock = SystemClock::new()?;
     let attempts = Attempts::open(&options.state_dir)?;
+    let runs = Runs::open(&options.state_dir, clock.now().boot)?;
     let host_id = crate::adapters::host_id();
     let connection = connect(&options.bus).await?;
     let launcher = launcher(&options, &connection, &attempts);
@@ -42,11 +44,13 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let mirror = SpoolMirror::open(&options.state_dir.join("spool"), &host_id)?;
     let mut manager = Manager::new(Box::new(ledger), Box::new(mirror), Box::new(clock), Box::new(NewIds));
     recover(&mut manager, &attempts, &launcher).await?;
+    foreign::take_in_all(&mut manager, &runs, &attempts, &launcher).await?;
     let parts = Parts {
         callers: Callers::new(&connection).await?,
         planner: planner(&options),
         launcher,
         attempts,
+        runs,
         archives: Archives::open(&options.state_dir)?,
         defaults: config.defaults,
         host_id,
@@ -62,6 +66,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     log::started(env!("CARGO_PKG_VERSION"));
     idle::ready();
     tokio::spawn(work::run(Arc::clone(&service)));
+    tokio::spawn(foreign::watch(Arc::clone(&service)));
     let patience = (!options.no_idle_exit).then_some(config.idle_exit_s);
     idle::wait(&service, patience).await
 }

@@ -56,6 +56,7 @@ impl Default for Config {
 struct File {
     defaults: Defaults,
     daemon: Daemon,
+    apt: Apt,
 }
 
 #[derive(Deserialize, Default)]
@@ -72,6 +73,13 @@ struct Defaults {
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 struct Daemon {
     idle_exit: Option<u64>,
+}
+
+/// For the hooks of plain runs of apt, which read it themselves; checked here with everything else.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+struct Apt {
+    on_failure: Option<String>,
 }
 
 /// Reads the file, if there is one, and its drop-ins in the order of their names.
@@ -113,6 +121,10 @@ fn apply(config: &mut Config, path: &Path, text: &str) -> Result<(), ConfigError
     if let Some(text) = file.defaults.conffiles {
         defaults.conffiles = text.parse().map_err(value)?;
     }
+    match file.apt.on_failure.as_deref() {
+        None | Some("go-on" | "refuse") => {}
+        Some(other) => return Err(value(backstep_core::UnknownName { what: "choice", name: other.to_owned() })),
+    }
     defaults.lock_timeout_s = file.defaults.lock_timeout.unwrap_or(defaults.lock_timeout_s);
     defaults.recommends = file.defaults.recommends.or(defaults.recommends);
     config.idle_exit_s = file.daemon.idle_exit.unwrap_or(config.idle_exit_s);
@@ -149,5 +161,9 @@ mod tests {
         assert!(error.contains("backstep.toml") && error.contains("hook"), "{error}");
         std::fs::write(&main, "[defaults]\nservices = \"maybe\"\n").expect("write");
         assert!(load(&main).expect_err("refused").to_string().contains("maybe"));
+        for (choice, taken) in [("go-on", true), ("refuse", true), ("leave", false)] {
+            std::fs::write(&main, format!("[apt]\non-failure = \"{choice}\"\n")).expect("write");
+            assert_eq!(load(&main).is_ok(), taken, "{choice}");
+        }
     }
 }

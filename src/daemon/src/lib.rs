@@ -14,6 +14,7 @@ pub mod callers;
 pub mod compose;
 pub mod config;
 pub mod follow;
+pub mod foreign;
 pub mod idle;
 pub mod inhibit;
 pub mod launcher;

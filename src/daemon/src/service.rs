@@ -16,6 +16,7 @@ use crate::archives::Archives;
 use crate::attempts::Attempts;
 use crate::authority::{Authority, Verdict};
 use crate::callers::Callers;
+use crate::foreign::Runs;
 use crate::launcher::Launcher;
 use crate::lock::lock;
 use crate::planner::Planner;
@@ -39,6 +40,8 @@ pub struct Service {
     pub launcher: Launcher,
     /// Attempt folders.
     pub attempts: Attempts,
+    /// Plain runs of apt.
+    pub runs: Runs,
     /// Archives in our keeping.
     pub archives: Archives,
     /// What a request gets when it does not say otherwise.
@@ -70,6 +73,8 @@ pub struct Parts {
     pub launcher: Launcher,
     /// Attempt folders.
     pub attempts: Attempts,
+    /// Plain runs of apt.
+    pub runs: Runs,
     /// Archives in our keeping.
     pub archives: Archives,
     /// What a request gets when it does not say otherwise.
@@ -94,6 +99,7 @@ impl Service {
             planner: parts.planner,
             launcher: parts.launcher,
             attempts: parts.attempts,
+            runs: parts.runs,
             archives: parts.archives,
             defaults: parts.defaults,
             host_id: parts.host_id,

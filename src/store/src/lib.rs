@@ -10,6 +10,7 @@
 // Tests set their scene with plain calls.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
+mod adopt;
 mod append;
 mod chain;
 mod columns;
@@ -34,6 +35,7 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
+pub use adopt::Adoption;
 pub use append::Append;
 pub use create::{Created, NewTransaction};
 pub use error::{ChainError, StoreError, VerifyError};

@@ -65,7 +65,7 @@ fn verify_bytes(conn: &Connection, row: &Row<'_>) -> Result<(), VerifyError> {
             (evidence == digest_option(row, "request_digest")? && evidence == stored(conn, REQUEST, key)?, "its request was changed")
         }
         "prepared" => (evidence == stored(conn, PLAN, key)? && evidence == plan_digest(conn, key)?, "its plan was changed"),
-        "completed" => (evidence == digest_option(row, "world_after")?, "its world was changed"),
+        "completed" | "accepted" => (evidence == digest_option(row, "world_after")?, "its world was changed"),
         _ => (true, ""),
     };
     if holds { Ok(()) } else { Err(ChainError { seq: row.get("seq")?, what }.into()) }

@@ -5,6 +5,7 @@
 
 mod text;
 
+pub mod foreign;
 pub mod journal;
 pub mod order;
 pub mod plan;

@@ -1,11 +1,13 @@
-//! The command line. Flags are for tests; the units call `run <attempt>`, apt calls `check-plan <folder>`.
+//! The command line. Flags are for tests; the units call `run <attempt>`, apt calls `check-plan <folder>` in our own
+//! runs, and `apt-before` and `apt-after` in everybody else's.
 
 use std::path::PathBuf;
 
 use backstep_core::AttemptId;
 
 /// How to call the program.
-pub const USAGE: &str = "usage: backstep-worker run <attempt> [--state-dir DIR] [--root DIR]\n       backstep-worker check-plan <folder>";
+pub const USAGE: &str = "usage: backstep-worker run <attempt> [--state-dir DIR] [--root DIR]\n       backstep-worker check-plan <folder>
+       backstep-worker apt-before | apt-after";
 
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +26,10 @@ pub enum Verb {
         /// The attempt's folder.
         folder: PathBuf,
     },
+    /// Keep undo material for what apt says on standard input.
+    AptBefore,
+    /// Write down what became of it.
+    AptAfter,
 }
 
 /// Reads the arguments, the program's name left out.
@@ -32,6 +38,8 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Verb, String
     match (rest.next().as_deref(), rest.next()) {
         (Some("run"), Some(attempt)) => run(&attempt, rest),
         (Some("check-plan"), Some(folder)) if rest.next().is_none() => Ok(Verb::CheckPlan { folder: folder.into() }),
+        (Some("apt-before"), None) => Ok(Verb::AptBefore),
+        (Some("apt-after"), None) => Ok(Verb::AptAfter),
         _ => Err(USAGE.to_owned()),
     }
 }
@@ -59,12 +67,13 @@ mod tests {
     }
 
     #[test]
-    fn the_two_verbs_are_read_and_nothing_else() {
+    fn the_verbs_are_read_and_nothing_else() {
         let id = "01936b2e-7c1a-7d3e-9f10-0123456789ab-1";
         let run = Verb::Run { attempt: id.parse().expect("id"), state: "/s".into(), root: "/".into() };
         assert_eq!(words(&format!("run {id} --state-dir /s")), Ok(run));
         assert_eq!(words("check-plan /x"), Ok(Verb::CheckPlan { folder: "/x".into() }));
-        for bad in ["", "run", "run x", "check-plan", "check-plan a b", "undo x"] {
+        assert_eq!((words("apt-before"), words("apt-after")), (Ok(Verb::AptBefore), Ok(Verb::AptAfter)));
+        for bad in ["", "apt-before x", "run", "run x", "check-plan", "check-plan a b", "undo x"] {
             assert!(words(bad).is_err(), "{bad}");
         }
         assert!(words(&format!("run {id} --root")).is_err());

@@ -132,7 +132,7 @@ pub fn read(path: &Path) -> Result<(Vec<Line>, usize), JournalError> {
 
 /// A clock before 1970 reads as 1970.
 #[expect(clippy::disallowed_methods, reason = "the one place where the worker reads the clock")]
-fn utc_us() -> i64 {
+pub(crate) fn utc_us() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }

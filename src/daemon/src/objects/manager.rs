@@ -15,6 +15,7 @@ use zbus::{OwnedObjectPath, OwnedVariant, interface};
 use super::{Registry, find, interaction};
 use crate::authority::{self, Interaction};
 use crate::callers::Caller;
+use crate::foreign;
 use crate::requests::{self, RetryClaims};
 use crate::service::Service;
 
@@ -38,6 +39,7 @@ impl ManagerObject {
         #[zbus(header)] header: Header<'_>,
     ) -> Result<(String, OwnedObjectPath), BusError> {
         let caller = self.service.callers.of(&header).await?;
+        foreign::refresh(&self.service).await;
         let created = requests::create(&self.service, &caller, &kind, &description, options).await?;
         self.answer(created.id).await
     }
@@ -51,6 +53,7 @@ impl ManagerObject {
         #[zbus(header)] header: Header<'_>,
     ) -> Result<(String, OwnedObjectPath), BusError> {
         let caller = self.service.callers.of(&header).await?;
+        foreign::refresh(&self.service).await;
         let created = requests::create(&self.service, &caller, &kind, &description, options).await?;
         let answer = self.answer(created.id).await?;
         if !created.existed {
@@ -62,6 +65,7 @@ impl ManagerObject {
 
     #[zbus(out_args("path"))]
     async fn get_transaction(&self, id: String) -> Result<OwnedObjectPath, BusError> {
+        foreign::refresh(&self.service).await;
         Ok(self.answer(find(&self.service, &id)?).await?.1)
     }
 
@@ -72,6 +76,7 @@ impl ManagerObject {
         options: HashMap<String, OwnedVariant>,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<(String, OwnedObjectPath), BusError> {
+        foreign::refresh(&self.service).await;
         let id = find(&self.service, &id)?;
         let caller = self.owner_of(id, &header).await?;
         let claims = retry_options(options)?;
@@ -84,6 +89,7 @@ impl ManagerObject {
         let mut filter = Filter::try_from(filter)?;
         filter.limit = if filter.limit == 0 { 50 } else { filter.limit.min(MAX_ROWS) };
         let caller = self.service.callers.of(&header).await?;
+        foreign::refresh(&self.service).await;
         let all = self.sees_all(&caller, &header).await?;
         if !all && (filter.package.is_some() || filter.uid.is_some_and(|uid| uid != caller.uid)) {
             // Narrowing by what is hidden would reveal it.
@@ -99,6 +105,7 @@ impl ManagerObject {
 
     #[zbus(out_args("statistics"))]
     async fn get_statistics(&self, since_us: i64) -> Result<Vec<StatisticsRow>, BusError> {
+        foreign::refresh(&self.service).await;
         let rows = self.service.read(|manager| manager.ledger().statistics(since_us))?;
         Ok(rows.iter().map(StatisticsRow::from).collect())
     }

@@ -13,7 +13,7 @@ use backstep_wire::journal::{Line, Record};
 
 use super::{CancelOutcome, Found, Launch, Manager, Verdict};
 use crate::notice::Notice;
-use crate::ports::{Append, Clock, Entered, Identities, Ledger, Mirror, NewTransaction};
+use crate::ports::{Adoption, Append, Clock, Entered, Identities, Ledger, Mirror, NewTransaction};
 
 #[derive(Clone)]
 struct Stored {
@@ -105,6 +105,18 @@ impl Ledger for FakeLedger {
         let status = self.append(&Append { id: plan.transaction, attempt: None, events, at, journal_seq: None, world_after: None })?;
         self.with(|inner| inner.rows.get_mut(&plan.transaction).map(|row| row.plan = Some((bytes.to_vec(), digest))));
         Ok(status)
+    }
+
+    fn adopt(&mut self, adoption: &Adoption) -> Result<Entered, Failure> {
+        let entered = self.enter(&adoption.new)?;
+        if entered == Entered::AlreadyThere {
+            return Ok(entered);
+        }
+        self.freeze(&adoption.plan, &adoption.plan_bytes, adoption.plan_digest, adoption.new.at)?;
+        let (events, at) = (adoption.events.iter().map(|(event, _)| event.clone()).collect(), adoption.new.at);
+        let (journal_seq, world_after) = (Some(adoption.journal_seq), adoption.world_after);
+        self.append(&Append { id: adoption.new.id, attempt: Some(1), events, at, journal_seq, world_after })?;
+        Ok(entered)
     }
 
     fn append(&mut self, append: &Append) -> Result<Status, Failure> {
