@@ -6,6 +6,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod authorisation;
+mod by_apt;
 mod clients;
 mod daemon;
 mod failures;
