@@ -89,7 +89,7 @@ fn apt_typed_by_hand_is_recorded_and_undone() -> Result<()> {
 fn a_unit_that_runs_apt_is_named() -> Result<()> {
     let scene = Scene::new(&[plain("bs-one", "1")])?;
     scene.machine.check(["systemd-run", "--wait", "--unit=bs-nightly", "apt-get", "-y", "install", "bs-one"])?;
-    let row = newest(&scene, "apt-get -y install bs-one")?;
+    let row = newest(&scene, "/usr/bin/apt-get -y install bs-one")?;
     assert_eq!((text(&row["user"]), text(&row["state"])), ("root", "completed"));
     let shown = scene.machine.check(["backstep", "show", text(&row["id"])])?;
     ensure!(shown.contains("apt apt-get"), "{shown}");
@@ -138,10 +138,7 @@ fn a_failed_run_is_recorded_as_it_is_and_undone() -> Result<()> {
         items.iter().find(|item| text(&item["package"]) == name).map(|item| text(&item["state"]).to_owned()).unwrap_or_default()
     };
     assert_eq!((state("bs-good:all").as_str(), state("bs-bad:all").as_str()), ("done", "half"), "{document:#}");
-    ensure!(
-        scene.backstep("status")?.json.to_string().contains("\"attention\":[]") || scene.backstep("list")?.json == Value::Array(Vec::new()),
-        "it waits for somebody"
-    );
+    assert_eq!(scene.backstep("list")?.json, Value::Array(Vec::new()), "it waits for somebody");
     let back = scene.change("rollback --last-failed")?;
     assert_eq!((back.text("method"), back.text("reverts")), ("restore", text(&row["id"])));
     before.expect_same(&scene.state()?, "rollback of a failed run of apt")
@@ -194,10 +191,11 @@ fn a_run_that_was_killed_is_recorded_blocks_nobody_and_is_undone() -> Result<()>
     scene.machine.check(["systemd-run", "--unit=bs-killed", "apt-get", "-y", "upgrade"])?;
     wait_until("the script runs", PATIENCE, || Ok(scene.machine.path("/run/bs-slow").exists().then_some(())))?;
     scene.machine.check(["systemctl", "kill", "--signal=KILL", "bs-killed.service"])?;
-    let row = wait_until("the run is on record", PATIENCE, || Ok(newest(&scene, "apt-get -y upgrade").ok()))?;
+    let row = wait_until("the run is on record", PATIENCE, || Ok(newest(&scene, "/usr/bin/apt-get -y upgrade").ok()))?;
     assert_eq!((text(&row["status"]), text(&row["error_code"])), ("failed", "dpkg.failed"), "{row:#}");
     ensure!(text(&row["error_text"]).starts_with("apt was cut off: "), "{row:#}");
     scene.change("rollback --last-failed")?;
+    scene.machine.check(["systemctl", "reset-failed", "bs-killed.service"])?;
     before.expect_same(&scene.state()?, "rollback of a killed run of apt")?;
     scene.change("install bs-other").map(drop)
 }

@@ -15,6 +15,8 @@ mod end;
 mod policy;
 mod process;
 pub mod runs;
+#[cfg(test)]
+mod tests;
 
 pub use begin::{Verdict, before};
 pub use end::{after, settle};
