@@ -4,7 +4,7 @@ use backstep_core::actor::{Actor, Origin};
 use backstep_core::{Digest, ErrorCode, Event, Kind, PlanAction, Stamp, TransactionState};
 
 use super::{Fixture, actor, digest_of, id, item, plan, request, stamp};
-use crate::{Adoption, Created, NewTransaction, StoreError};
+use crate::{Adoption, Created, NewTransaction, StoreError, VerifyError};
 
 fn adopt(f: &mut Fixture, n: u32, events: &[(Event, Stamp)], world: Option<Digest>) -> Result<Created, StoreError> {
     let bytes = request(id(n));
@@ -69,4 +69,17 @@ fn a_change_whose_history_is_impossible_leaves_no_trace() {
     let impossible = history(&[Event::Completed, Event::Expired]);
     assert!(matches!(adopt(&mut f, 1, &impossible, None), Err(StoreError::Illegal(_))));
     assert_eq!([f.count("transactions"), f.count("generations"), f.count("events")], [0; 3]);
+}
+
+#[test]
+fn the_world_of_a_change_that_was_left_is_vouched_for() {
+    let mut f = Fixture::new();
+    let left = [Event::AttentionNeeded { code: ErrorCode::DpkgFailed, text: "half".into() }, Event::Accepted];
+    adopt(&mut f, 1, &history(&left), Some(Digest([8; 32]))).expect("adopt");
+    let raw = f.raw();
+    for trigger in ["transactions_set_once", "transactions_final_stay", "transactions_update_needs_generation"] {
+        raw.execute_batch(&format!("DROP TRIGGER {trigger}")).expect("drop");
+    }
+    assert_eq!(raw.execute("UPDATE transactions SET world_after = zeroblob(32)", []).expect("change"), 1);
+    assert!(matches!(f.store.verify_chain(), Err(VerifyError::Broken(error)) if error.what.contains("world")));
 }
