@@ -3,7 +3,7 @@
 use backstep_core::actor::{Actor, Origin};
 use backstep_core::{Digest, ErrorCode, Event, Kind, PlanAction, Stamp, TransactionState};
 
-use super::{Fixture, actor, digest_of, id, item, plan, request, stamp};
+use super::{Fixture, actor, digest_of, drop_triggers, id, item, plan, request, stamp};
 use crate::{Adoption, Created, NewTransaction, StoreError, VerifyError};
 
 fn adopt(f: &mut Fixture, n: u32, events: &[(Event, Stamp)], world: Option<Digest>) -> Result<Created, StoreError> {
@@ -77,9 +77,7 @@ fn the_world_of_a_change_that_was_left_is_vouched_for() {
     let left = [Event::AttentionNeeded { code: ErrorCode::DpkgFailed, text: "half".into() }, Event::Accepted];
     adopt(&mut f, 1, &history(&left), Some(Digest([8; 32]))).expect("adopt");
     let raw = f.raw();
-    for trigger in ["transactions_set_once", "transactions_final_stay", "transactions_update_needs_generation"] {
-        raw.execute_batch(&format!("DROP TRIGGER {trigger}")).expect("drop");
-    }
+    drop_triggers(&raw);
     assert_eq!(raw.execute("UPDATE transactions SET world_after = zeroblob(32)", []).expect("change"), 1);
     assert!(matches!(f.store.verify_chain(), Err(VerifyError::Broken(error)) if error.what.contains("world")));
 }
