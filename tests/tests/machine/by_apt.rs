@@ -209,3 +209,27 @@ fn a_hook_that_is_gone_stops_nobody() -> Result<()> {
     ensure!(!installed.stderr.contains("backstep"), "{}", installed.stderr);
     Ok(())
 }
+
+/// Debian's own program, over the network.
+#[test]
+fn unattended_upgrades_are_recorded_step_by_step_and_undone() -> Result<()> {
+    let scene = Scene::debian()?;
+    scene.machine.check(["apt-get", "update"])?;
+    apt(&scene, "install --no-install-recommends unattended-upgrades")?.success()?;
+    scene.machine.write("/etc/apt/apt.conf.d/99all", "Unattended-Upgrade::Origins-Pattern { \"origin=*\"; };\n", 0o644)?;
+    scene.machine.check(["rm", "-rf", "/etc/apt/sources.list", "/var/lib/apt/lists"])?;
+    scene.publish(&[plain("bs-one", "1"), plain("bs-two", "1")])?;
+    apt(&scene, "install bs-one bs-two")?.success()?;
+    let before = scene.state()?;
+    scene.publish(&[plain("bs-one", "2"), plain("bs-two", "2")])?;
+    scene.machine.check(["unattended-upgrade", "-v"])?;
+    scene.expect(&[("bs-one", "ii 2"), ("bs-two", "ii 2")])?;
+    let rows = history(&scene)?;
+    let words: Vec<_> = rows.iter().take(2).map(|row| [text(&row["state"]), text(&row["kind"]), text(&row["summary"])].join(" ")).collect();
+    assert_eq!(words, ["completed update 1 to upgrade (bs-two)", "completed update 1 to upgrade (bs-one)"]);
+    assert_eq!((rows.len(), text(&rows[0]["description"])), (4, "/usr/bin/python3 /usr/bin/unattended-upgrade -v"));
+    scene.change(&format!("rollback {}", text(&rows[0]["id"])))?;
+    let last = scene.change(&format!("rollback {}", text(&rows[1]["id"])))?;
+    assert_eq!(last.text("method"), "restore");
+    before.expect_same(&scene.state()?, "rollback of unattended upgrades")
+}

@@ -3,6 +3,7 @@
 //! Nobody asked for this plan and nobody authorised it: it says what apt was about to do, in the same words as every other
 //! plan, so that it is shown and undone like every other. What apt does not say beforehand is filled in by [`carried_out`].
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
 
@@ -170,6 +171,13 @@ fn archive(machine: &Machine, path: &Path, package: &PackageId, version: &Versio
     }
     archives::name(machine, &archive.file_name, sha256).map_err(error)?;
     Ok(archive)
+}
+
+/// Whether a plan is what was announced.
+pub(super) fn is_of(plan: &Plan, changes: &[Change]) -> bool {
+    let planned: BTreeSet<_> = plan.items.iter().map(|item| (&item.package, item.action, &item.from, &item.to)).collect();
+    let announced: BTreeSet<_> = changes.iter().map(|change| (&change.package, change.action, &change.from, &change.to)).collect();
+    planned == announced
 }
 
 /// As apt names archives.

@@ -19,6 +19,7 @@ use backstep_wire::foreign::{Foreign, Process};
 use backstep_wire::journal::Record;
 use nix::time::{ClockId, clock_gettime};
 
+use super::end::Left;
 use super::policy::{self, OnFailure};
 use super::{announced, end, process, runs};
 use crate::child::Processes;
@@ -62,8 +63,12 @@ fn kept(machine: &Machine, input: &mut dyn Read) -> Result<(), Trouble> {
     if announced.changes.is_empty() {
         return Ok(());
     }
-    end::leftovers(machine);
-    let (run, unkept) = describe(machine, &announced.changes, &announced.command).map_err(early)?;
+    let nobody = || Failure::new(ErrorCode::Internal, "cannot tell which process is apt");
+    let process: Process = process::apt().ok_or_else(nobody).map_err(early)?;
+    if end::leftovers(machine, process, &announced.changes) == Left::ThisRun {
+        return Ok(());
+    }
+    let (run, unkept) = describe(machine, process, &announced.changes, &announced.command).map_err(early)?;
     let mut open = Open::new(machine, run).map_err(early)?;
     match open.secure(machine, unkept) {
         Ok(()) => open.hand_over().map_err(early),
@@ -98,9 +103,7 @@ fn without(machine: &Machine, why: &Failure, open: Option<Box<Open>>) -> Verdict
 }
 
 /// The run, and why an archive of it cannot be kept.
-fn describe(machine: &Machine, changes: &[Change], command: &str) -> Result<(Foreign, Option<Failure>), Failure> {
-    let nobody = || Failure::new(ErrorCode::Internal, "cannot tell which process is apt");
-    let process: Process = process::apt().ok_or_else(nobody)?;
+fn describe(machine: &Machine, process: Process, changes: &[Change], command: &str) -> Result<(Foreign, Option<Failure>), Failure> {
     let command = if command.is_empty() { process::command_line(process.pid) } else { command.to_owned() };
     machine.folders().iter().try_for_each(|folder| private(folder))?;
     let begun = now()?;

@@ -8,10 +8,11 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
 use backstep_apt::interrupted::interrupted;
+use backstep_apt::pre_install_pkgs::Change;
 use backstep_capture::{CaptureDir, record_after};
 use backstep_core::{Digest, Direction, ErrorCode, Failure, Plan, StepKind, StepState};
 use backstep_engine::runner::{Journal, World};
-use backstep_wire::foreign::Foreign;
+use backstep_wire::foreign::{Foreign, Process};
 use backstep_wire::journal::{Line, Record};
 use backstep_wire::order::Order;
 
@@ -55,15 +56,40 @@ pub fn settle(machine: &Machine, run: &Foreign) -> Result<(), Failure> {
     end(machine, run, By::Nobody)
 }
 
-/// Ends runs that were cut off, while apt holds dpkg's lock for us. What cannot be ended waits for the next time.
-pub(super) fn leftovers(machine: &Machine) {
-    let ended = runs::all(machine).and_then(|runs| {
-        let gone = runs.iter().filter(|run| is_alive(run).is_ok_and(|alive| !alive));
-        gone.map(|run| end(machine, run, By::Nobody)).fold(Ok(()), Result::and)
-    });
-    if let Err(failure) = ended {
+/// What there is of runs that are not on record when another begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Left {
+    /// Nothing that goes on.
+    Nothing,
+    /// The very run that begins: programs that read apt's configuration twice have every hook twice.
+    ThisRun,
+}
+
+/// Ends runs that were cut off, and one of the same process that it gave up before dpkg began; apt holds dpkg's lock
+/// for us. What cannot be ended waits for the next time.
+pub(super) fn leftovers(machine: &Machine, apt: Process, changes: &[Change]) -> Left {
+    let look = || -> Result<Left, Failure> {
+        let mut left = Left::Nothing;
+        for run in runs::all(machine)? {
+            match (run.process == apt && boot()? == run.begun.boot, is_alive(&run)?) {
+                (true, _) if is_open(machine, &run)? && announced::is_of(&run.plan, changes) => left = Left::ThisRun,
+                (true, _) => end(machine, &run, By::Apt)?,
+                (false, true) => {}
+                (false, false) => end(machine, &run, By::Nobody)?,
+            }
+        }
+        Ok(left)
+    };
+    look().unwrap_or_else(|failure| {
         eprintln!("backstep: an earlier run of apt is not on record yet: {failure}");
-    }
+        Left::Nothing
+    })
+}
+
+/// Whether dpkg has not begun and nobody has ended it.
+fn is_open(machine: &Machine, run: &Foreign) -> Result<bool, Failure> {
+    let lines = journal::read(&machine.attempt(run.attempt()).journal())?.0;
+    Ok(!lines.last().is_some_and(|line| line.record.is_last()) && mark(machine)? == run.mark)
 }
 
 fn is_alive(run: &Foreign) -> Result<bool, Failure> {

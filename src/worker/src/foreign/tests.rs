@@ -162,6 +162,32 @@ fn without_undo_material_apt_is_stopped_where_the_administrator_wants_it() {
     assert_eq!(before(&place.machine, &mut REMOVAL.as_bytes()), Verdict::GoOn, "with undo material it goes on");
 }
 
+/// unattended-upgrades reads apt's configuration twice, and so has every hook twice.
+#[test]
+fn hooks_that_are_called_twice_make_one_run() {
+    let place = Place::new();
+    assert_eq!(before(&place.machine, &mut REMOVAL.as_bytes()), Verdict::GoOn);
+    assert_eq!(before(&place.machine, &mut REMOVAL.as_bytes()), Verdict::GoOn);
+    place.run();
+    place.dpkg_says("");
+    after(&place.machine).and(after(&place.machine)).expect("after");
+    assert!(matches!(place.last(), Record::Committed { .. }));
+    place.dpkg_says(TOOL);
+    before(&place.machine, &mut REMOVAL.as_bytes());
+    assert_eq!(runs::all(&place.machine).expect("runs").len(), 2, "the same again later is another run");
+}
+
+#[test]
+fn a_run_that_apt_gave_up_before_another_changed_nothing() {
+    let place = Place::new();
+    before(&place.machine, &mut REMOVAL.as_bytes());
+    let first = place.run();
+    before(&place.machine, &mut NO_ARCHIVE.as_bytes());
+    let lines = journal::read(&place.machine.attempt(first.attempt()).journal()).expect("journal").0;
+    assert_eq!(lines.last().map(|line| &line.record), Some(&Record::Aborted { differences: Vec::new() }));
+    assert_eq!(runs::all(&place.machine).expect("runs").len(), 2);
+}
+
 #[test]
 fn a_list_without_packages_is_no_run() {
     let place = Place::new();
