@@ -225,8 +225,10 @@ fn unattended_upgrades_are_recorded_step_by_step_and_undone() -> Result<()> {
     scene.machine.check(["unattended-upgrade", "-v"])?;
     scene.expect(&[("bs-one", "ii 2"), ("bs-two", "ii 2")])?;
     let rows = history(&scene)?;
-    let words: Vec<_> = rows.iter().take(2).map(|row| [text(&row["state"]), text(&row["kind"]), text(&row["summary"])].join(" ")).collect();
-    assert_eq!(words, ["completed update 1 to upgrade (bs-two)", "completed update 1 to upgrade (bs-one)"]);
+    let mut words: Vec<_> =
+        rows.iter().take(2).map(|row| [text(&row["state"]), text(&row["kind"]), text(&row["summary"])].join(" ")).collect();
+    words.sort();
+    assert_eq!(words, ["completed update 1 to upgrade (bs-one)", "completed update 1 to upgrade (bs-two)"]);
     assert_eq!((rows.len(), text(&rows[0]["description"])), (4, "/usr/bin/python3 /usr/bin/unattended-upgrade -v"));
     scene.change(&format!("rollback {}", text(&rows[0]["id"])))?;
     let last = scene.change(&format!("rollback {}", text(&rows[1]["id"])))?;
