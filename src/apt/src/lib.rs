@@ -8,6 +8,7 @@ pub mod extended_states;
 pub mod interrupted;
 pub mod lists;
 pub mod pre_install_pkgs;
+pub mod quality;
 pub mod status;
 pub mod status_fd;
 pub mod world;

@@ -5,9 +5,10 @@
 //! them happens is decided by the arguments that apt was given.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use crate::arguments::purges_all;
-use backstep_core::{Plan, PlanAction, PlanItem};
+use backstep_core::{PackageId, Plan, PlanAction, PlanItem, Version};
 
 /// Why an input is not of the hook's protocol.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -74,6 +75,92 @@ pub fn parse(input: &str) -> Result<Vec<HookItem>, HookError> {
         other => return Err(HookError::Protocol(other.to_owned())),
     };
     list.lines().filter(|text| !text.is_empty()).map(|text| line(text).ok_or_else(|| HookError::Line(text.to_owned()))).collect()
+}
+
+/// A value of apt's configuration in the input; `None` when it is not set.
+#[must_use]
+pub fn setting(input: &str, key: &str) -> Option<String> {
+    let head = input.split_once("\n\n").map_or(input, |(head, _)| head);
+    head.lines().filter_map(|line| line.split_once('=')).find(|(name, _)| *name == key).map(|(_, value)| unquoted(value))
+}
+
+/// apt writes blanks and other signs as `%` and two hexadecimal digits.
+fn unquoted(value: &str) -> String {
+    let mut bytes = Vec::with_capacity(value.len());
+    let mut rest = value.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let quoted = (*first == b'%').then(|| tail.get(..2).and_then(hexadecimal)).flatten();
+        bytes.push(quoted.unwrap_or(*first));
+        rest = if quoted.is_some() { &tail[2..] } else { tail };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn hexadecimal(digits: &[u8]) -> Option<u8> {
+    std::str::from_utf8(digits).ok().and_then(|digits| u8::from_str_radix(digits, 16).ok())
+}
+
+/// What finally happens to one package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Which; with the architecture of the version that comes, else of the one that goes.
+    pub package: PackageId,
+    /// What. What is only configured counts as reinstalled, without an archive.
+    pub action: PlanAction,
+    /// The version before; for leftovers the last one.
+    pub from: Option<Version>,
+    /// The version afterwards.
+    pub to: Option<Version>,
+    /// What it is unpacked from.
+    pub archive: Option<PathBuf>,
+}
+
+/// What the list comes to, a change for each package. `purge` says what apt means by a removal. Protocol 3 only:
+/// without architectures a package has no identity.
+pub fn changes(hook: &[HookItem], purge: Purge) -> Result<Vec<Change>, HookError> {
+    let rank = |item: &HookItem| match item.action {
+        HookAction::Configure => 0,
+        HookAction::Remove => 1,
+        HookAction::Install(_) => 2,
+    };
+    let mut last: BTreeMap<(&str, Option<&String>), &HookItem> = BTreeMap::new();
+    for item in hook {
+        let key = (item.name.as_str(), item.new_arch.as_ref().or(item.old_arch.as_ref()));
+        if last.get(&key).is_none_or(|known| rank(known) <= rank(item)) {
+            last.insert(key, item);
+        }
+    }
+    last.into_values().map(|item| change(item, purge).ok_or_else(|| HookError::Line(item.name.clone()))).collect()
+}
+
+/// Whether configuration files go with what is removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purge {
+    /// They stay.
+    No,
+    /// They go.
+    Yes,
+}
+
+fn change(item: &HookItem, purge: Purge) -> Option<Change> {
+    let version = |text: &Option<String>| text.as_ref().map(|text| text.parse()).transpose().ok();
+    let arch = item.new_arch.as_ref().or(item.old_arch.as_ref())?;
+    let package = PackageId { name: item.name.parse().ok()?, arch: arch.parse().ok()? };
+    let (from, to) = (version(&item.old_version)?, version(&item.new_version)?);
+    let action = match (&item.action, item.direction, purge) {
+        (HookAction::Remove, _, Purge::No) => PlanAction::Remove,
+        (HookAction::Remove, _, Purge::Yes) => PlanAction::Purge,
+        (HookAction::Configure, ..) => PlanAction::Reinstall,
+        (HookAction::Install(_), ..) if from.is_none() => PlanAction::Install,
+        (HookAction::Install(_), Direction::Up, _) => PlanAction::Upgrade,
+        (HookAction::Install(_), Direction::Same, _) => PlanAction::Reinstall,
+        (HookAction::Install(_), Direction::Down, _) => PlanAction::Downgrade,
+    };
+    let archive = match &item.action {
+        HookAction::Install(path) => Some(PathBuf::from(path)),
+        HookAction::Configure | HookAction::Remove => None,
+    };
+    Some(Change { package, action, from, to, archive })
 }
 
 fn line_3(line: &str) -> Option<HookItem> {
@@ -260,6 +347,47 @@ mod tests {
     fn configuring_what_the_plan_does_not_know_is_a_difference() {
         let text = "VERSION 3\n\ny 1 amd64 none = 1 amd64 none **CONFIGURE**\n";
         assert!(compare(&plan(Vec::new()), &parse(text).expect("parses")).is_err());
+    }
+
+    #[test]
+    fn every_package_comes_to_one_change() {
+        let text = "VERSION 3\n\nold 1 amd64 none < 2 amd64 none /x/old.deb\nback 2 all none > 1 all none /x/back.deb\n\
+            again 1 all none = 1 all none /x/again.deb\nhalf 1 all none = 1 all none **CONFIGURE**\n\
+            new - - none < 1:1-1 all none /x/new.deb\ngone 1 amd64 none > - - none **REMOVE**\n\
+            old 1 amd64 none < 2 amd64 none **CONFIGURE**\nnew - - none < 1:1-1 all none **CONFIGURE**\n";
+        let hook = parse(text).expect("parses");
+        let of = |purge| {
+            let changes = changes(&hook, purge).expect("changes");
+            changes.iter().map(|change| format!("{} {}", change.action, change.package)).collect::<Vec<_>>()
+        };
+        let expected = [
+            "reinstall again:all",
+            "downgrade back:all",
+            "remove gone:amd64",
+            "reinstall half:all",
+            "install new:all",
+            "upgrade old:amd64",
+        ];
+        assert_eq!(of(Purge::No), expected);
+        assert_eq!(of(Purge::Yes)[2], "purge gone:amd64");
+        let changes = changes(&hook, Purge::No).expect("changes");
+        assert_eq!(changes[3].archive, None, "what is only configured has no archive");
+        assert_eq!(changes[5].archive.as_deref(), Some(std::path::Path::new("/x/old.deb")));
+        assert_eq!((changes[4].from.as_ref(), changes[4].to.as_ref().map(Version::as_str)), (None, Some("1:1-1")));
+    }
+
+    #[test]
+    fn a_package_without_an_architecture_has_no_identity() {
+        let hook = parse("VERSION 2\n\nhello 1 = 1 /a.deb\n").expect("parses");
+        assert!(changes(&hook, Purge::No).is_err());
+    }
+
+    #[test]
+    fn settings_are_read_with_what_apt_quotes() {
+        let text = "VERSION 3\nAPT::Get::Purge=1\nCommandLine::AsString=apt-get%20install%20-o%20a%3db%20100%\n\nx=y\n";
+        assert_eq!(setting(text, "APT::Get::Purge").as_deref(), Some("1"));
+        assert_eq!(setting(text, "CommandLine::AsString").as_deref(), Some("apt-get install -o a=b 100%"));
+        assert_eq!((setting(text, "x"), setting(text, "Dir")), (None, None));
     }
 
     #[test]

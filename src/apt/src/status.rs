@@ -131,6 +131,8 @@ pub struct DpkgEntry {
     pub essential: bool,
     /// `Protected: yes` or the older `Important: yes`.
     pub protected: bool,
+    /// The space it takes in KiB, as it claims; 0 when it does not say.
+    pub installed_size: u64,
     /// Packages whose triggers it waits for.
     pub triggers_awaited: Vec<String>,
     /// Triggers it has still to process.
@@ -223,6 +225,7 @@ struct Fields<'a> {
     config_version: Option<&'a str>,
     essential: bool,
     protected: bool,
+    size: u64,
     awaited: &'a str,
     pending: &'a str,
     conffiles: Vec<Conffile>,
@@ -249,6 +252,7 @@ fn fields(stanza: &str) -> Fields<'_> {
             "Config-Version" => found.config_version = Some(value),
             "Essential" => found.essential = value == "yes",
             "Protected" | "Important" => found.protected |= value == "yes",
+            "Installed-Size" => found.size = value.parse().unwrap_or(0),
             "Triggers-Awaited" => found.awaited = value,
             "Triggers-Pending" => found.pending = value,
             _ => {}
@@ -291,6 +295,7 @@ fn entry(stanza: &str) -> Result<Option<(PackageId, DpkgEntry)>, StatusError> {
         conffiles: found.conffiles,
         essential: found.essential,
         protected: found.protected,
+        installed_size: found.size,
         triggers_awaited: words(found.awaited),
         triggers_pending: words(found.pending),
     };
@@ -315,7 +320,7 @@ fn version(package: &str, text: Option<&str>) -> Result<Option<Version>, StatusE
 mod tests {
     use super::*;
 
-    const SAMPLE: &str = "Package: hello\nEssential: yes\nStatus: hold ok installed\nArchitecture: amd64\nVersion: 2.10-3\n\
+    const SAMPLE: &str = "Package: hello\nEssential: yes\nInstalled-Size: 280\nStatus: hold ok installed\nArchitecture: amd64\nVersion: 2.10-3\n\
         Conffiles:\n /etc/hello 0123 obsolete\n /etc/a b ffff\nDescription: x\n .\n more\n\n\
         Package: gone\nStatus: deinstall ok config-files\nArchitecture: all\nVersion: 1.0\nConfig-Version: 1.0\n\n\
         Package: torn\nStatus: install reinstreq half-installed\nArchitecture: amd64\nVersion: 1:2\nProtected: yes\n\n\
@@ -332,6 +337,7 @@ mod tests {
         let hello = status.get(&id("hello:amd64")).expect("hello");
         assert_eq!((hello.want, hello.flag, hello.state), (Want::Hold, Flag::Ok, State::Installed));
         assert!(hello.essential && !hello.protected);
+        assert_eq!(hello.installed_size, 280);
         assert_eq!(hello.conffiles[0], Conffile { path: "/etc/hello".into(), md5: "0123".into(), obsolete: true });
         assert_eq!(hello.conffiles[1].path, "/etc/a b");
         assert!(status.get(&id("torn:amd64")).expect("torn").protected);

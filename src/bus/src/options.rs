@@ -239,7 +239,7 @@ fn client(text: String) -> Result<String, Failure> {
 fn origin(origin: Origin) -> Result<Origin, Failure> {
     match origin {
         Origin::Cli | Origin::Timer => Ok(origin),
-        Origin::Dbus | Origin::Spool | Origin::Daemon => Err(malformed(format!("a client cannot claim the origin {origin}"))),
+        Origin::Dbus | Origin::Spool | Origin::Apt | Origin::Daemon => Err(malformed(format!("a client cannot claim the origin {origin}"))),
     }
 }
 

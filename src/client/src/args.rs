@@ -17,7 +17,11 @@ Exit status:
   7 download or trust        8 space                  9 failed and undone
   10 a person is needed      11 cancelled             12 the system moved
   13 no daemon               14 cannot be undone      70 a defect
-  130 left with Ctrl-C while the transaction goes on";
+  130 left with Ctrl-C while the transaction goes on
+
+Plain runs of apt are transactions too: `history` shows them and `rollback` undoes them. The hooks that record them
+are 05backstep and 95backstep in /etc/apt/apt.conf.d; what happens when they cannot keep undo material is
+on-failure in section [apt] of /etc/backstep/backstep.toml: \"go-on\" or \"refuse\".";
 
 const PACKAGES_HELP: &str = "\
 Packages are written NAME, NAME:ARCH, NAME=VERSION or NAME:ARCH=VERSION. A sign at the end asks for another

@@ -12,6 +12,8 @@ closed_enum! {
         Spool = "spool",
         /// A systemd timer.
         Timer = "timer",
+        /// A plain run of apt, which the hook of `apt.conf.d` recorded.
+        Apt = "apt",
         /// Backstep itself, for example recovery.
         Daemon = "daemon",
     }

@@ -113,7 +113,7 @@ pub enum Event {
         /// For people.
         text: String,
     },
-    /// A person accepted things as they are.
+    /// A person accepted things as they are, or a plain run of apt left them so.
     Accepted,
 }
 

@@ -18,6 +18,7 @@ use crate::archives::Archives;
 use crate::attempts::{Attempts, make_dir};
 use crate::authority::Verdict;
 use crate::callers::Callers;
+use crate::foreign::Runs;
 use crate::inhibit::Inhibitor;
 use crate::launcher::Launcher;
 use crate::objects::{Registry, emit};
@@ -26,7 +27,7 @@ use crate::planner::Planner;
 use crate::records::{Installed, Records};
 use crate::service::{Parts, Service};
 use crate::status_file::StatusFile;
-use crate::{audit, config, idle, log, metrics, simulate, work};
+use crate::{audit, config, foreign, idle, log, metrics, simulate, work};
 
 /// Runs the daemon until it is told to end or has nothing to do.
 ///
@@ -38,6 +39,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     audit::tidy(&options.state_dir).context("cannot remove what is left of a backup")?;
     let clock = SystemClock::new()?;
     let attempts = Attempts::open(&options.state_dir)?;
+    let runs = Runs::open(&options.state_dir, clock.now().boot)?;
     let host_id = crate::adapters::host_id();
     let connection = connect(&options.bus).await?;
     let launcher = launcher(&options, &connection, &attempts);
@@ -46,11 +48,13 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let manager = Manager::new(Box::new(ledger), Box::new(mirror), Box::new(clock), Box::new(NewIds));
     let mut manager = manager.with_retention(config.retention).with_limits(config.limits.clone());
     recover(&mut manager, &attempts, &launcher).await?;
+    foreign::take_in_all(&mut manager, &runs, &attempts, &launcher).await?;
     let parts = Parts {
         callers: Callers::new(&connection).await?,
         planner: planner(&options),
         launcher,
         attempts,
+        runs,
         archives: Archives::open(&options.state_dir, config.limits.archive_bytes)?,
         records: records(&options),
         defaults: config.defaults,
@@ -71,6 +75,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     if let Some(path) = config.metrics_file {
         tokio::spawn(metrics::run(Arc::clone(&service), path));
     }
+    tokio::spawn(foreign::watch(Arc::clone(&service)));
     let patience = (!options.no_idle_exit).then_some(config.idle_exit_s);
     idle::wait(&service, patience).await
 }

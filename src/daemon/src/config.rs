@@ -91,6 +91,7 @@ struct File {
     undo: Undo,
     metrics: Metrics,
     limits: BTreeMap<String, u64>,
+    apt: Apt,
 }
 
 #[derive(Deserialize, Default)]
@@ -113,6 +114,13 @@ struct Defaults {
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 struct Daemon {
     idle_exit: Option<u64>,
+}
+
+/// For the hooks of plain runs of apt, which read it themselves; checked here with everything else.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+struct Apt {
+    on_failure: Option<String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -173,6 +181,10 @@ fn apply(config: &mut Config, path: &Path, text: &str) -> Result<(), ConfigError
     if let Some(text) = file.defaults.conffiles {
         defaults.conffiles = text.parse().map_err(value)?;
     }
+    match file.apt.on_failure.as_deref() {
+        None | Some("go-on" | "refuse") => {}
+        Some(other) => return Err(value(backstep_core::UnknownName { what: "choice", name: other.to_owned() })),
+    }
     defaults.lock_timeout_s = file.defaults.lock_timeout.unwrap_or(defaults.lock_timeout_s);
     defaults.recommends = file.defaults.recommends.or(defaults.recommends);
     file.undo.apply(&mut config.retention);
@@ -226,6 +238,10 @@ mod tests {
         assert!(error.contains("backstep.toml") && error.contains("hook"), "{error}");
         std::fs::write(&main, "[defaults]\nservices = \"maybe\"\n").expect("write");
         assert!(load(&main).expect_err("refused").to_string().contains("maybe"));
+        for (choice, taken) in [("go-on", true), ("refuse", true), ("leave", false)] {
+            std::fs::write(&main, format!("[apt]\non-failure = \"{choice}\"\n")).expect("write");
+            assert_eq!(load(&main).is_ok(), taken, "{choice}");
+        }
         std::fs::write(&main, "[metrics]\ntextfile = \"/run/x/backstep.prom\"\n").expect("write");
         assert_eq!(load(&main).expect("load").metrics_file.as_deref(), Some(Path::new("/run/x/backstep.prom")));
         for bad in ["backstep.prom", "/run/backstep.txt"] {

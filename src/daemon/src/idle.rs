@@ -49,6 +49,7 @@ async fn unneeded(service: &Arc<Service>, patience: Option<u64>) {
         tokio::time::sleep(Duration::from_secs(seconds)).await;
         // Looked at first: what follows counts as use itself.
         let unused = service.activity() == before;
+        crate::foreign::refresh(service).await;
         if let Err(failure) = service.decide(backstep_engine::Manager::expire) {
             tracing::warn!("cannot end old offers: {failure}");
         }

@@ -17,6 +17,7 @@ pub mod config;
 pub mod door;
 pub mod explain;
 pub mod follow;
+pub mod foreign;
 pub mod idle;
 pub mod inhibit;
 pub mod launcher;

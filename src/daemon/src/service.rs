@@ -19,6 +19,7 @@ use crate::archives::Archives;
 use crate::attempts::Attempts;
 use crate::authority::{Authority, Verdict};
 use crate::callers::Callers;
+use crate::foreign::Runs;
 use crate::launcher::Launcher;
 use crate::lock::lock;
 use crate::planner::Planner;
@@ -43,6 +44,8 @@ pub struct Service {
     pub launcher: Launcher,
     /// Attempt folders.
     pub attempts: Attempts,
+    /// Plain runs of apt.
+    pub runs: Runs,
     /// Archives in our keeping.
     pub archives: Archives,
     /// Readers of the record.
@@ -82,6 +85,8 @@ pub struct Parts {
     pub launcher: Launcher,
     /// Attempt folders.
     pub attempts: Attempts,
+    /// Plain runs of apt.
+    pub runs: Runs,
     /// Archives in our keeping.
     pub archives: Archives,
     /// Readers of the record.
@@ -110,6 +115,7 @@ impl Service {
             planner: parts.planner,
             launcher: parts.launcher,
             attempts: parts.attempts,
+            runs: parts.runs,
             archives: parts.archives,
             records: parts.records,
             defaults: parts.defaults,

@@ -52,7 +52,26 @@ pub struct Append {
     pub at: Stamp,
     /// The last journal line these events stand for.
     pub journal_seq: Option<u64>,
-    /// With `completed`: the digest of dpkg's and apt's state after the commit.
+    /// With `completed` or `accepted`: the digest of dpkg's and apt's state after the change.
+    pub world_after: Option<Digest>,
+}
+
+/// A change that was made without us, from its request to its end.
+#[derive(Debug, Clone)]
+pub struct Adoption {
+    /// Its request.
+    pub new: NewTransaction,
+    /// What was done.
+    pub plan: Plan,
+    /// The plan's document, stored verbatim.
+    pub plan_bytes: Vec<u8>,
+    /// Its SHA-256.
+    pub plan_digest: Digest,
+    /// What happened after `prepared`, each with its time.
+    pub events: Vec<(Event, Stamp)>,
+    /// The last line of its journal.
+    pub journal_seq: u64,
+    /// The digest of dpkg's and apt's state after it, when files can be put back from there.
     pub world_after: Option<Digest>,
 }
 
@@ -75,6 +94,9 @@ pub trait Ledger {
     fn enter(&mut self, new: &NewTransaction) -> Result<Entered, Failure>;
     /// Freezes a plan: the bytes, its items and steps, and the event `prepared`.
     fn freeze(&mut self, plan: &Plan, bytes: &[u8], digest: Digest, at: Stamp) -> Result<Status, Failure>;
+    /// Takes a change that was made without us, in one commit. The same id with another request is
+    /// [`backstep_core::ErrorCode::RequestDuplicate`].
+    fn adopt(&mut self, adoption: &Adoption) -> Result<Entered, Failure>;
     /// Appends events; refuses what the state machine refuses.
     fn append(&mut self, append: &Append) -> Result<Status, Failure>;
     /// A transaction with everything.
@@ -89,7 +111,7 @@ pub trait Ledger {
     fn plan_bytes(&self, id: TransactionId) -> Result<Option<Vec<u8>>, Failure>;
     /// The last journal line of an attempt that is in the record; 0 for none.
     fn journal_position(&self, id: TransactionId, attempt: u32) -> Result<u64, Failure>;
-    /// The digest recorded with `completed`.
+    /// The digest recorded with `completed` or `accepted`.
     fn world_after(&self, id: TransactionId) -> Result<Option<Digest>, Failure>;
     /// Transactions, newest first.
     fn list(&self, filter: &Filter) -> Result<Vec<Summary>, Failure>;

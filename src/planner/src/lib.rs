@@ -13,7 +13,6 @@ mod explain;
 mod intent;
 mod local;
 mod marks;
-mod quality;
 mod resolve;
 mod rollback;
 mod rows;
@@ -46,7 +45,9 @@ pub fn settings(text: &str) -> Option<Settings> {
 pub fn answer(question: &Question, archives: Vec<OwnedFd>, settings: &Settings) -> Answer {
     let configuration = Configuration::load(settings, &question.request.options);
     let snapshot = Snapshot::read(&configuration)?;
-    snapshot.check_interrupted()?;
+    if !rollback::brings_back(question, &snapshot) {
+        snapshot.check_interrupted()?;
+    }
     let plan = match question.request.kind {
         Kind::Hold | Kind::Unhold => marks::plan(question, &configuration, &snapshot),
         Kind::Rollback => rollback::plan(question, archives, &configuration, &snapshot),

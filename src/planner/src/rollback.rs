@@ -22,11 +22,20 @@ use crate::rows::{AutoMarks, Rows, file_name, find};
 use crate::snapshot::Snapshot;
 use crate::{Outcome, explain, marks, plan_of, space};
 
+/// Whether the files of the reverted transaction are put back: then a dpkg that it left interrupted is what is undone.
+pub(crate) fn brings_back(question: &Question, snapshot: &Snapshot) -> bool {
+    question.revert.as_ref().is_some_and(|revert| is_as_left(revert, snapshot))
+}
+
+fn is_as_left(revert: &Revert, snapshot: &Snapshot) -> bool {
+    revert.world_after == Some(snapshot.world)
+}
+
 /// The plan of a rollback.
 pub(crate) fn plan(question: &Question, descriptors: Vec<OwnedFd>, configuration: &Configuration, snapshot: &Snapshot) -> Outcome<Plan> {
     let nothing = || Failure::new(ErrorCode::UndoNothing, "the transaction to undo has no plan");
     let revert = question.revert.as_ref().ok_or_else(nothing)?;
-    if revert.world_after == Some(snapshot.world) {
+    if is_as_left(revert, snapshot) {
         return Ok(restore(question, revert, snapshot));
     }
     if revert.plan.method == Method::Marks {

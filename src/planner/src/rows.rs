@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use backstep_apt::quality;
 use backstep_apt::status::State;
 use backstep_core::{Archive, ArchiveSource, ErrorCode, Failure, Kind, PackageId, PlanAction, PlanItem, Reason};
 use rust_apt::{Cache, Package, Version};
@@ -11,7 +12,6 @@ use crate::Outcome;
 use crate::configuration::Configuration;
 use crate::intent::Intent;
 use crate::local::LocalArchives;
-use crate::quality;
 use crate::snapshot::Snapshot;
 
 /// The installed packages' automatic marks before anything was marked, by libapt's number.

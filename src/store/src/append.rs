@@ -23,7 +23,7 @@ pub struct Append<'a> {
     pub at: Stamp,
     /// The last line of the attempt's journal that these events stand for.
     pub journal_seq: Option<u64>,
-    /// With [`Event::Completed`] only: the digest of dpkg's and apt's state as the commit left it.
+    /// With [`Event::Completed`] or [`Event::Accepted`] only: the digest of dpkg's and apt's state as the change left it.
     pub world_after: Option<Digest>,
 }
 
@@ -50,7 +50,7 @@ fn check(append: &Append<'_>) -> Result<(), StoreError> {
     if append.events.iter().any(|event| matches!(event, Event::Prepared { .. })) {
         return Err(StoreError::PreparedWithoutPlan);
     }
-    if append.world_after.is_some() && !append.events.contains(&Event::Completed) {
+    if append.world_after.is_some() && !append.events.iter().any(has_world) {
         return Err(StoreError::WorldWithoutCompleted);
     }
     Ok(())
@@ -58,7 +58,12 @@ fn check(append: &Append<'_>) -> Result<(), StoreError> {
 
 /// What an event's own fields do not say and its hash has to cover.
 fn evidence(event: &Event, append: &Append<'_>) -> Option<Digest> {
-    if *event == Event::Completed { append.world_after } else { None }
+    append.world_after.filter(|_| has_world(event))
+}
+
+/// Whether a world can be recorded with it: it ends a change that stays.
+pub(crate) fn has_world(event: &Event) -> bool {
+    matches!(event, Event::Completed | Event::Accepted)
 }
 
 /// Writes events of one transaction and keeps its status on the way.
@@ -121,7 +126,7 @@ pub(crate) fn project(
     project_attempts::project(conn, row.key, next.attempts, event, at)?;
     project_steps::project(conn, row.key, next.attempts, event, at)?;
     project_items::project(conn, row.key, event, next)?;
-    if let (Event::Completed, Some(world)) = (event, evidence) {
+    if let Some(world) = evidence.filter(|_| has_world(event)) {
         project_transaction::set_world_after(conn, row.key, world)?;
     }
     project_transaction::project(conn, row, event, next, at)

@@ -72,11 +72,11 @@ impl Store {
 
 pub(crate) const DIGEST: &str = "SELECT request_digest FROM transactions WHERE id = ?1";
 
-fn recorded_digest(conn: &Connection, id: TransactionId) -> Result<Option<Digest>, StoreError> {
+pub(crate) fn recorded_digest(conn: &Connection, id: TransactionId) -> Result<Option<Digest>, StoreError> {
     Ok(conn.prepare_cached(DIGEST)?.query_row([id.to_string()], |row| Ok(Digest(row.get(0)?))).optional()?)
 }
 
-fn insert(generation: &Generation<'_>, new: &NewTransaction<'_>) -> Result<(), StoreError> {
+pub(crate) fn insert(generation: &Generation<'_>, new: &NewTransaction<'_>) -> Result<(), StoreError> {
     let id = new.id.to_string();
     let key = insert_transaction(generation, new, &id)?;
     generation.conn().execute("INSERT INTO requests (transaction_key, bytes) VALUES (?1, ?2)", params![key, new.request_bytes])?;

@@ -22,15 +22,22 @@ impl Store {
         // Refused before its rows are: the error names the state, not a row.
         row.status.after(&Event::Prepared { digest })?;
         let generation = Generation::begin(self, &Opening::Again(row.generation), at)?;
-        let conn = generation.conn();
+        let mut writer = Writer { generation, row, attempt: None, at, touched: true };
+        writer.freeze(plan, bytes, digest)?;
+        writer.finish()
+    }
+}
+
+impl Writer<'_> {
+    /// Stores a plan with its items and steps, and records `prepared`.
+    pub(crate) fn freeze(&mut self, plan: &Plan, bytes: &[u8], digest: Digest) -> Result<(), StoreError> {
+        let (conn, key) = (self.generation.conn(), self.row.key);
         conn.execute(
             "INSERT INTO plans (transaction_key, digest, summary, items, bytes) VALUES (?1, ?2, ?3, ?4, ?5)",
-            params![row.key, digest.0, plan.summary(), i64::try_from(plan.items.len()).unwrap_or(i64::MAX), bytes],
+            params![key, digest.0, plan.summary(), i64::try_from(plan.items.len()).unwrap_or(i64::MAX), bytes],
         )?;
-        project_items::insert(conn, row.key, plan)?;
-        project_steps::insert(conn, row.key)?;
-        let mut writer = Writer { generation, row, attempt: None, at, touched: true };
-        writer.record(&Event::Prepared { digest }, Some(digest))?;
-        writer.finish()
+        project_items::insert(conn, key, plan)?;
+        project_steps::insert(conn, key)?;
+        self.record(&Event::Prepared { digest }, Some(digest))
     }
 }

@@ -10,6 +10,7 @@
 // Tests set their scene with plain calls.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
+mod adopt;
 mod append;
 mod backup;
 mod chain;
@@ -44,6 +45,7 @@ mod why;
 #[cfg(test)]
 mod tests;
 
+pub use adopt::Adoption;
 pub use append::Append;
 pub use create::{Created, NewTransaction};
 pub use earlier::Until;

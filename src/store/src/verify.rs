@@ -116,7 +116,7 @@ fn verify_bytes(conn: &Connection, row: &Row<'_>) -> Result<(), VerifyError> {
     let (holds, what) = match event.as_str() {
         "created" => (evidence == digest_at(row, 20)? && evidence == stored(conn, REQUEST, key)?, "its request was changed"),
         "prepared" => (evidence == stored(conn, PLAN, key)? && evidence == plan_digest(conn, key)?, "its plan was changed"),
-        "completed" => (evidence == digest_at(row, 21)?, "its world was changed"),
+        "completed" | "accepted" => (evidence == digest_at(row, 21)?, "its world was changed"),
         _ => (true, ""),
     };
     if holds { Ok(()) } else { Err(ChainError { seq: row.get(0)?, what }.into()) }

@@ -91,6 +91,16 @@ pub enum Record {
         /// Digest of dpkg's status file and apt's marks as the change left them.
         world: Digest,
     },
+    /// The change failed and stays as it is, durably: nobody undoes it but a new transaction. Only plain runs of apt
+    /// end so.
+    Left {
+        /// Digest of dpkg's status file and apt's marks as it left them.
+        world: Digest,
+        /// Why.
+        code: ErrorCode,
+        /// For people.
+        text: String,
+    },
     /// The undo is complete and durable.
     Aborted {
         /// What still differs from before, in words; at most 200 entries are kept, the last says how many more.
@@ -174,6 +184,13 @@ enum WireRecord {
         #[serde(with = "text")]
         world: Digest,
     },
+    Left {
+        #[serde(with = "text")]
+        world: Digest,
+        #[serde(with = "text")]
+        code: ErrorCode,
+        text: String,
+    },
     Aborted {
         differences: Vec<String>,
     },
@@ -198,6 +215,7 @@ impl From<&Record> for WireRecord {
             Record::Captured { paths, bytes } => Self::Captured { paths, bytes },
             Record::UndoStarted { code, text } => Self::UndoStarted { code, text },
             Record::Committed { world } => Self::Committed { world },
+            Record::Left { world, code, text } => Self::Left { world, code, text },
             Record::Aborted { differences } => Self::Aborted { differences },
             Record::Stuck { code, text } => Self::Stuck { code, text },
         }
@@ -218,6 +236,7 @@ impl From<WireRecord> for Record {
             WireRecord::Captured { paths, bytes } => Self::Captured { paths, bytes },
             WireRecord::UndoStarted { code, text } => Self::UndoStarted { code, text },
             WireRecord::Committed { world } => Self::Committed { world },
+            WireRecord::Left { world, code, text } => Self::Left { world, code, text },
             WireRecord::Aborted { differences } => Self::Aborted { differences },
             WireRecord::Stuck { code, text } => Self::Stuck { code, text },
         }
@@ -239,14 +258,14 @@ impl Record {
             Self::Begin { .. } | Self::Captured { .. } | Self::UndoStarted { .. } => true,
             Self::StepStarted { step, .. } => step.changes_system(),
             Self::StepEnded { .. } | Self::ItemChanged { .. } | Self::Noted { .. } | Self::Progress(_) => false,
-            Self::Committed { .. } | Self::Aborted { .. } | Self::Stuck { .. } => true,
+            Self::Committed { .. } | Self::Left { .. } | Self::Aborted { .. } | Self::Stuck { .. } => true,
         }
     }
 
     /// Whether no line follows: the worker's last word.
     #[must_use]
     pub const fn is_last(&self) -> bool {
-        matches!(self, Self::Committed { .. } | Self::Aborted { .. } | Self::Stuck { .. })
+        matches!(self, Self::Committed { .. } | Self::Left { .. } | Self::Aborted { .. } | Self::Stuck { .. })
     }
 }
 
@@ -287,6 +306,7 @@ mod tests {
             Record::Captured { paths: 1, bytes: 2 },
             Record::UndoStarted { code: ErrorCode::Cancelled, text: "asked".into() },
             Record::Committed { world: Digest([4; 32]) },
+            Record::Left { world: Digest([5; 32]), code: ErrorCode::DpkgFailed, text: "l".into() },
             Record::Aborted { differences: vec!["/etc/x".into()] },
             Record::Stuck { code: ErrorCode::UndoFailed, text: "t".into() },
         ]

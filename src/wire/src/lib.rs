@@ -6,6 +6,7 @@
 mod text;
 
 pub mod files;
+pub mod foreign;
 pub mod journal;
 pub mod order;
 pub mod plan;

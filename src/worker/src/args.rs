@@ -1,5 +1,6 @@
-//! The command line. Flags are for tests; the units call `run <attempt>`, apt calls `check-plan <folder>`, the worker
-//! calls itself for the guard and for what goes under it.
+//! The command line. Flags are for tests; the units call `run <attempt>`, apt calls `check-plan <folder>` in our own
+//! runs, and `apt-before` and `apt-after` in everybody else's; the worker calls itself for the guard and for what goes
+//! under it.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -8,7 +9,8 @@ use backstep_core::AttemptId;
 
 /// How to call the program.
 pub const USAGE: &str = "usage: backstep-worker run <attempt> [--state-dir DIR] [--root DIR]\n       backstep-worker check-plan <folder>\n       \
-     backstep-worker guard <folder> <capture>\n       backstep-worker under-guard <folder> <program> [argument]...";
+     backstep-worker guard <folder> <capture>\n       backstep-worker under-guard <folder> <program> [argument]...\n       \
+     backstep-worker apt-before | apt-after";
 
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +45,10 @@ pub enum Verb {
         /// The attempt's folder.
         folder: PathBuf,
     },
+    /// Keep undo material for what apt says on standard input.
+    AptBefore,
+    /// Write down what became of it.
+    AptAfter,
 }
 
 /// Reads the arguments, the program's name left out.
@@ -56,6 +62,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Verb, Stri
         (Some("under-guard"), [folder, program, arguments @ ..]) => {
             Ok(Verb::UnderGuard { folder: folder.into(), program: program.clone(), arguments: arguments.to_vec() })
         }
+        (Some("apt-before"), []) => Ok(Verb::AptBefore),
+        (Some("apt-after"), []) => Ok(Verb::AptAfter),
         _ => Err(USAGE.to_owned()),
     }
 }
@@ -86,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn the_two_verbs_are_read_and_nothing_else() {
+    fn the_verbs_are_read_and_nothing_else() {
         let id = "01936b2e-7c1a-7d3e-9f10-0123456789ab-1";
         let run = Verb::Run { attempt: id.parse().expect("id"), state: "/s".into(), root: "/".into() };
         assert_eq!(words(&format!("run {id} --state-dir /s")), Ok(run));
@@ -94,7 +102,8 @@ mod tests {
         let become_apt = Verb::UnderGuard { folder: "/x".into(), program: "apt-get".into(), arguments: vec!["--".into()] };
         assert_eq!(words("under-guard /x apt-get --"), Ok(become_apt));
         assert_eq!(words("check-plan /x"), Ok(Verb::CheckPlan { folder: "/x".into() }));
-        for bad in ["", "run", "run x", "check-plan", "check-plan a b", "guard a", "under-guard a", "undo x"] {
+        assert_eq!((words("apt-before"), words("apt-after")), (Ok(Verb::AptBefore), Ok(Verb::AptAfter)));
+        for bad in ["", "apt-before x", "run", "run x", "check-plan", "check-plan a b", "guard a", "under-guard a", "undo x"] {
             assert!(words(bad).is_err(), "{bad}");
         }
         assert!(words(&format!("run {id} --root")).is_err());

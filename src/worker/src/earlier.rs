@@ -14,7 +14,9 @@ pub fn fold(lines: &[Line]) -> Result<Earlier, Failure> {
             Record::StepStarted { step, direction: Direction::Undo, .. } => set(&mut states, *step, StepState::Unknown),
             Record::StepEnded { step, state, .. } => set(&mut states, *step, *state),
             Record::UndoStarted { code, text } | Record::Stuck { code, text } => why = Failure::new(*code, text.clone()),
-            Record::Committed { .. } => return Err(Failure::new(ErrorCode::TransactionState, "the attempt is committed")),
+            Record::Committed { .. } | Record::Left { .. } => {
+                return Err(Failure::new(ErrorCode::TransactionState, "the attempt is committed"));
+            }
             Record::Begin { .. }
             | Record::Progress(_)
             | Record::ItemChanged { .. }
@@ -36,6 +38,7 @@ pub fn boot(lines: &[Line]) -> Option<BootId> {
         | Record::UndoStarted { .. }
         | Record::Stuck { .. }
         | Record::Committed { .. }
+        | Record::Left { .. }
         | Record::Progress(_)
         | Record::ItemChanged { .. }
         | Record::Noted { .. }

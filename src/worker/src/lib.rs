@@ -24,6 +24,7 @@ pub mod durable;
 pub mod earlier;
 pub mod facts;
 pub mod files;
+pub mod foreign;
 pub mod guard;
 pub mod hook;
 pub mod journal;
@@ -46,15 +47,26 @@ pub mod units;
 use std::path::Path;
 
 use backstep_core::{AttemptId, ErrorCode, Failure};
-use backstep_engine::runner::Outcome;
 
-/// Carries out an attempt in this process: blocks signals, adopts orphans, sets the umask.
-pub fn carry_out(attempt: AttemptId, state: &Path, root: &Path) -> Result<Outcome, Failure> {
+/// Carries out an attempt in this process: blocks signals, adopts orphans, sets the umask. Of a plain run of apt that
+/// ended without saying so, there is only to say what became of it.
+pub fn carry_out(attempt: AttemptId, state: &Path, root: &Path) -> Result<(), Failure> {
     let signals = signals::Noted::block()?;
     strays::adopt_orphans()?;
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
+    let machine = machine::Machine::new(root, state);
+    if let Some(run) = foreign::runs::of_attempt(&machine, attempt)? {
+        return foreign::settle(&machine, &run);
+    }
     let hook = own_path(std::env::current_exe())?;
-    run::run(&machine::Machine::new(root, state), attempt, &signals, Some(hook))
+    run::run(&machine, attempt, &signals, Some(hook)).map(drop)
+}
+
+/// What the hooks of a plain run of apt do: [`foreign::before`] and [`foreign::after`].
+pub fn beside_apt<R>(work: impl FnOnce(&machine::Machine) -> R) -> Result<R, Failure> {
+    let _signals = signals::Noted::block()?;
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
+    Ok(work(&machine::Machine::new(Path::new("/"), Path::new("/var/lib/backstep"))))
 }
 
 /// How apt calls this program back. Without it apt would go on unchecked, so nothing is begun.

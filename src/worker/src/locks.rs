@@ -136,6 +136,25 @@ impl Drop for FrontendLock {
     }
 }
 
+/// Waits until no dpkg works on an admin folder, at most `patience`. dpkg holds its own lock also when the apt that
+/// started it is gone.
+pub fn wait_for_dpkg(admin: &Path, patience: Duration) -> Result<(), Failure> {
+    let path = admin.join("lock");
+    let mut options = OpenOptions::new();
+    let file = options.read(true).write(true).create(true).truncate(false).mode(0o640).open(&path).map_err(io_error(&path))?;
+    let begun = Instant::now();
+    loop {
+        match set(&file, libc::F_WRLCK) {
+            Ok(()) => return set(&file, libc::F_UNLCK).map_err(|errno| io_error(&path)(errno.into()).into()),
+            Err(Errno::EAGAIN | Errno::EACCES) if begun.elapsed() < patience => std::thread::sleep(BETWEEN_TRIES),
+            Err(Errno::EAGAIN | Errno::EACCES) => {
+                return Err(LockError::Busy { holder: holder(&file, &path), waited_s: patience.as_secs() }.into());
+            }
+            Err(errno) => return Err(io_error(&path)(errno.into()).into()),
+        }
+    }
+}
+
 fn whole_file(kind: i32) -> libc::flock {
     // The constants are small; the field is narrower than the constant's type.
     libc::flock { l_type: kind as libc::c_short, l_whence: libc::SEEK_SET as libc::c_short, l_start: 0, l_len: 0, l_pid: 0 }
@@ -218,6 +237,17 @@ mod tests {
         assert!(FrontendLock::take(folder.path(), NO_PATIENCE, &mut |_| Ok(())).is_err());
         drop(heir);
         assert!(FrontendLock::take(folder.path(), NO_PATIENCE, &mut |_| Ok(())).is_ok());
+    }
+
+    #[test]
+    fn a_working_dpkg_is_waited_for() {
+        let folder = tempfile::tempdir().expect("folder");
+        assert_eq!(wait_for_dpkg(folder.path(), NO_PATIENCE), Ok(()));
+        let dpkg = File::create(folder.path().join("lock")).expect("lock");
+        set(&dpkg, libc::F_WRLCK).expect("free");
+        assert_eq!(wait_for_dpkg(folder.path(), NO_PATIENCE).map_err(|failure| failure.code), Err(ErrorCode::LockBusy));
+        drop(dpkg);
+        assert_eq!(wait_for_dpkg(folder.path(), NO_PATIENCE), Ok(()));
     }
 
     #[test]

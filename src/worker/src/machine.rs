@@ -92,6 +92,12 @@ impl Machine {
         [self.state.join("attempts"), self.captures(), self.archives()]
     }
 
+    /// The folder of plain runs of apt that are not on record yet.
+    #[must_use]
+    pub fn foreign(&self) -> PathBuf {
+        self.state.join("foreign")
+    }
+
     /// The files of an attempt.
     #[must_use]
     pub fn attempt(&self, attempt: AttemptId) -> AttemptFiles {

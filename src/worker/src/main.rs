@@ -5,11 +5,13 @@ use std::process::ExitCode;
 use backstep_core::Failure;
 use backstep_worker::args::{Verb, parse};
 use backstep_worker::machine::AttemptFiles;
-use backstep_worker::{carry_out, guard, hook};
+use backstep_worker::{beside_apt, carry_out, foreign, guard, hook};
 
 fn main() -> ExitCode {
     let done = match parse(std::env::args_os().skip(1)) {
-        Ok(Verb::Run { attempt, state, root }) => carry_out(attempt, &state, &root).map(drop),
+        Ok(Verb::Run { attempt, state, root }) => carry_out(attempt, &state, &root),
+        Ok(Verb::AptBefore) => return apt_before(),
+        Ok(Verb::AptAfter) => beside_apt(foreign::after).and_then(|done| done),
         Ok(Verb::Guard { folder, capture }) => guard::keep::guard(&AttemptFiles::in_folder(&folder), &capture),
         Ok(Verb::UnderGuard { folder, program, arguments }) => {
             Err(guard::enter::enter(&AttemptFiles::in_folder(&folder), &program, &arguments))
@@ -21,6 +23,18 @@ fn main() -> ExitCode {
         }
     };
     report(done)
+}
+
+/// Ends with [`foreign::REFUSED`] when apt must not go on, and with success otherwise, whatever happened.
+fn apt_before() -> ExitCode {
+    match beside_apt(|machine| foreign::before(machine, &mut std::io::stdin().lock())) {
+        Ok(foreign::Verdict::GoOn) => ExitCode::SUCCESS,
+        Ok(foreign::Verdict::Refuse) => ExitCode::from(foreign::REFUSED),
+        Err(failure) => {
+            eprintln!("backstep: this change is not recorded: {failure}");
+            ExitCode::SUCCESS
+        }
+    }
 }
 
 fn report(done: Result<(), Failure>) -> ExitCode {

@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 
 use backstep_apt::interrupted::interrupted;
+use backstep_capture::{CaptureDir, drifted};
 use backstep_core::recovery::Standing;
 use backstep_core::{ErrorCode, Failure, Method, Plan};
 use nix::sys::statvfs::{FsFlags, statvfs};
@@ -13,6 +14,7 @@ use crate::context::Context;
 use crate::facts::{self, Facts};
 use crate::machine::Machine;
 use crate::simulation;
+use crate::steps::capture_failure;
 
 /// Room for logs, journals and the database beside what the plan needs.
 const SPARE: u64 = 32 << 20;
@@ -20,8 +22,10 @@ const SPARE: u64 = 32 << 20;
 /// Checks dpkg's state, the plan against the world, and the disks.
 pub fn check(context: &Context) -> Result<Facts, Failure> {
     let facts = facts::read(&context.machine)?;
-    if context.plan.method != Method::Marks {
-        not_interrupted(&context.machine, &facts)?;
+    match context.plan.method {
+        Method::Packages => not_interrupted(&context.machine, &facts)?,
+        Method::Restore(_) => not_interrupted_since(context)?,
+        Method::Marks => {}
     }
     fresh(context, &facts)?;
     room(&context.machine, &context.plan)?;
@@ -34,6 +38,19 @@ fn not_interrupted(machine: &Machine, facts: &Facts) -> Result<(), Failure> {
         Some(found) => Err(Failure::new(ErrorCode::DpkgInterrupted, found.text())),
         None => Ok(()),
     }
+}
+
+/// A restore takes back what the reverted change left of dpkg's database, interrupted or not; but not what dpkg has
+/// written down since.
+fn not_interrupted_since(context: &Context) -> Result<(), Failure> {
+    let updates = Path::new("/var/lib/dpkg/updates");
+    let (Some(of), false) = (context.restore, names(&context.machine.at("var/lib/dpkg/updates"))?.is_empty()) else { return Ok(()) };
+    let dir = CaptureDir::open(&context.machine.capture(of)).map_err(|error| capture_failure(&error))?;
+    let drifted = drifted(context.machine.root(), &dir).map_err(|error| capture_failure(&error))?;
+    if drifted.iter().any(|path| path.starts_with(updates)) {
+        return Err(Failure::new(ErrorCode::DpkgInterrupted, "dpkg was interrupted since while it wrote its database"));
+    }
+    Ok(())
 }
 
 fn names(folder: &Path) -> Result<Vec<String>, Failure> {

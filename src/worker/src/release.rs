@@ -65,7 +65,8 @@ fn material(machine: &Machine, attempt: AttemptId) -> Option<Material> {
     let last = last_line(machine, attempt)?;
     let bytes = size(&CaptureDir::at(&machine.capture(attempt))).ok()?;
     let fate = match last.record {
-        Record::Committed { .. } => Fate::Committed,
+        // What a run of apt left half done can be undone like what it completed.
+        Record::Committed { .. } | Record::Left { .. } => Fate::Committed,
         Record::Aborted { differences } if differences.is_empty() => Fate::Undone,
         _ => Fate::Open,
     };

@@ -133,7 +133,7 @@ enum Begin {
     Revoked(Failure),
 }
 
-fn private(folder: &Path) -> Result<(), Failure> {
+pub(crate) fn private(folder: &Path) -> Result<(), Failure> {
     let error = |error| Failure::new(ErrorCode::WorkerFailed, format!("cannot make {}: {error}", folder.display()));
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(error)
 }
@@ -188,7 +188,7 @@ fn frontend(machine: &Machine, order: &Order, plan: &Plan, ports: &mut Ports<'_>
     })
 }
 
-fn boot() -> Result<BootId, Failure> {
+pub(crate) fn boot() -> Result<BootId, Failure> {
     let error = |text: String| Failure::new(ErrorCode::WorkerFailed, format!("cannot read the boot id: {text}"));
     let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").map_err(|source| error(source.to_string()))?;
     text.trim().parse().map_err(|source: backstep_core::id::IdError| error(source.to_string()))

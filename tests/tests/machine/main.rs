@@ -9,6 +9,7 @@ mod asking;
 mod attention;
 mod authorisation;
 mod away;
+mod by_apt;
 mod clients;
 mod daemon;
 mod failures;

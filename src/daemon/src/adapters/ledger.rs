@@ -6,7 +6,7 @@ use anyhow::Context;
 use backstep_core::record::{Filter, KindStatistics, Record, Summary};
 use backstep_core::refusal::{RefusalFilter, RefusalRecord};
 use backstep_core::{Digest, Failure, Plan, Stamp, Status, TransactionId};
-use backstep_engine::ports::{Append, Entered, Ledger, NewTransaction, Refused};
+use backstep_engine::ports::{Adoption, Append, Entered, Ledger, NewTransaction, Refused};
 use backstep_store::{Created, Run, Store, StoreError};
 
 /// The store.
@@ -25,27 +25,24 @@ impl StoreLedger {
 
 impl Ledger for StoreLedger {
     fn enter(&mut self, new: &NewTransaction) -> Result<Entered, Failure> {
-        let created = said(self.store.create(&backstep_store::NewTransaction {
-            id: new.id,
-            kind: new.kind,
-            request_bytes: &new.request_bytes,
-            request_digest: new.request_digest,
-            description: &new.description,
-            comment: &new.description,
-            actor: &new.actor,
-            at: new.at,
-            priority: new.priority,
-            reverts: new.reverts,
-            retries: new.retries,
-        }))?;
-        Ok(match created {
-            Created::New => Entered::New,
-            Created::Existing => Entered::AlreadyThere,
-        })
+        said(self.store.create(&entering(new))).map(entered)
     }
 
     fn freeze(&mut self, plan: &Plan, bytes: &[u8], digest: Digest, at: Stamp) -> Result<Status, Failure> {
         said(self.store.freeze_plan(plan.transaction, plan, bytes, digest, at))
+    }
+
+    fn adopt(&mut self, adoption: &Adoption) -> Result<Entered, Failure> {
+        let adopted = said(self.store.adopt(&backstep_store::Adoption {
+            new: entering(&adoption.new),
+            plan: &adoption.plan,
+            plan_bytes: &adoption.plan_bytes,
+            plan_digest: adoption.plan_digest,
+            events: &adoption.events,
+            journal_seq: adoption.journal_seq,
+            world_after: adoption.world_after,
+        }))?;
+        Ok(entered(adopted))
     }
 
     fn append(&mut self, append: &Append) -> Result<Status, Failure> {
@@ -114,6 +111,29 @@ impl Ledger for StoreLedger {
 
     fn refusals(&self, filter: &RefusalFilter) -> Result<Vec<RefusalRecord>, Failure> {
         said(self.store.refusals(filter))
+    }
+}
+
+fn entering(new: &NewTransaction) -> backstep_store::NewTransaction<'_> {
+    backstep_store::NewTransaction {
+        id: new.id,
+        kind: new.kind,
+        request_bytes: &new.request_bytes,
+        request_digest: new.request_digest,
+        description: &new.description,
+        comment: &new.description,
+        actor: &new.actor,
+        at: new.at,
+        priority: new.priority,
+        reverts: new.reverts,
+        retries: new.retries,
+    }
+}
+
+const fn entered(created: Created) -> Entered {
+    match created {
+        Created::New => Entered::New,
+        Created::Existing => Entered::AlreadyThere,
     }
 }
 

@@ -19,6 +19,7 @@ use super::{Registry, find, interaction};
 use crate::authority::{self, Interaction};
 use crate::callers::Caller;
 use crate::door::Visit;
+use crate::foreign;
 use crate::requests::{self, RetryClaims};
 use crate::service::Service;
 
@@ -42,6 +43,7 @@ impl ManagerObject {
         #[zbus(header)] header: Header<'_>,
     ) -> Result<(String, OwnedObjectPath), BusError> {
         let visit = Visit::begin(&self.service, &header, Method::CreateTransaction).await?;
+        foreign::refresh(&self.service).await;
         let result = self.create(visit.caller(), &kind, &description, options).await;
         visit.end(result)
     }
@@ -55,6 +57,7 @@ impl ManagerObject {
         #[zbus(header)] header: Header<'_>,
     ) -> Result<(String, OwnedObjectPath), BusError> {
         let mut visit = Visit::begin(&self.service, &header, Method::Submit).await?;
+        foreign::refresh(&self.service).await;
         let created = requests::create(&self.service, visit.caller(), &kind, &description, options).await;
         if let Ok(created) = &created {
             visit.is_about(created.id);
@@ -66,6 +69,7 @@ impl ManagerObject {
     #[zbus(out_args("path"))]
     async fn get_transaction(&self, id: String, #[zbus(header)] header: Header<'_>) -> Result<OwnedObjectPath, BusError> {
         let visit = Visit::begin(&self.service, &header, Method::GetTransaction).await?;
+        foreign::refresh(&self.service).await;
         let result = self.get(&id).await;
         visit.end(result)
     }
@@ -78,6 +82,7 @@ impl ManagerObject {
         #[zbus(header)] header: Header<'_>,
     ) -> Result<(String, OwnedObjectPath), BusError> {
         let mut visit = Visit::begin(&self.service, &header, Method::Retry).await?;
+        foreign::refresh(&self.service).await;
         let found = find(&self.service, &id);
         if let Ok(id) = &found {
             visit.is_about(*id);
@@ -89,6 +94,7 @@ impl ManagerObject {
     #[zbus(out_args("transactions"))]
     async fn list_transactions(&self, filter: ListFilter, #[zbus(header)] header: Header<'_>) -> Result<Vec<ListRow>, BusError> {
         let visit = Visit::begin(&self.service, &header, Method::ListTransactions).await?;
+        foreign::refresh(&self.service).await;
         let result = self.list(visit.caller(), filter, &header).await;
         visit.end(result)
     }
@@ -96,6 +102,7 @@ impl ManagerObject {
     #[zbus(out_args("statistics"))]
     async fn get_statistics(&self, since_us: i64, #[zbus(header)] header: Header<'_>) -> Result<Vec<StatisticsRow>, BusError> {
         let visit = Visit::begin(&self.service, &header, Method::GetStatistics).await?;
+        foreign::refresh(&self.service).await;
         let rows = self.service.read(|manager| manager.ledger().statistics(since_us));
         visit.end(rows.map(|rows| rows.iter().map(StatisticsRow::from).collect()))
     }

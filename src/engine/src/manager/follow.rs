@@ -72,6 +72,7 @@ impl Manager {
             | Record::ItemChanged { .. }
             | Record::Noted { .. }
             | Record::Committed { .. }
+            | Record::Left { .. }
             | Record::Aborted { .. }
             | Record::Stuck { .. } => {}
         }
@@ -113,16 +114,16 @@ fn phase(step: StepKind, direction: Direction) -> String {
 
 /// Events of a run of journal lines: one commit.
 #[derive(Default)]
-struct Batch {
-    events: Vec<Event>,
-    last_seq: Option<u64>,
-    world: Option<backstep_core::Digest>,
+pub(super) struct Batch {
+    pub(super) events: Vec<Event>,
+    pub(super) last_seq: Option<u64>,
+    pub(super) world: Option<backstep_core::Digest>,
     ended: bool,
     turned: bool,
 }
 
 impl Batch {
-    fn take(&mut self, line: &Line, undoing: bool) {
+    pub(super) fn take(&mut self, line: &Line, undoing: bool) {
         let events = self.events_of(&line.record, undoing);
         if !events.is_empty() {
             self.last_seq = Some(line.seq);
@@ -145,6 +146,10 @@ impl Batch {
             Record::Committed { world } => {
                 self.world = Some(world);
                 vec![Event::Completed]
+            }
+            Record::Left { world, code, text } => {
+                self.world = Some(world);
+                vec![Event::AttentionNeeded { code, text }, Event::Accepted]
             }
             Record::Aborted { differences } => self.aborted(&differences, undoing),
             Record::Stuck { code, text } => vec![Event::AttentionNeeded { code, text }],

@@ -4,6 +4,7 @@
 //! transaction changes packages at a time; nothing here waits. What takes time (planning, asking the
 //! authority, running a worker) is handed out as a value and its outcome is handed back in.
 
+mod adopt;
 mod attention;
 mod cancel;
 mod create;
@@ -18,6 +19,7 @@ mod view;
 #[cfg(test)]
 mod tests;
 
+pub use adopt::Adopted;
 pub use attention::Verdict;
 pub use cancel::CancelOutcome;
 pub use create::Created;

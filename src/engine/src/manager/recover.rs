@@ -114,6 +114,6 @@ impl Manager {
     }
 }
 
-fn has_captured(lines: &[Line]) -> bool {
+pub(super) fn has_captured(lines: &[Line]) -> bool {
     lines.iter().any(|line| matches!(line.record, Record::Captured { .. }))
 }

@@ -10,11 +10,12 @@ use backstep_core::{
     BootId, Digest, Direction, ErrorCode, Event, Failure, ItemAction, Kind, Method, Options, Plan, PlanAction, PlanItem, Reason, Request,
     RequestItem, Stamp, Status, StepKind, StepState, TransactionId, TransactionState, UndoQuality,
 };
+use backstep_wire::foreign::{Foreign, Process};
 use backstep_wire::journal::{Line, Record};
 
-use super::{CancelOutcome, Found, Launch, Manager, Noted, Verdict};
+use super::{Adopted, CancelOutcome, Found, Launch, Manager, Noted, Verdict};
 use crate::notice::Notice;
-use crate::ports::{Append, Clock, Entered, Identities, Ledger, Mirror, NewTransaction, Refused};
+use crate::ports::{Adoption, Append, Clock, Entered, Identities, Ledger, Mirror, NewTransaction, Refused};
 
 mod interleavings;
 
@@ -109,6 +110,18 @@ impl Ledger for FakeLedger {
         let status = self.append(&Append { id: plan.transaction, attempt: None, events, at, journal_seq: None, world_after: None })?;
         self.with(|inner| inner.rows.get_mut(&plan.transaction).map(|row| row.plan = Some((bytes.to_vec(), digest))));
         Ok(status)
+    }
+
+    fn adopt(&mut self, adoption: &Adoption) -> Result<Entered, Failure> {
+        let entered = self.enter(&adoption.new)?;
+        if entered == Entered::AlreadyThere {
+            return Ok(entered);
+        }
+        self.freeze(&adoption.plan, &adoption.plan_bytes, adoption.plan_digest, adoption.new.at)?;
+        let (events, at) = (adoption.events.iter().map(|(event, _)| event.clone()).collect(), adoption.new.at);
+        let (journal_seq, world_after) = (Some(adoption.journal_seq), adoption.world_after);
+        self.append(&Append { id: adoption.new.id, attempt: Some(1), events, at, journal_seq, world_after })?;
+        Ok(entered)
     }
 
     fn append(&mut self, append: &Append) -> Result<Status, Failure> {
@@ -733,4 +746,102 @@ fn denials_of_one_transaction_do_not_grow_its_record_without_end() {
     }
     let denials = world.ledger.events(id).iter().filter(|event| **event == "denied").count();
     assert_eq!(denials, backstep_core::limits::MAX_DENIALS);
+}
+
+/// A run of apt with an upgrade of hello, and its plan's bytes.
+fn foreign() -> (Foreign, Vec<u8>) {
+    let id = "01936b2e-7c1a-7d3e-9f10-00000000f0f0".parse().expect("id");
+    let request = request();
+    let digest = backstep_wire::digest(&backstep_wire::request::to_bytes(&request));
+    let plan = plan_for(id, digest, &request);
+    let bytes = backstep_wire::plan::to_bytes(&plan);
+    let begun = Stamp { utc_us: 1_000, monotonic_us: 500, boot: BootId([3; 16]) };
+    let actor = Actor { origin: Origin::Apt, ..actor(1000) };
+    let process = Process { pid: 7, started: 9 };
+    (Foreign { request, actor, begun, process, plan, words: BTreeMap::new(), mark: String::new(), terminal: 0 }, bytes)
+}
+
+fn journal(records: Vec<Record>) -> Vec<Line> {
+    records.into_iter().zip(1..).map(|(record, seq)| Line { seq, utc_us: 1_000 + seq as i64, record }).collect()
+}
+
+fn apply_started() -> Record {
+    Record::StepStarted { step: StepKind::Apply, direction: Direction::Forward, log_offset: 0 }
+}
+
+fn commit(state: StepState) -> Record {
+    Record::StepEnded { step: StepKind::Commit, state, code: None, text: String::new() }
+}
+
+const SECURED: Record = Record::Captured { paths: 1, bytes: 2 };
+const WORLD: Digest = Digest([6; 32]);
+
+fn adopted(world: &mut World, records: Vec<Record>) -> (TransactionId, Adopted) {
+    let (run, plan) = foreign();
+    let adopted = world.manager.adopt(&run, plan, &journal(records)).expect("adopt");
+    (run.id(), adopted)
+}
+
+#[test]
+fn a_run_of_apt_is_a_transaction_once_it_has_ended() {
+    let mut world = World::new();
+    let going_on = vec![SECURED, apply_started()];
+    let ended = [going_on.clone(), vec![commit(StepState::Completed), Record::Committed { world: WORLD }]].concat();
+    assert_eq!(adopted(&mut world, going_on).1, Adopted::NotEnded);
+    assert!(world.ledger.with(|inner| inner.rows.is_empty()), "what goes on is not on record");
+    let (id, first) = adopted(&mut world, ended.clone());
+    assert_eq!((first, world.state(id)), (Adopted::New, TransactionState::Completed));
+    let events = world.ledger.events(id);
+    assert_eq!(events, ["created", "prepared", "queued", "started", "noted", "step-started", "step-ended", "completed"]);
+    let row = world.ledger.row(id).expect("known");
+    assert_eq!((row.world, row.new.actor.origin, row.journal[&1]), (Some(WORLD), Origin::Apt, 4));
+    assert_eq!(adopted(&mut world, ended).1, Adopted::Known);
+    assert_eq!(world.ledger.events(id).len(), events.len(), "it counts once");
+    assert!(world.manager.next_launch().expect("next").is_none(), "nothing is executed");
+    assert_eq!(world.mirror.written.lock().expect("lock").as_slice(), [(id, TransactionState::Completed)]);
+    assert_eq!(world.manager.last_undoable(), Ok(id));
+}
+
+#[test]
+fn a_failed_run_of_apt_stays_as_it_is_and_blocks_nobody() {
+    let mut world = World::new();
+    let left = Record::Left { world: WORLD, code: ErrorCode::DpkgFailed, text: "half".into() };
+    let (id, _) = adopted(&mut world, vec![SECURED, apply_started(), commit(StepState::Completed), left]);
+    assert_eq!(world.state(id), TransactionState::PartiallyRolledBack);
+    let row = world.ledger.row(id).expect("known");
+    assert_eq!((row.world, row.error), (Some(WORLD), Some(Failure::new(ErrorCode::DpkgFailed, "half"))));
+    world.launched();
+    let rollback = Request { kind: Kind::Rollback, items: Vec::new(), reverts: Some(id), ..request() };
+    assert!(world.manager.create(&rollback, actor(0), None).is_ok(), "it can be undone");
+}
+
+#[test]
+fn a_run_of_apt_that_changed_nothing_failed_before_it_began() {
+    for (records, code) in [
+        (vec![SECURED, apply_started()], ErrorCode::Cancelled),
+        (vec![Record::UndoStarted { code: ErrorCode::DiskFull, text: "no space".into() }], ErrorCode::DiskFull),
+    ] {
+        let mut world = World::new();
+        let (id, _) = adopted(&mut world, [records, vec![Record::Aborted { differences: Vec::new() }]].concat());
+        assert_eq!(world.state(id), TransactionState::Failed);
+        assert_eq!(world.ledger.row(id).expect("known").error.map(|error| error.code), Some(code));
+        assert_eq!(world.ledger.events(id), ["created", "prepared", "queued", "failed"]);
+    }
+}
+
+#[test]
+fn files_can_only_be_put_back_with_undo_material_and_the_state_after() {
+    let ended = |secured: bool, state| {
+        let first = if secured { vec![SECURED] } else { Vec::new() };
+        [first, vec![apply_started(), commit(state), Record::Committed { world: WORLD }]].concat()
+    };
+    for (records, kept) in [
+        (ended(true, StepState::Completed), Some(WORLD)),
+        (ended(false, StepState::Completed), None),
+        (ended(true, StepState::Failed), None),
+    ] {
+        let mut world = World::new();
+        let (id, _) = adopted(&mut world, records);
+        assert_eq!((world.state(id), world.ledger.row(id).expect("known").world), (TransactionState::Completed, kept));
+    }
 }

@@ -5,7 +5,7 @@ use backstep_core::record::{Filter, ItemState};
 use backstep_core::replay::replay;
 use backstep_core::{Digest, Direction, ErrorCode, Event, Kind, StepKind, StepState, TransactionState};
 
-use super::{Fixture, actor, digest_of, ended, id, plan, request, stamp};
+use super::{Fixture, actor, digest_of, drop_triggers, ended, id, plan, request, stamp};
 use crate::{Append, Created, OpenCounts, StoreError, VerifyError};
 
 fn item_changed(after: &str) -> Event {
@@ -340,11 +340,7 @@ fn the_chain_shows_every_change_of_history() {
         f.append(1, &[Event::Noted { code: None, text: "x".into() }, Event::Completed]).expect("append");
         assert_eq!(f.store.verify_chain().expect("whole"), 6);
         let raw = f.raw();
-        let mut statement = raw.prepare("SELECT name FROM sqlite_schema WHERE type = 'trigger'").expect("sql");
-        let names: Vec<String> = statement.query_map([], |row| row.get(0)).expect("names").collect::<Result<_, _>>().expect("name");
-        for name in names {
-            raw.execute_batch(&format!("DROP TRIGGER {name}")).expect("drop");
-        }
+        drop_triggers(&raw);
         assert_eq!(raw.execute(sql, []).expect("change"), 1, "{sql}");
         match f.store.verify_chain() {
             Err(VerifyError::Broken(error)) => assert!(error.what.contains(what), "{sql}: {error}"),

@@ -1,5 +1,6 @@
 //! Tests of the store as a whole, and what they share.
 
+mod adopt;
 mod lifecycle;
 mod opening;
 mod queries;
@@ -158,4 +159,13 @@ impl Fixture {
 
 pub(crate) fn ended(step: StepKind, state: StepState) -> Event {
     Event::StepEnded { step, state, code: None, text: "text".into() }
+}
+
+/// Takes the schema's guards away, so that what they refuse can be done to the record.
+pub(crate) fn drop_triggers(raw: &rusqlite::Connection) {
+    let mut statement = raw.prepare("SELECT name FROM sqlite_schema WHERE type = 'trigger'").expect("sql");
+    let names: Vec<String> = statement.query_map([], |row| row.get(0)).expect("names").collect::<Result<_, _>>().expect("name");
+    for name in names {
+        raw.execute_batch(&format!("DROP TRIGGER {name}")).expect("drop");
+    }
 }

@@ -13,7 +13,7 @@ use backstep_engine::runner::Step;
 
 use crate::context::Shared;
 
-pub(crate) use secure::failure as capture_failure;
+pub(crate) use secure::{failure as capture_failure, keep};
 
 /// All steps in the order of doing.
 #[must_use]

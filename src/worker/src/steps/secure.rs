@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use backstep_capture::{CaptureDir, CaptureError, Selection, compare, secure, selection_of};
+use backstep_capture::{CaptureDir, CaptureError, Secured, Selection, compare, secure, selection_of};
 use backstep_core::{ErrorCode, Failure, Method, StepKind};
 use backstep_engine::runner::{Done, Left, Need, Stage, Step, UndoError, Undone};
 
@@ -82,6 +82,17 @@ impl Secure {
     }
 }
 
+/// Captures what the plan of a context can change; an incomplete capture is made anew. Progress is in paths.
+pub(crate) fn keep(context: &Shared, on_progress: &mut dyn FnMut(u64, u64)) -> Result<Secured, Failure> {
+    let step = Secure::new(context.clone());
+    let (selection, units) = step.look()?;
+    let facts = facts::read(&context.machine)?;
+    let capture = context.machine.capture(context.attempt);
+    let dir = CaptureDir::create(&capture).map_err(|error| failure(&error))?;
+    before::write(&capture, &step.before(&facts, &selection, units)?)?;
+    secure(context.machine.root(), &dir, &selection, on_progress).map_err(|error| failure(&error))
+}
+
 /// What a capture covers is what a restore of it may change.
 fn restored(capture: &Path) -> Result<Selection, Failure> {
     CaptureDir::open(capture).and_then(|dir| selection_of(&dir)).map_err(|error| failure(&error))
@@ -115,16 +126,11 @@ impl Step for Secure {
         if CaptureDir::at(&capture).is_complete().map_err(|error| failure(&error))? {
             return Ok(Done::already("undo material is here"));
         }
-        let (selection, units) = self.look()?;
-        let facts = facts::read(&self.context.machine)?;
-        let dir = CaptureDir::create(&capture).map_err(|error| failure(&error))?;
-        before::write(&capture, &self.before(&facts, &selection, units)?)?;
         let mut trouble = Ok(());
-        let secured = secure(self.context.machine.root(), &dir, &selection, &mut |done, total| {
+        let secured = keep(&self.context, &mut |done, total| {
             let securing = |()| stage.progress(super::part(done, total), "", "securing undo material");
             trouble = std::mem::replace(&mut trouble, Ok(())).and_then(securing);
-        });
-        let secured = secured.map_err(|error| failure(&error))?;
+        })?;
         trouble?;
         stage.captured(secured.paths, secured.bytes_copied)?;
         Ok(Done::applied(format!("{} paths secured", secured.paths)))

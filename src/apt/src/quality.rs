@@ -3,7 +3,7 @@
 //! Files and facts that dpkg's process tree changes come back exactly. This module names what does not: data of
 //! servers that a new version may rewrite, what a purge deletes beyond the package's own files, what a running
 //! kernel or boot loader already did. `Impossible` is only said where user data is deleted and no undo material
-//! holds it: the purge of a data server.
+//! holds it: the purge of a data server. Reads the removal scripts of packages, and nothing else.
 
 use std::fs;
 use std::path::Path;
@@ -38,7 +38,8 @@ const BOOT: &[&str] =
 const HARMLESS: &[&str] = &["-client", "-common", "-doc", "-dev", "-tools", "-contrib"];
 
 /// Judges one change. `admin` is dpkg's database folder; `installed` says whether the package is there now.
-pub(crate) fn judge(package: &PackageId, action: PlanAction, installed: bool, admin: &Path) -> UndoQuality {
+#[must_use]
+pub fn judge(package: &PackageId, action: PlanAction, installed: bool, admin: &Path) -> UndoQuality {
     let name = package.name.as_str();
     match action {
         PlanAction::Purge if is_data_server(name) => UndoQuality::Impossible("purging it may delete the data it manages".into()),
@@ -86,7 +87,7 @@ fn deletes_on_purge(package: &PackageId, admin: &Path) -> bool {
 }
 
 #[cfg(test)]
-#[allow(clippy::disallowed_methods)] // a test sets its scene with plain calls
+#[allow(clippy::disallowed_methods, reason = "a test sets its scene with plain calls")]
 mod tests {
     use super::*;
 
