@@ -356,7 +356,7 @@ const OTHERS: &[Door] = &[
     row(Place::Program, "backstep-worker check-plan", Who::Root, "apt's hook: compares apt's list with the plan"),
     row(Place::Program, "backstep-worker guard", Who::Root, "keeps files of the system in an attempt's capture just before they change"),
     row(Place::Program, "backstep-worker under-guard", Who::Root, "puts itself under the guard on its standard input and becomes apt"),
-    row(Place::Program, "backstep-dpkg", Who::Root, "dpkg with its writes made durable at once, by apt only"),
+    row(Place::Program, "backstep-dpkg", Who::Root, "what apt calls in dpkg's place: decides when writes become durable, and becomes dpkg"),
     row(Place::Program, "backstep-planner", Who::Root, "answers one question on its standard input, without privileges"),
 ];
 

@@ -90,6 +90,7 @@ async fn what_is_turned_away_stays_on_record_when_the_daemon_ends() -> Result<()
 async fn calls_to_the_record_are_turned_away_on_record_too() -> Result<()> {
     let (daemon, _authority) = daemon("[limits]\ncalls-per-second = 5\n", Answer::No).await?;
     let root = Client::new(&daemon.bus).await?;
+    root.manager.create_transaction("install", "", packages(&["alpha"])).await?;
     let ben = Stranger::connect(&daemon.bus, BEN).await?;
     let record = RecordProxy::on(&ben.connection).await?;
     let sink = || zbus::Fd::from(std::os::fd::OwnedFd::from(std::io::pipe().expect("a pipe").1));
