@@ -63,6 +63,7 @@ fn name(door: &Door) -> String {
         Place::TransactionMethod => "method of Transaction",
         Place::TransactionProperty => "property of Transaction",
         Place::TransactionSignal => "signal of Transaction",
+        Place::RecordMethod => "method of Record",
         Place::Standard => "bus",
         Place::Verb => "command line",
         Place::File => "file",

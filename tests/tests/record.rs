@@ -74,13 +74,15 @@ async fn packages_generations_and_steps_are_told_from_the_record() -> Result<()>
     assert_eq!((row.role.as_str(), row.transaction.as_deref(), row.installed), ("removed", Some(undo.as_str()), None));
     let timeline = record.list_generations(GenerationListFilter { system: Some(true), ..Default::default() }).await?;
     let told: Vec<_> = timeline.iter().map(|row| (row.number, row.transaction.as_deref(), row.reverted_by.as_deref())).collect();
-    assert_eq!(told, [(3, Some(undo.as_str()), None), (1, Some(install.as_str()), Some(undo.as_str()))]);
+    // The third is that somebody was turned away.
+    assert_eq!(told, [(4, Some(undo.as_str()), None), (1, Some(install.as_str()), Some(undo.as_str()))]);
     let all = record.list_generations(GenerationListFilter::default()).await?;
-    assert_eq!(all.len(), 3);
-    assert_eq!(record.get_generation(1).await?, all[2]);
-    assert_eq!(code(record.get_generation(4).await), Some(ErrorCode::GenerationUnknown));
+    assert_eq!(all.len(), 4);
+    assert_eq!((all[1].transaction.as_deref(), all[1].changes), (None, 1));
+    assert_eq!(record.get_generation(1).await?, all[3]);
+    assert_eq!(code(record.get_generation(9).await), Some(ErrorCode::GenerationUnknown));
     let changes = record.list_changes(1, 0, 1000).await?;
-    assert_eq!(u64::try_from(changes.len())?, all[2].changes);
+    assert_eq!(u64::try_from(changes.len())?, all[3].changes);
     let steps = record.get_step_statistics(0).await?;
     assert!(steps.iter().any(|row| row.step == "apply" && row.count == 3 && row.failed == 1), "{steps:?}");
     let kinds = client.manager.get_statistics(0).await?;

@@ -39,6 +39,7 @@ fn every_member_of_the_contract_has_a_row() -> Result<()> {
     let rows = [
         ("Manager", "method", Place::ManagerMethod),
         ("Manager", "property", Place::ManagerProperty),
+        ("Record", "method", Place::RecordMethod),
         ("Transaction", "method", Place::TransactionMethod),
         ("Transaction", "property", Place::TransactionProperty),
         ("Transaction", "signal", Place::TransactionSignal),
@@ -48,7 +49,9 @@ fn every_member_of_the_contract_has_a_row() -> Result<()> {
         assert!(!found.is_empty());
         assert_eq!(found, names(place), "{sort} of {interface}");
     }
-    assert!(contract("Manager", "signal")?.is_empty(), "there is no place for signals of the manager yet");
+    for (interface, sort) in [("Manager", "signal"), ("Record", "property"), ("Record", "signal")] {
+        assert!(contract(interface, sort)?.is_empty(), "there is no place for a {sort} of {interface} yet");
+    }
     Ok(())
 }
 
@@ -77,7 +80,8 @@ fn every_verb_of_the_command_line_has_a_row() -> Result<()> {
         let name = page?.file_name().to_string_lossy().into_owned();
         let verb = name.strip_prefix("backstep-").and_then(|name| name.strip_suffix(".1"));
         // Pages of verbs below a verb have its name in front.
-        verbs.extend(verb.filter(|verb| !verb.starts_with("plan-") && !verb.starts_with("transaction-")).map(str::to_owned));
+        let below = |verb: &&str| ["plan-", "transaction-", "generation-", "audit-"].iter().any(|over| verb.starts_with(over));
+        verbs.extend(verb.filter(|verb| !below(verb)).map(str::to_owned));
     }
     assert_eq!(verbs, names(Place::Verb));
     Ok(())
@@ -137,8 +141,8 @@ async fn every_file_of_a_running_daemon_has_a_row_and_its_mode() -> Result<()> {
     let (_, path) = client.manager.submit("install", "", options).await?;
     client.wait_for(&client.transaction(&path).await?, |now| now.is_final()).await?;
     let rows: Vec<_> = doors().into_iter().filter(|door| door.place == Place::File).collect();
-    // What is below these is the worker's, and no door: the folders keep others out.
-    let own = ["/var/lib/backstep/attempts/", "/var/lib/backstep/archives/"];
+    // Archives have names of their own; the folder keeps others out.
+    let own = ["/var/lib/backstep/archives/"];
     for (real, named) in [("state", "/var/lib/backstep"), ("run", "/run/backstep")] {
         let mut found = Vec::new();
         walk(&daemon.bus.folder().join(real), &mut found)?;
@@ -156,6 +160,47 @@ async fn every_file_of_a_running_daemon_has_a_row_and_its_mode() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The names of an attempt's files, as the worker's source has them, and those that a capture's parts give themselves.
+fn names_in_sources() -> Result<Vec<String>> {
+    let quoted = |text: &str, before: &str| -> Vec<String> {
+        let names = text.split(before).skip(1).filter_map(|rest| rest.split('"').next());
+        names.map(str::to_owned).collect()
+    };
+    let attempt = quoted(&source("src/worker/src/machine.rs")?, "self.folder.join(\"");
+    let mut capture = vec!["before.json".to_owned(), "displaced".to_owned()];
+    capture.extend(quoted(&source("src/capture/src/manifest/mod.rs")?, " => \""));
+    for part in ["late/log.rs", "walk/file.rs", "changes/file.rs"] {
+        capture.extend(quoted(&source(&format!("src/capture/src/{part}"))?, "FILE_NAME: &str = \""));
+    }
+    capture.extend(quoted(&source("src/capture/src/store.rs")?, "OBJECTS: &str = \""));
+    let paths = attempt.iter().map(|name| format!("attempts/<id>-<n>/{name}"));
+    Ok(paths.chain(capture.iter().map(|name| format!("capture/<id>-<n>/{name}"))).collect())
+}
+
+#[test]
+fn every_file_of_a_worker_has_a_row_and_is_in_the_document_on_undo() -> Result<()> {
+    let names = names_in_sources()?;
+    assert!(names.len() >= 13 + 8, "{names:?}");
+    let rows = self::names(Place::File);
+    let page = source("docs/undo.md")?;
+    let told: BTreeSet<String> = page.lines().filter(|line| line.starts_with("| `")).flat_map(paths_of_line).collect();
+    for name in names {
+        let row = format!("/var/lib/backstep/{}", name.replace("<id>-<n>", "*"));
+        assert!(rows.contains(&row), "{row} has no row in the table of doors");
+        assert!(told.contains(&name), "{name} is not in docs/undo.md");
+    }
+    Ok(())
+}
+
+/// The paths in the first cell of a row: the first is whole, those after it are beside it.
+fn paths_of_line(line: &str) -> Vec<String> {
+    let cell = line.split('|').nth(1).unwrap_or_default();
+    let mut names = cell.split('`').skip(1).step_by(2).map(|name| name.trim_end_matches('/'));
+    let Some(first) = names.next() else { return Vec::new() };
+    let folder = first.rsplit_once('/').map_or("", |(folder, _)| folder);
+    std::iter::once(first.to_owned()).chain(names.map(|name| format!("{folder}/{name}"))).collect()
 }
 
 #[test]

@@ -38,6 +38,22 @@ closed_enum! {
         ReadLog = "ReadLog",
         /// Its whole record.
         GetDocument = "GetDocument",
+        /// Why a package is there or not.
+        ExplainPackage = "ExplainPackage",
+        /// Lists generations.
+        ListGenerations = "ListGenerations",
+        /// One generation.
+        GetGeneration = "GetGeneration",
+        /// The rows that were written under one.
+        ListChanges = "ListChanges",
+        /// How steps fared.
+        GetStepStatistics = "GetStepStatistics",
+        /// Checks the record.
+        Verify = "Verify",
+        /// Every event.
+        Export = "Export",
+        /// A copy of the record.
+        BackUp = "BackUp",
     }
 }
 
@@ -75,6 +91,8 @@ pub enum Place {
     TransactionProperty,
     /// A signal of a transaction.
     TransactionSignal,
+    /// A method of the record.
+    RecordMethod,
     /// What the bus itself and its standard interfaces offer.
     Standard,
     /// A verb of the command line.
@@ -116,7 +134,7 @@ impl Method {
     }
 
     const fn row(self) -> (Place, Who, &'static str) {
-        use Place::{ManagerMethod, TransactionMethod};
+        use Place::{ManagerMethod, RecordMethod, TransactionMethod};
         match self {
             Self::CreateTransaction => (ManagerMethod, Who::Everybody, "takes a request, bounded; nothing is planned, no path is opened"),
             Self::Submit => (ManagerMethod, Who::Plan, "the same, then the unprivileged planner, then as Execute"),
@@ -137,6 +155,22 @@ impl Method {
             Self::Accept => (TransactionMethod, Who::Holder(Permission::ResolveAttention), "leaves things as they are"),
             Self::ReadLog => (TransactionMethod, Who::OwnerOr(Permission::ViewAll), "the output of apt, dpkg and maintainer scripts"),
             Self::GetDocument => (TransactionMethod, Who::OwnerOr(Permission::ViewAll), "the whole record of it"),
+            Self::ExplainPackage => (
+                RecordMethod,
+                Who::SelfOr(Permission::ViewAll),
+                "whether a package is there and which transactions touched it; texts and users of one's own",
+            ),
+            Self::ListGenerations => (
+                RecordMethod,
+                Who::SelfOr(Permission::ViewAll),
+                "numbers, times and sizes of all change-sets; packages, texts and users of one's own",
+            ),
+            Self::GetGeneration => (RecordMethod, Who::SelfOr(Permission::ViewAll), "the same of one"),
+            Self::ListChanges => (RecordMethod, Who::OwnerOr(Permission::ViewAll), "every row of the record that was written under one"),
+            Self::GetStepStatistics => (RecordMethod, Who::Everybody, "counts and durations of each kind's steps"),
+            Self::Verify => (RecordMethod, Who::Holder(Permission::ViewAll), "reads the whole record; how many events, and its last hash"),
+            Self::Export => (RecordMethod, Who::Holder(Permission::ViewAll), "every event, into the caller's pipe"),
+            Self::BackUp => (RecordMethod, Who::Holder(Permission::ViewAll), "a copy of the record, into the caller's pipe"),
         }
     }
 }
@@ -256,11 +290,20 @@ const OTHERS: &[Door] = &[
     verb("retry", Who::OwnerOr(Permission::ViewAll), "Retry, then as a change"),
     verb("status", Who::Everybody, "the manager's properties"),
     verb("list", Who::SelfOr(Permission::ViewAll), "ListTransactions"),
-    verb("history", Who::SelfOr(Permission::ViewAll), "ListTransactions; with --denied ListRefusals"),
+    verb(
+        "history",
+        Who::SelfOr(Permission::ViewAll),
+        "ListTransactions, narrowed by hidden facts only to what one sees; with --denied ListRefusals",
+    ),
+    verb("why", Who::SelfOr(Permission::ViewAll), "ExplainPackage"),
+    verb("timeline", Who::SelfOr(Permission::ViewAll), "ListGenerations"),
+    verb("generation", Who::SelfOr(Permission::ViewAll), "ListGenerations; GetGeneration and ListChanges"),
+    verb("audit", Who::Holder(Permission::ViewAll), "Verify or Export; writes with the caller's rights"),
+    verb("backup", Who::Holder(Permission::ViewAll), "BackUp; writes with the caller's rights"),
     verb("show", Who::OwnerOr(Permission::ViewAll), "the transaction's properties; with --document GetDocument"),
     verb("log", Who::OwnerOr(Permission::ViewAll), "ReadLog"),
     verb("watch", Who::Everybody, "the transaction's properties and signals"),
-    verb("stats", Who::Everybody, "GetStatistics"),
+    verb("stats", Who::Everybody, "GetStatistics, GetStepStatistics"),
     verb("repair", Who::Holder(Permission::ResolveAttention), "properties; Resume, Undo or Accept"),
     verb("transaction", Who::Everybody, "the same verbs, by noun"),
     verb("generate", Who::Everybody, "writes man pages and completions where the caller says, with the caller's rights"),
@@ -274,8 +317,34 @@ const OTHERS: &[Door] = &[
     file("/var/lib/backstep/spool/invalid", Who::Root, "files that were no requests"),
     file("/var/lib/backstep/spool/tmp", Who::Root, "documents being written"),
     file("/var/lib/backstep/spool/*/*.json", Who::Root, "one transaction's document"),
-    file("/var/lib/backstep/attempts", Who::Root, "plan, order, journal and output of each attempt"),
+    file("/var/lib/backstep/store.backup-*", Who::Root, "a copy of the record on its way into a caller's pipe"),
+    file("/var/lib/backstep/attempts", Who::Root, "the folder of attempts"),
+    file("/var/lib/backstep/attempts/*", Who::Root, "what one worker is told, does and says"),
+    file("/var/lib/backstep/attempts/*/plan.json", Who::Root, "the frozen plan"),
+    file("/var/lib/backstep/attempts/*/order.json", Who::Root, "what the worker is told"),
+    file("/var/lib/backstep/attempts/*/attempt.jsonl", Who::Root, "the worker's journal"),
+    file("/var/lib/backstep/attempts/*/output.log", Who::Root, "what apt, dpkg and maintainer scripts write"),
+    file("/var/lib/backstep/attempts/*/files.jsonl", Who::Root, "which files were changed, by the change and by others"),
+    file("/var/lib/backstep/attempts/*/lock", Who::Root, "whether the worker lives"),
+    file("/var/lib/backstep/attempts/*/cancel", Who::Root, "that somebody asked to stop"),
+    file("/var/lib/backstep/attempts/*/revoked", Who::Root, "that a later attempt took this one's place"),
+    file("/var/lib/backstep/attempts/*/mismatch", Who::Root, "what apt was about to do that is not in the plan"),
+    file("/var/lib/backstep/attempts/*/watch-over", Who::Root, "a named pipe: that the guard's watch is over"),
+    file("/var/lib/backstep/attempts/*/refused", Who::Root, "what the guard could not keep, so that the change was refused"),
+    file("/var/lib/backstep/attempts/*/unguarded", Who::Root, "why the change ran without a guard"),
+    file("/var/lib/backstep/attempts/*/unsynced", Who::Root, "that what was unpacked is not durable yet"),
+    file("/var/lib/backstep/attempts/*/.*", Who::Root, "one of these being written"),
     file("/var/lib/backstep/capture", Who::Root, "undo material: copies of the system's files"),
+    file("/var/lib/backstep/capture/.lock", Who::Root, "that a worker may need undo material"),
+    file("/var/lib/backstep/capture/*", Who::Root, "of one attempt"),
+    file("/var/lib/backstep/capture/*/manifest", Who::Root, "how every captured path was"),
+    file("/var/lib/backstep/capture/*/post-image", Who::Root, "how the commit left them"),
+    file("/var/lib/backstep/capture/*/before.json", Who::Root, "units, packages and alternatives before"),
+    file("/var/lib/backstep/capture/*/late", Who::Root, "what was kept just before it was changed"),
+    file("/var/lib/backstep/capture/*/walk", Who::Root, "the metadata of the whole system before"),
+    file("/var/lib/backstep/capture/*/changes", Who::Root, "what was found to have changed"),
+    file("/var/lib/backstep/capture/*/objects", Who::Root, "the kept files"),
+    file("/var/lib/backstep/capture/*/displaced", Who::Root, "what an undo moved aside"),
     file("/var/lib/backstep/archives", Who::Root, "archives in the daemon's keeping"),
     file("/run/backstep", Who::Machine, "the folder of the public file"),
     file("/run/backstep/status.json", Who::Machine, "paths of active, waiting and stuck transactions: what the manager's properties say"),
@@ -285,6 +354,9 @@ const OTHERS: &[Door] = &[
     row(Place::Program, "backstepd", Who::Root, "the daemon; flags are for tests"),
     row(Place::Program, "backstep-worker run", Who::Root, "carries out an attempt whose order and plan are in the state folder"),
     row(Place::Program, "backstep-worker check-plan", Who::Root, "apt's hook: compares apt's list with the plan"),
+    row(Place::Program, "backstep-worker guard", Who::Root, "keeps files of the system in an attempt's capture just before they change"),
+    row(Place::Program, "backstep-worker under-guard", Who::Root, "puts itself under the guard on its standard input and becomes apt"),
+    row(Place::Program, "backstep-dpkg", Who::Root, "what apt calls in dpkg's place: decides when writes become durable, and becomes dpkg"),
     row(Place::Program, "backstep-planner", Who::Root, "answers one question on its standard input, without privileges"),
 ];
 

@@ -87,6 +87,7 @@ pub const fn is_refusal(code: ErrorCode) -> bool {
             | ErrorCode::PlanIrreversible
             | ErrorCode::UndoNothing
             | ErrorCode::TransactionUnknown
+            | ErrorCode::GenerationUnknown
             | ErrorCode::TransactionState
             | ErrorCode::QueueFull
             | ErrorCode::QueueClosed

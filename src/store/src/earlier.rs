@@ -1,8 +1,8 @@
 //! A record as it was: its events up to a moment, told again to a new file.
 //!
 //! What is derived from events (status, steps, items, attempts) is derived again by the code that did it first; what
-//! events only vouch for (requests, plans, who asked) is copied. The hashes are those of the original, so the copy
-//! verifies. Absent on purpose: changing a record in place; a person puts the new file where it belongs.
+//! events only vouch for (requests, plans, who asked) is copied, and so are the refusals up to that moment, which no event
+//! tells. The hashes are those of the original, so the copy verifies. Absent on purpose: changing a record in place; a person puts the new file where it belongs.
 
 use std::collections::HashMap;
 use std::fs::OpenOptions;
@@ -41,9 +41,10 @@ impl Reader {
         store.conn.execute("ATTACH DATABASE ?1 AS old", [source])?;
         let tx = store.conn.transaction()?;
         let last = last_event(&tx, until)?;
-        if last > 0 {
-            tell(&tx, last)?;
-        }
+        copy_frame(&tx, last)?;
+        tell(&tx, last)?;
+        copy_refusals(&tx, until, last)?;
+        tx.execute("UPDATE gate SET generation = NULL, run = NULL, at_us = NULL", [])?;
         tx.commit()?;
         store.conn.execute("DETACH DATABASE old", [])?;
         store.conn.pragma_update_and_check(None, "journal_mode", "delete", |_| Ok(()))?;
@@ -64,7 +65,6 @@ fn last_event(conn: &Connection, until: Until) -> Result<i64, StoreError> {
 }
 
 fn tell(tx: &Transaction<'_>, last: i64) -> Result<(), StoreError> {
-    copy_frame(tx, last)?;
     let mut open: HashMap<i64, TransactionRow> = HashMap::new();
     let mut statement = tx.prepare("SELECT * FROM old.events WHERE seq <= ?1 ORDER BY seq")?;
     let mut rows = statement.query([last])?;
@@ -90,19 +90,44 @@ fn tell(tx: &Transaction<'_>, last: i64) -> Result<(), StoreError> {
             open.remove(&key);
         }
     }
-    journal_positions(tx)?;
-    tx.execute("UPDATE gate SET generation = NULL, run = NULL, at_us = NULL", [])?;
-    Ok(())
+    journal_positions(tx)
 }
 
 /// Generations and runs up to the last one that an event names.
 fn copy_frame(tx: &Transaction<'_>, last: i64) -> Result<(), StoreError> {
-    let frame = "SELECT max(generation), max(run) FROM old.events WHERE seq <= ?1";
+    let frame = "SELECT coalesce(max(generation), 0), coalesce(max(run), 0) FROM old.events WHERE seq <= ?1";
     let (generation, run): (i64, i64) = tx.query_row(frame, [last], |row| Ok((row.get(0)?, row.get(1)?)))?;
     tx.execute("INSERT INTO generations SELECT * FROM old.generations WHERE key <= ?1", [generation])?;
     let first = "SELECT g.key, g.run, g.opened_us FROM generations g ORDER BY g.key LIMIT 1";
-    open_gate(tx, tx.query_row(first, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?)?;
-    tx.execute("INSERT INTO runs SELECT * FROM old.runs WHERE key <= ?1", [run])?;
+    if let Some(gate) = tx.query_row(first, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()? {
+        open_gate(tx, gate)?;
+        tx.execute("INSERT INTO runs SELECT * FROM old.runs WHERE key <= ?1", [run])?;
+    }
+    Ok(())
+}
+
+/// Refusals up to the moment: with an event those before the next one. The frame of the events holds some already.
+fn copy_refusals(tx: &Transaction<'_>, until: Until, last: i64) -> Result<(), StoreError> {
+    let next = "SELECT at_us - 1 FROM old.events WHERE seq = ?1 + 1";
+    let bound = match until {
+        Until::Time(at_us) => at_us,
+        Until::Event(_) => tx.query_row(next, [last], |row| row.get(0)).optional()?.unwrap_or(i64::MAX),
+    };
+    let framed = "SELECT r.key, r.generation, g.run, r.until_us FROM old.refusals r JOIN old.generations g ON g.key = r.generation
+        WHERE (r.until_us <= ?1 OR r.generation IN (SELECT key FROM generations))
+            AND (r.transaction_id IS NULL OR r.transaction_id IN (SELECT id FROM transactions)) ORDER BY r.key";
+    let mut statement = tx.prepare(framed)?;
+    let mut rows = statement.query([bound])?;
+    while let Some(row) = rows.next()? {
+        let (key, generation, run, at_us): (i64, i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+        tx.execute(
+            "INSERT INTO generations SELECT * FROM old.generations WHERE key = ?1 AND key NOT IN (SELECT key FROM generations)",
+            [generation],
+        )?;
+        open_gate(tx, (generation, run, at_us))?;
+        tx.execute("INSERT INTO runs SELECT * FROM old.runs WHERE key = ?1 AND key NOT IN (SELECT key FROM runs)", [run])?;
+        tx.execute("INSERT INTO refusals SELECT * FROM old.refusals WHERE key = ?1", [key])?;
+    }
     Ok(())
 }
 
@@ -183,7 +208,8 @@ mod tests {
     /// Every row of every table but the journal of rows, whose numbers are its own.
     fn dump(conn: &Connection) -> Vec<String> {
         let mut lines = Vec::new();
-        for table in ["runs", "generations", "transactions", "requests", "plans", "items", "steps", "attempts", "events", "gate"] {
+        let derived = ["transactions", "requests", "plans", "items", "steps", "attempts", "events"];
+        for table in ["runs", "generations", "gate", "refusals"].into_iter().chain(derived) {
             let mut statement = conn.prepare(&format!("SELECT * FROM {table}")).expect(table);
             let columns = statement.column_count();
             let mut rows = statement.query([]).expect(table);
@@ -195,8 +221,18 @@ mod tests {
         lines
     }
 
+    /// Somebody is turned away once more.
+    fn refuse(f: &mut Fixture, about: Option<u32>) {
+        let refusal = crate::tests::refusals_kept::refusal(1000, ErrorCode::AuthDenied);
+        let refusal = backstep_core::refusal::Refusal { transaction: about.map(id), ..refusal };
+        let at = f.at();
+        f.store.refuse(&crate::NewRefusal { refusal: &refusal, count: 2, at, until: at }).expect("refuse");
+    }
+
     fn history(f: &mut Fixture) {
+        refuse(f, None);
         f.completed(1, Kind::Install, None);
+        refuse(f, Some(1));
         f.started(2, Kind::Install, None);
         let begin = |direction| Event::StepStarted { step: StepKind::Apply, direction };
         let turn = Event::UndoStarted { code: ErrorCode::ScriptFailed, text: "x".into() };
@@ -208,6 +244,7 @@ mod tests {
         let events = [begin(Direction::Forward)];
         let append = Append { id: id(3), attempt: Some(1), events: &events, at, journal_seq: Some(7), world_after: None };
         f.store.append(&append).expect("journal");
+        refuse(f, Some(3));
     }
 
     #[test]
@@ -227,9 +264,12 @@ mod tests {
         let mut f = Fixture::new();
         f.completed(1, Kind::Install, None);
         f.started(2, Kind::Install, None);
+        refuse(&mut f, Some(2));
         let (then, before) = (f.now + 500, dump(&f.store.conn));
+        refuse(&mut f, Some(2));
         f.append(2, &[Event::Completed]).expect("complete");
         f.completed(3, Kind::Remove, None);
+        refuse(&mut f, Some(3));
         let reader = Reader::open(&f.path).expect("open");
         let target = f.path.with_extension("then");
         reader.back_up_until(Until::Time(crate::tests::stamp(then).utc_us), &target).expect("then");
@@ -240,8 +280,20 @@ mod tests {
         std::mem::swap(&mut f.store, &mut other);
         f.append(2, &[Event::Interrupted { text: "x".into() }]).expect("go on");
         f.create(4, Kind::Install, None).expect("create");
+        refuse(&mut f, None);
         let nothing = f.path.with_extension("nothing");
         assert_eq!(reader.back_up_until(Until::Time(0), &nothing).expect("nothing"), 0);
         assert_eq!(Store::open(&nothing, &run(2)).expect("a record").verify_chain().expect("whole"), 0);
+    }
+    #[test]
+    fn a_record_of_nothing_but_refusals_is_told_again() {
+        let mut f = Fixture::new();
+        refuse(&mut f, None);
+        let before = dump(&f.store.conn);
+        f.completed(1, Kind::Install, None);
+        let reader = Reader::open(&f.path).expect("open");
+        let target = f.path.with_extension("again");
+        assert_eq!(reader.back_up_until(Until::Event(0), &target).expect("again"), 0);
+        assert_eq!(dump(&Store::open(&target, &run(2)).expect("a record").conn), before);
     }
 }

@@ -31,7 +31,7 @@ use crate::machine::{AttemptFiles, Machine};
 use crate::order::OrderError;
 use crate::release::{Use, release};
 use crate::signals::Noted;
-use crate::{conflict, earlier, order, steps};
+use crate::{conflict, earlier, guard, order, steps};
 
 /// How long an undo waits for what an earlier attempt left running.
 const PATIENCE_OF_UNDO: Duration = Duration::from_secs(15 * 60);
@@ -245,6 +245,7 @@ struct Held {
 
 fn hold(files: &AttemptFiles, ports: &mut Ports<'_>) -> Result<Held, Failure> {
     let lock = gone(files, ports)?;
+    guard::end_orphan(files)?;
     let lines = journal::read(&files.journal())?.0;
     let now = boot()?;
     let rebooted = earlier::boot(&lines).is_some_and(|then| then != now);

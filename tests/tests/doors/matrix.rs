@@ -6,8 +6,9 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use anyhow::Result;
-use backstep_bus::{ListFilter, RefusalRowFilter};
+use anyhow::{Context, Result};
+use backstep_bus::record::{BackUpOptions, GenerationListFilter};
+use backstep_bus::{ListFilter, RecordProxy, RefusalRowFilter};
 use backstep_core::doors::{Method, Who};
 use backstep_core::{ErrorCode, TransactionState};
 use backstep_tests::authority::{Answer, FakeAuthority};
@@ -73,7 +74,9 @@ impl Callers {
         self.owner.transaction(&path).await?.prepare().await?;
         let is = |now: &backstep_bus::TransactionProperties| now.transaction_state() == Some(TransactionState::Prepared);
         let digest = self.root.wait_for(&transaction, is).await?.plan_digest;
-        Ok((path, id, digest))
+        let newest = RecordProxy::on(&self.root.connection).await?.list_generations(GenerationListFilter::default()).await?;
+        let own = newest.iter().find(|row| row.transaction.as_ref() == Some(&id)).context("the transaction's generation")?;
+        Ok(Offer { path, id, digest, generation: own.number })
     }
 }
 
@@ -98,9 +101,10 @@ fn expected(method: Method, sort: Sort, answer: Answer) -> (bool, bool) {
 }
 
 /// Makes the call; `None` is success.
-async fn call(connection: &Connection, method: Method, path: &OwnedObjectPath, id: &str, digest: &str) -> Option<ErrorCode> {
+async fn call(connection: &Connection, method: Method, Offer { path, id, digest, generation }: &Offer) -> Option<ErrorCode> {
     let manager = backstep_bus::ManagerProxy::without_cache(connection).await.expect("a proxy needs no bus");
     let transaction = backstep_bus::TransactionProxy::at(connection, path).await.expect("a proxy needs no bus");
+    let record = RecordProxy::on(connection).await.expect("a proxy needs no bus");
     match method {
         Method::CreateTransaction => code(manager.create_transaction("install", "", packages(&["alpha"])).await),
         Method::Submit => code(manager.submit("install", "", packages(&["alpha"])).await),
@@ -117,7 +121,23 @@ async fn call(connection: &Connection, method: Method, path: &OwnedObjectPath, i
         Method::Accept => code(transaction.accept().await),
         Method::ReadLog => code(transaction.read_log(0, 0).await),
         Method::GetDocument => code(transaction.get_document().await),
+        Method::ExplainPackage => code(record.explain_package("alpha").await),
+        Method::ListGenerations => code(record.list_generations(GenerationListFilter::default()).await),
+        Method::GetGeneration => code(record.get_generation(*generation).await),
+        Method::ListChanges => code(record.list_changes(*generation, 0, 0).await),
+        Method::GetStepStatistics => code(record.get_step_statistics(0).await),
+        Method::Verify => code(record.verify(sink()).await),
+        Method::Export => code(record.export("jsonl", u64::MAX >> 1, sink()).await),
+        // An answer of one small copy, not of all that the test did so far.
+        Method::BackUp => code(record.back_up(BackUpOptions { time: Some(1), event: None }, sink()).await),
     }
+}
+
+/// A pipe whose other end reads everything.
+fn sink() -> zbus::Fd<'static> {
+    let (mut reader, writer) = std::io::pipe().expect("a pipe");
+    std::thread::spawn(move || std::io::copy(&mut reader, &mut std::io::sink()));
+    zbus::Fd::from(std::os::fd::OwnedFd::from(writer))
 }
 
 /// The code that is the answer for who is not let through.
@@ -128,23 +148,23 @@ fn refusal(answer: Answer, asked: bool) -> ErrorCode {
     }
 }
 
-/// A planned transaction of the owner: path, id, digest.
-type Offer = (OwnedObjectPath, String, String);
+/// A planned transaction of the owner.
+struct Offer {
+    path: OwnedObjectPath,
+    id: String,
+    digest: String,
+    generation: u64,
+}
 
 /// Answers whether the offer is still as it was.
-async fn cell(
-    callers: &Callers,
-    authority: &FakeAuthority,
-    (method, sort, answer): (Method, Sort, Answer),
-    (path, id, digest): &Offer,
-) -> Result<bool> {
+async fn cell(callers: &Callers, authority: &FakeAuthority, (method, sort, answer): (Method, Sort, Answer), offer: &Offer) -> Result<bool> {
     let what = format!("{method} by {sort:?}, the authority says {answer:?}");
     if method == Method::Submit {
         callers.until_nothing_runs().await?;
     }
     authority.take_asked();
     let connection = callers.connection(sort);
-    let found = call(connection, method, path, id, digest).await;
+    let found = call(connection, method, offer).await;
     let (through, asks) = expected(method, sort, answer);
     let turned_away = [Some(ErrorCode::AuthDenied), Some(ErrorCode::AuthUnavailable)].contains(&found);
     assert_eq!(!turned_away, through, "{what}: {found:?}");
@@ -154,11 +174,12 @@ async fn cell(
         assert_eq!(!asked.is_empty(), asks, "{what}: {asked:?}");
         let name = connection.unique_name().expect("a name").as_str();
         assert!(asked.iter().all(|question| question.subject == name), "{what}: {asked:?}");
-        let is_bound =
-            |details: &HashMap<String, String>| details.get("digest").is_some_and(|shown| method == Method::Submit || shown == digest);
+        let is_bound = |details: &HashMap<String, String>| {
+            details.get("digest").is_some_and(|shown| method == Method::Submit || *shown == offer.digest)
+        };
         assert!(method.door().who != Who::Plan || asked.iter().all(|question| is_bound(&question.details)), "{what}: {asked:?}");
     }
-    let state = callers.root.transaction(path).await?.properties().await?.state;
+    let state = callers.root.transaction(&offer.path).await?.properties().await?.state;
     assert!(through || state == "prepared", "{what}: {state}");
     Ok(state == "prepared")
 }
@@ -180,7 +201,7 @@ async fn only_a_yes_is_a_yes() -> Result<()> {
             }
         }
     }
-    assert_eq!(cells, 15 * 4 * 8);
+    assert_eq!(cells, Method::ALL.len() * 4 * 8);
     Ok(())
 }
 
@@ -196,13 +217,13 @@ async fn silence_is_no() -> Result<()> {
             }
         }
     }
-    let calls = asked.iter().map(|(method, sort, (path, id, digest))| call(callers.connection(*sort), *method, path, id, digest));
+    let calls = asked.iter().map(|(method, sort, offer)| call(callers.connection(*sort), *method, offer));
     let found = join_all(calls).await;
     assert!(found.len() >= 10 && found.iter().all(|code| *code == Some(ErrorCode::AuthDenied)), "{found:?}");
     // The yes that comes too late is heard by nobody.
     assert_eq!(authority.release(Answer::Yes).await?, found.len());
-    for (_, _, (path, ..)) in &asked {
-        assert_eq!(callers.root.transaction(path).await?.properties().await?.state, "prepared");
+    for (_, _, offer) in &asked {
+        assert_eq!(callers.root.transaction(&offer.path).await?.properties().await?.state, "prepared");
     }
     Ok(())
 }

@@ -1,11 +1,12 @@
 //! Who was turned away is on record: who, when, where, why.
 
 use anyhow::Result;
-use backstep_bus::{OptionsBuilder, RefusalRow, RefusalRowFilter, RevertsTarget};
+use backstep_bus::{OptionsBuilder, RecordProxy, RefusalRow, RefusalRowFilter, RevertsTarget};
 use backstep_core::ErrorCode;
 use backstep_tests::authority::Answer;
 use backstep_tests::private_bus::Client;
 use backstep_tests::stranger::{ANA, BEN, Stranger};
+use futures_util::future::join_all;
 use zbus::Variant;
 
 use super::{code, daemon, packages};
@@ -82,5 +83,33 @@ async fn what_is_turned_away_stays_on_record_when_the_daemon_ends() -> Result<()
     daemon.stop_and_restart().await?;
     let rows = Client::new(&daemon.bus).await?.manager.list_refusals(all()).await?;
     assert_eq!(rows.iter().map(|row| row.count).collect::<Vec<_>>(), [&[20][..], &[1; 10]].concat());
+    Ok(())
+}
+
+#[tokio::test]
+async fn calls_to_the_record_are_turned_away_on_record_too() -> Result<()> {
+    let (daemon, _authority) = daemon("[limits]\ncalls-per-second = 5\n", Answer::No).await?;
+    let root = Client::new(&daemon.bus).await?;
+    root.manager.create_transaction("install", "", packages(&["alpha"])).await?;
+    let ben = Stranger::connect(&daemon.bus, BEN).await?;
+    let record = RecordProxy::on(&ben.connection).await?;
+    let sink = || zbus::Fd::from(std::os::fd::OwnedFd::from(std::io::pipe().expect("a pipe").1));
+    assert_eq!(code(record.verify(sink()).await), Some(ErrorCode::AuthDenied));
+    assert_eq!(code(record.list_changes(1, 0, 0).await), Some(ErrorCode::AuthDenied));
+    assert_eq!(code(record.get_generation(999).await), Some(ErrorCode::GenerationUnknown));
+    assert_eq!(code(record.explain_package("al*").await), Some(ErrorCode::RequestMalformed));
+    let calls = (0..40).map(|_| record.get_step_statistics(0));
+    let throttled = join_all(calls).await.into_iter().filter_map(code).collect::<Vec<_>>();
+    assert!(throttled.len() >= 20 && throttled.iter().all(|code| *code == ErrorCode::RequestThrottled), "{throttled:?}");
+    let rows = root.manager.list_refusals(all()).await?;
+    let expected = [
+        ("Verify", "auth.denied"),
+        ("ListChanges", "auth.denied"),
+        ("GetGeneration", "generation.unknown"),
+        ("ExplainPackage", "request.malformed"),
+        ("GetStepStatistics", "request.throttled"),
+    ];
+    assert_eq!(told(&rows)[..5], expected);
+    assert!(rows.iter().all(|row| row.uid == BEN), "{rows:#?}");
     Ok(())
 }

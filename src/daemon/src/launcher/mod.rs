@@ -1,6 +1,7 @@
 //! Starting a worker: as its own systemd unit, or as a detached child where there is no systemd.
 
 mod detached;
+mod left;
 mod systemd;
 
 use std::path::PathBuf;
@@ -49,7 +50,7 @@ impl Launcher {
         }
     }
 
-    /// Whether the unit or child of an attempt, or anything it started and left in its control group, lives.
+    /// Whether the unit or child of an attempt lives, or what it left in its control group still works on the change.
     pub async fn is_alive(&self, attempt: AttemptId) -> bool {
         match self {
             Self::Systemd(systemd) => systemd.is_alive(attempt).await,

@@ -3,6 +3,8 @@
 use backstep_core::{AttemptId, ErrorCode, Failure};
 use zbus::OwnedObjectPath;
 
+use super::left::{look, works_on};
+
 /// The part of systemd's manager that is needed.
 #[zbus::proxy(
     interface = "org.freedesktop.systemd1.Manager",
@@ -24,6 +26,13 @@ trait Unit {
     fn job(&self) -> zbus::Result<(u32, OwnedObjectPath)>;
 }
 
+/// The part of a systemd service that is needed.
+#[zbus::proxy(interface = "org.freedesktop.systemd1.Service", default_service = "org.freedesktop.systemd1")]
+trait Service {
+    #[zbus(property(emits_changed_signal = "false"), name = "ExecMainPID")]
+    fn exec_main_pid(&self) -> zbus::Result<u32>;
+}
+
 /// systemd on one bus.
 #[derive(Debug)]
 pub struct Systemd {
@@ -43,9 +52,9 @@ impl Systemd {
         Ok(())
     }
 
-    /// Whether the unit runs, is about to, or has left processes behind. A unit that systemd does not know has
-    /// ended; one that cannot be asked about is taken for alive, because nothing may be decided beside a living
-    /// worker.
+    /// Whether the unit runs, is about to, or has left processes that still work on the change. A unit that systemd does
+    /// not know has ended; one that cannot be asked about is taken for alive, because nothing may be decided beside a
+    /// living worker.
     pub(super) async fn is_alive(&self, attempt: AttemptId) -> bool {
         match self.lives(attempt).await {
             Ok(lives) => lives,
@@ -61,9 +70,19 @@ impl Systemd {
         let manager = ServiceManagerProxy::new(&self.connection).await?;
         let name = unit_name(attempt);
         let path = manager.get_unit(&name).await?;
-        let unit = UnitProxy::builder(&self.connection).path(path).cache_properties(zbus::proxy::CacheProperties::No).build().await?;
+        let unit = UnitProxy::builder(&self.connection).path(&path).cache_properties(zbus::proxy::CacheProperties::No).build().await?;
         let active = matches!(unit.active_state().await?.as_str(), "active" | "activating" | "deactivating" | "reloading");
-        Ok(active || unit.job().await?.0 != 0 || !manager.get_unit_processes(&name).await?.is_empty())
+        if active || unit.job().await?.0 != 0 {
+            return Ok(true);
+        }
+        let left = manager.get_unit_processes(&name).await?;
+        if left.is_empty() {
+            return Ok(false);
+        }
+        let service =
+            ServiceProxy::builder(&self.connection).path(&path).cache_properties(zbus::proxy::CacheProperties::No).build().await?;
+        let worker = service.exec_main_pid().await?;
+        Ok(works_on(worker, &look(worker, left.into_iter().map(|(_, pid, _)| pid))))
     }
 }
 

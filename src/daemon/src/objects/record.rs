@@ -5,9 +5,10 @@ use std::sync::Arc;
 use backstep_bus::BusError;
 use backstep_bus::record::{BackUpOptions, ChangeRow, GenerationListFilter, GenerationRow, OriginRow, StepStatisticsRow};
 use backstep_core::access::Permission;
+use backstep_core::doors::Method;
 use backstep_core::history::GenerationFilter;
 use backstep_core::{Architecture, ErrorCode, Failure, PackageName};
-use backstep_store::Until;
+use backstep_store::{Until, Verified};
 use zbus::message::Header;
 use zbus::{OwnedFd, interface};
 
@@ -15,9 +16,10 @@ use super::owner_or;
 use crate::audit;
 use crate::authority::{self, Interaction};
 use crate::callers::Caller;
+use crate::door::Visit;
 use crate::explain::explain;
 use crate::outlet::Outlet;
-use crate::service::Service;
+use crate::service::{Call, Service};
 
 /// Rows of one list at most.
 const MAX_ROWS: u32 = 500;
@@ -34,22 +36,9 @@ pub(super) struct RecordObject {
 impl RecordObject {
     #[zbus(out_args("rows"))]
     async fn explain_package(&self, package: String, #[zbus(header)] header: Header<'_>) -> Result<Vec<OriginRow>, BusError> {
-        let call = self.service.call();
-        let (name, arch) = named(&package)?;
-        let (caller, all) = self.sees(&header).await?;
-        let mut installed = self.service.records.installed(name.clone()).await?;
-        if let (Some(arch), Some(versions)) = (&arch, installed.as_mut()) {
-            versions.retain(|(other, _)| other == arch.as_str());
-        }
-        let asked = name.clone();
-        let recorded = self.service.records.ask(move |reader| reader.provenance(&asked, arch.as_ref())).await?;
-        let rows = explain(&name, &recorded, installed.as_ref(), |uid| all || uid == caller.uid);
-        drop(call);
-        if rows.is_empty() {
-            let text = format!("{package} is not installed, and no transaction touched it");
-            return Err(BusError::new(ErrorCode::PackageNotInstalled, text));
-        }
-        Ok(rows)
+        let (visit, _call) = self.begin(&header, Method::ExplainPackage).await?;
+        let result = self.explained(visit.caller(), &package, &header).await;
+        visit.end(result)
     }
 
     #[zbus(out_args("generations"))]
@@ -58,23 +47,16 @@ impl RecordObject {
         filter: GenerationListFilter,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<Vec<GenerationRow>, BusError> {
-        let call = self.service.call();
-        let (caller, all) = self.sees(&header).await?;
-        let mut filter = GenerationFilter::from(filter);
-        filter.limit = filter.limit.min(MAX_ROWS);
-        let found = self.service.records.ask(move |reader| reader.generations(filter)).await?;
-        drop(call);
-        Ok(found.iter().map(|generation| seen(generation.into(), all || generation.uid == caller.uid)).collect())
+        let (visit, _call) = self.begin(&header, Method::ListGenerations).await?;
+        let result = self.generations(visit.caller(), filter, &header).await;
+        visit.end(result)
     }
 
     #[zbus(out_args("generation"))]
     async fn get_generation(&self, number: u64, #[zbus(header)] header: Header<'_>) -> Result<GenerationRow, BusError> {
-        let call = self.service.call();
-        let (caller, all) = self.sees(&header).await?;
-        let found = self.service.records.ask(move |reader| reader.generation(number)).await?;
-        drop(call);
-        let found = found.ok_or_else(|| unknown(number))?;
-        Ok(seen(GenerationRow::from(&found), all || found.uid == caller.uid))
+        let (visit, _call) = self.begin(&header, Method::GetGeneration).await?;
+        let result = self.generation(visit.caller(), number, &header).await;
+        visit.end(result)
     }
 
     #[zbus(out_args("changes"))]
@@ -85,56 +67,106 @@ impl RecordObject {
         limit: u32,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<Vec<ChangeRow>, BusError> {
-        let call = self.service.call();
-        let owner = self.service.records.ask(move |reader| reader.generation_owner(generation)).await?;
-        // Without such a generation the right to see all comes first, so that nobody learns how many there are.
-        owner_or(&self.service, &header, owner.unwrap_or(0), Some(Permission::ViewAll)).await?;
-        owner.ok_or_else(|| unknown(generation))?;
-        let limit = if limit == 0 { CHANGES } else { limit.min(MAX_CHANGES) };
-        let found = self.service.records.ask(move |reader| reader.row_changes(generation, after, limit)).await?;
-        drop(call);
-        Ok(found.into_iter().map(ChangeRow::from).collect())
+        let (visit, _call) = self.begin(&header, Method::ListChanges).await?;
+        let result = self.changes(generation, (after, limit), &header).await;
+        visit.end(result)
     }
 
     #[zbus(out_args("statistics"))]
-    async fn get_step_statistics(&self, since_us: i64) -> Result<Vec<StepStatisticsRow>, BusError> {
-        let call = self.service.call();
-        let found = self.service.records.ask(move |reader| reader.step_statistics(since_us)).await?;
-        drop(call);
-        Ok(found.iter().map(StepStatisticsRow::from).collect())
+    async fn get_step_statistics(&self, since_us: i64, #[zbus(header)] header: Header<'_>) -> Result<Vec<StepStatisticsRow>, BusError> {
+        let (visit, _call) = self.begin(&header, Method::GetStepStatistics).await?;
+        let found = self.service.records.ask(move |reader| reader.step_statistics(since_us)).await;
+        visit.end(found.map(|rows| rows.iter().map(StepStatisticsRow::from).collect()))
     }
 
     #[zbus(out_args("events", "hash"))]
     async fn verify(&self, progress: OwnedFd, #[zbus(header)] header: Header<'_>) -> Result<(u64, String), BusError> {
-        let call = self.service.call();
-        let outlet = self.outlet(progress, &header).await?;
-        let verified = self.service.records.with_file(move |store| audit::verify(store, outlet)).await?;
-        drop(call);
-        Ok((verified.events, verified.hash.to_string()))
+        let (visit, _call) = self.begin(&header, Method::Verify).await?;
+        let result = self.verified(progress, &header).await;
+        visit.end(result.map(|verified| (verified.events, verified.hash.to_string())))
     }
 
     #[zbus(out_args("events"))]
     async fn export(&self, format: String, after: u64, output: OwnedFd, #[zbus(header)] header: Header<'_>) -> Result<u64, BusError> {
-        let call = self.service.call();
-        let outlet = self.outlet(output, &header).await?;
-        let format: audit::Format = format.parse()?;
-        let events = self.service.records.with_file(move |store| audit::export(store, format, after, outlet)).await?;
-        drop(call);
-        Ok(events)
+        let (visit, _call) = self.begin(&header, Method::Export).await?;
+        let result = self.exported(&format, after, output, &header).await;
+        visit.end(result)
     }
 
     #[zbus(out_args("size"))]
     async fn back_up(&self, options: BackUpOptions, output: OwnedFd, #[zbus(header)] header: Header<'_>) -> Result<u64, BusError> {
-        let call = self.service.call();
-        let outlet = self.outlet(output, &header).await?;
-        let until = until(options)?;
-        let size = self.service.records.with_file(move |store| audit::back_up(store, until, outlet)).await?;
-        drop(call);
-        Ok(size)
+        let (visit, _call) = self.begin(&header, Method::BackUp).await?;
+        let result = self.backed_up(options, output, &header).await;
+        visit.end(result)
     }
 }
 
 impl RecordObject {
+    /// Lets a call in. The daemon does not end under it: the record has a thread of its own.
+    async fn begin(&self, header: &Header<'_>, method: Method) -> Result<(Visit, Call), BusError> {
+        let call = self.service.call();
+        Ok((Visit::begin(&self.service, header, method).await?, call))
+    }
+
+    async fn explained(&self, caller: &Caller, package: &str, header: &Header<'_>) -> Result<Vec<OriginRow>, Failure> {
+        let (name, arch) = named(package)?;
+        let all = self.sees_all(caller, header).await?;
+        let mut installed = self.service.records.installed(name.clone()).await?;
+        if let (Some(arch), Some(versions)) = (&arch, installed.as_mut()) {
+            versions.retain(|(other, _)| other == arch.as_str());
+        }
+        let asked = name.clone();
+        let recorded = self.service.records.ask(move |reader| reader.provenance(&asked, arch.as_ref())).await?;
+        let rows = explain(&name, &recorded, installed.as_ref(), |uid| all || uid == caller.uid);
+        if rows.is_empty() {
+            let text = format!("{package} is not installed, and no transaction touched it");
+            return Err(Failure::new(ErrorCode::PackageNotInstalled, text));
+        }
+        Ok(rows)
+    }
+
+    async fn generations(&self, caller: &Caller, filter: GenerationListFilter, header: &Header<'_>) -> Result<Vec<GenerationRow>, Failure> {
+        let all = self.sees_all(caller, header).await?;
+        let mut filter = GenerationFilter::from(filter);
+        filter.limit = filter.limit.min(MAX_ROWS);
+        let found = self.service.records.ask(move |reader| reader.generations(filter)).await?;
+        Ok(found.iter().map(|generation| seen(generation.into(), all || generation.uid == caller.uid)).collect())
+    }
+
+    async fn generation(&self, caller: &Caller, number: u64, header: &Header<'_>) -> Result<GenerationRow, Failure> {
+        let all = self.sees_all(caller, header).await?;
+        let found = self.service.records.ask(move |reader| reader.generation(number)).await?;
+        let found = found.ok_or_else(|| unknown(number))?;
+        Ok(seen(GenerationRow::from(&found), all || found.uid == caller.uid))
+    }
+
+    async fn changes(&self, generation: u64, (after, limit): (u64, u32), header: &Header<'_>) -> Result<Vec<ChangeRow>, Failure> {
+        let owner = self.service.records.ask(move |reader| reader.generation_owner(generation)).await?;
+        // Without such a generation the right to see all comes first, so that nobody learns how many there are.
+        owner_or(&self.service, header, owner.unwrap_or(0), Some(Permission::ViewAll)).await?;
+        owner.ok_or_else(|| unknown(generation))?;
+        let limit = if limit == 0 { CHANGES } else { limit.min(MAX_CHANGES) };
+        let found = self.service.records.ask(move |reader| reader.row_changes(generation, after, limit)).await?;
+        Ok(found.into_iter().map(ChangeRow::from).collect())
+    }
+
+    async fn verified(&self, progress: OwnedFd, header: &Header<'_>) -> Result<Verified, Failure> {
+        let outlet = self.outlet(progress, header).await?;
+        self.service.records.with_file(move |store| audit::verify(store, outlet)).await
+    }
+
+    async fn exported(&self, format: &str, after: u64, output: OwnedFd, header: &Header<'_>) -> Result<u64, Failure> {
+        let outlet = self.outlet(output, header).await?;
+        let format: audit::Format = format.parse()?;
+        self.service.records.with_file(move |store| audit::export(store, format, after, outlet)).await
+    }
+
+    async fn backed_up(&self, options: BackUpOptions, output: OwnedFd, header: &Header<'_>) -> Result<u64, Failure> {
+        let outlet = self.outlet(output, header).await?;
+        let until = until(options)?;
+        self.service.records.with_file(move |store| audit::back_up(store, until, outlet)).await
+    }
+
     /// The pipe of a caller who may see all.
     async fn outlet(&self, fd: OwnedFd, header: &Header<'_>) -> Result<Outlet, Failure> {
         // Owned by root: the owner's right is not enough for what everybody did.
@@ -142,12 +174,10 @@ impl RecordObject {
         Outlet::new(fd.into())
     }
 
-    /// Who calls, and whether that one may see what others did.
-    async fn sees(&self, header: &Header<'_>) -> Result<(Caller, bool), Failure> {
-        let caller = self.service.callers.of(header).await?;
+    /// Whether the caller may see what others did.
+    async fn sees_all(&self, caller: &Caller, header: &Header<'_>) -> Result<bool, Failure> {
         let subject = authority::subject(header)?;
-        let all = self.service.authority.check(&caller, &subject, Permission::ViewAll, &[], Interaction::Refused).await.is_ok();
-        Ok((caller, all))
+        Ok(self.service.authority.check(caller, &subject, Permission::ViewAll, &[], Interaction::Refused).await.is_ok())
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -134,7 +135,7 @@ struct Journal {
 
 impl Journal {
     fn open(folder: &std::path::Path) -> Result<Self, Failure> {
-        let file = OpenOptions::new().append(true).create(true).open(folder.join("attempt.jsonl"));
+        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(folder.join("attempt.jsonl"));
         Ok(Self { file: file.map_err(|error| Failure::new(ErrorCode::WorkerFailed, error.to_string()))?, seq: 0 })
     }
 

@@ -6,7 +6,7 @@ mod opening;
 mod queries;
 mod random;
 mod refusals;
-mod refusals_kept;
+pub(crate) mod refusals_kept;
 mod report;
 mod vocabulary;
 

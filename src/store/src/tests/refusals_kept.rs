@@ -7,7 +7,7 @@ use backstep_core::{ErrorCode, Failure, Kind};
 use super::{Fixture, actor, id, stamp};
 use crate::NewRefusal;
 
-pub(super) fn refusal(uid: u32, code: ErrorCode) -> Refusal {
+pub(crate) fn refusal(uid: u32, code: ErrorCode) -> Refusal {
     let actor = backstep_core::actor::Actor { uid, ..actor() };
     Refusal::new(Method::Submit, actor, "busctl", None, &Failure::new(code, "no"))
 }

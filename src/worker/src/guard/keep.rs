@@ -21,13 +21,17 @@ const NEVER: [&str; 4] = ["/proc", "/sys", "/dev", "/run"];
 pub fn guard(files: &AttemptFiles, capture: &Path) -> Result<(), Failure> {
     let failure = |text: String| Failure::new(ErrorCode::WorkerFailed, text);
     let socket = prepare().map_err(|error| failure(said(&error)))?;
+    // Who waits for the processes of a dead worker's session does not wait for its guard.
+    if let Err(errno) = nix::unistd::setsid() {
+        eprintln!("backstep-worker: the guard has no session of its own: {errno}");
+    }
     if let Err(error) = protect_from_oom() {
         eprintln!("backstep-worker: the guard is not protected when memory runs out: {error}");
     }
     let over = open_watch_over(files).map_err(|error| failure(format!("cannot open {}: {error}", files.watch_over().display())))?;
     let dir = CaptureDir::open(capture).map_err(|error| capture_failure(&error))?;
     let late = Late::open(Path::new("/"), &dir).map_err(|error| capture_failure(&error))?;
-    let mut keeper = Keeper { late: Some(late), walk: Some(walk(dir)), refused: files.refused() };
+    let mut keeper = Keeper { late: Some(late), walk: Some(walk(dir)), refused: files.refused(), over: files.watch_over() };
     let rules = Rules { exclude: NEVER.map(PathBuf::from).to_vec(), done: Some(over.as_fd()) };
     backstep_supervise::guard(socket, &rules, &mut keeper).map(drop).map_err(|error| failure(said(&error)))
 }
@@ -49,6 +53,8 @@ struct Keeper {
     walk: Option<JoinHandle<Result<(), CaptureError>>>,
     /// Where the reason of a refusal is left for the worker.
     refused: PathBuf,
+    /// The named pipe whose name goes with the watch: who waits for its end sees that nothing is kept any more.
+    over: PathBuf,
 }
 
 impl Keeper {
@@ -110,7 +116,11 @@ impl Sink for Keeper {
 
     fn watch_over(&mut self, seen: &Seen) {
         self.finish_walk();
-        let word = self.report(seen).map_err(|error| said(&error)).and_then(|report| {
+        let report = self.report(seen);
+        if let Err(error) = std::fs::remove_file(&self.over) {
+            eprintln!("backstep-worker: cannot remove {}: {error}", self.over.display());
+        }
+        let word = report.map_err(|error| said(&error)).and_then(|report| {
             let line = serde_json::to_string(&report).map_err(|error| said(&error))?;
             writeln!(std::io::stdout(), "{line}").map_err(|error| said(&error))
         });

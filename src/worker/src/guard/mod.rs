@@ -2,7 +2,9 @@
 //!
 //! The worker starts the guard, then, in apt's place, this program again, which puts itself under that guard and becomes
 //! apt. The guard outlives the worker: while anything of the change still runs, it is watched. The watch is over when the
-//! worker says so through a named pipe, because the change is judged then and what lives on is somebody's daemon.
+//! worker says so through a named pipe, because the change is judged then and what lives on is somebody's daemon. The
+//! worker that undoes a dead one's attempt says so too. The guard has a session of its own: it is no process of the
+//! change, and nobody waits for its end.
 //!
 //! Invariants: nothing is run under a guard that is not ready; a file that cannot be kept is not changed, the call that
 //! would is refused; where the kernel has no such guards, the change goes on without and the record says so.
@@ -17,7 +19,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use backstep_core::{ErrorCode, Failure};
 use nix::fcntl::OFlag;
@@ -30,6 +32,7 @@ use crate::machine::AttemptFiles;
 
 /// How long the guard may take for its last word.
 const PATIENCE: Duration = Duration::from_secs(30);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
 /// What a guard saw and kept, in its own words: one JSON object on its standard output.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -106,19 +109,9 @@ impl Guard {
     /// Ends the watch and answers what it was. Afterwards processes that live on are answered without being watched.
     pub fn end(mut self) -> Result<Report, Failure> {
         let failure = |text: String| Failure::new(ErrorCode::WorkerFailed, format!("the guard of the change {text}"));
-        self.say_over().map_err(|error| failure(format!("cannot be told that it is over: {error}")))?;
+        say_over(&self.files).map_err(|error| failure(format!("cannot be told that it is over: {error}")))?;
         let line = self.last_word().map_err(|error| failure(format!("did not report: {error}")))?;
         serde_json::from_str(&line).map_err(|error| failure(format!("reported {line:?}: {error}")))
-    }
-
-    /// A guard that has ended already reads no more.
-    fn say_over(&self) -> io::Result<()> {
-        let open = OpenOptions::new().write(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(self.files.watch_over());
-        match open {
-            Ok(mut fifo) => fifo.write_all(b"."),
-            Err(error) if error.raw_os_error() == Some(nix::libc::ENXIO) => Ok(()),
-            Err(error) => Err(error),
-        }
     }
 
     fn last_word(&mut self) -> io::Result<String> {
@@ -138,6 +131,39 @@ impl Guard {
     }
 }
 
+/// Whether a guard listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hears {
+    Yes,
+    /// It has ended, or its watch is over: the pipe is gone with the watch.
+    No,
+}
+
+fn say_over(files: &AttemptFiles) -> io::Result<Hears> {
+    match OpenOptions::new().write(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(files.watch_over()) {
+        Ok(mut fifo) => fifo.write_all(b".").map(|()| Hears::Yes),
+        Err(error) if error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(nix::libc::ENXIO) => Ok(Hears::No),
+        Err(error) => Err(error),
+    }
+}
+
+/// Ends the watch of a guard that outlived its worker, and waits until it keeps nothing any more.
+pub fn end_orphan(files: &AttemptFiles) -> Result<(), Failure> {
+    end_within(files, PATIENCE)
+}
+
+fn end_within(files: &AttemptFiles, patience: Duration) -> Result<(), Failure> {
+    let failure = |text: String| Failure::new(ErrorCode::WorkerFailed, format!("the guard that the lost worker left {text}"));
+    let begun = Instant::now();
+    while say_over(files).map_err(|error| failure(format!("cannot be told that it is over: {error}")))? == Hears::Yes {
+        if begun.elapsed() >= patience {
+            return Err(failure("does not end its watch".to_owned()));
+        }
+        std::thread::sleep(BETWEEN_LOOKS);
+    }
+    Ok(())
+}
+
 /// Opens the named pipe through which the watch is ended; without waiting for the other end.
 fn open_watch_over(files: &AttemptFiles) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(files.watch_over())
@@ -147,5 +173,27 @@ fn absent(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_guard_of_a_lost_worker_is_told_and_waited_for() {
+        let folder = tempfile::tempdir().expect("folder");
+        let files = AttemptFiles::in_folder(folder.path());
+        assert_eq!(end_within(&files, Duration::ZERO), Ok(()), "there never was one");
+        mkfifo(&files.watch_over(), Mode::S_IRUSR | Mode::S_IWUSR).expect("fifo");
+        assert_eq!(end_within(&files, Duration::ZERO), Ok(()), "it has ended");
+        let mut heard = open_watch_over(&files).expect("open");
+        assert_eq!(end_within(&files, Duration::ZERO).map_err(|failure| failure.code), Err(ErrorCode::WorkerFailed));
+        let mut word = [0; 1];
+        heard.read_exact(&mut word).expect("told");
+        assert_eq!(word, *b".");
+        // It keeps the pipe open for its whole life; the name goes with the watch.
+        fs::remove_file(files.watch_over()).expect("remove");
+        assert_eq!(end_within(&files, Duration::ZERO), Ok(()), "its watch is over");
     }
 }
