@@ -2,7 +2,7 @@
 //!
 //! An undo removes every path in a copied tree that was not there before. Right after the change all of them are the
 //! change's; long after, some are somebody's work. Those that no package of the plan owns are moved into the
-//! capture's folder, `displaced/`, where they stay as long as the capture.
+//! capture's folder, `displaced/`, where they stay: a capture that has any is not given up.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder};
@@ -18,6 +18,9 @@ use backstep_engine::runner::{MAX_DIFFERENCES, Stage};
 use crate::child::{Call, Unwatched};
 use crate::context::Context;
 use crate::steps::capture_failure;
+
+/// The folder of a capture for what an undo moved aside.
+pub(crate) const DISPLACED: &str = "displaced";
 
 const TREE: &str = "/etc";
 /// How the names begin that an interrupted restore leaves.
@@ -58,7 +61,7 @@ fn owned(context: &Context) -> Result<BTreeSet<PathBuf>, Failure> {
 fn set_aside(context: &Context, path: &Path) -> Result<PathBuf, Failure> {
     let text = |why: String| Failure::new(ErrorCode::UndoConflict, format!("cannot set {} aside: {why}", path.display()));
     let error = |error: io::Error| text(error.to_string());
-    let place = free_place(&context.capture().join("displaced").join(path.strip_prefix("/").unwrap_or(path)));
+    let place = free_place(&context.capture().join(DISPLACED).join(path.strip_prefix("/").unwrap_or(path)));
     let folder = place.parent().unwrap_or(&place);
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(error)?;
     let from = context.machine.at(&path.to_string_lossy());

@@ -15,6 +15,7 @@ use backstep_core::{AttemptId, ErrorCode, Failure, Retention};
 use backstep_wire::journal::{Line, Record};
 use nix::fcntl::{Flock, FlockArg};
 
+use crate::displace::DISPLACED;
 use crate::journal;
 use crate::machine::Machine;
 
@@ -63,8 +64,11 @@ fn names(folder: &Path) -> Vec<PathBuf> {
 /// What cannot be examined stays.
 fn material(machine: &Machine, attempt: AttemptId) -> Option<Material> {
     let last = last_line(machine, attempt)?;
-    let bytes = size(&CaptureDir::at(&machine.capture(attempt))).ok()?;
+    let capture = machine.capture(attempt);
+    let bytes = size(&CaptureDir::at(&capture)).ok()?;
     let fate = match last.record {
+        // What an undo moved aside is somebody's, and nowhere else.
+        _ if capture.join(DISPLACED).exists() => Fate::Open,
         // What a run of apt left half done can be undone like what it completed.
         Record::Committed { .. } | Record::Left { .. } => Fate::Committed,
         Record::Aborted { differences } if differences.is_empty() => Fate::Undone,
@@ -164,6 +168,15 @@ mod tests {
         place.attempt(attempt(2), Some(Record::Aborted { differences: vec!["/etc/x differs".into()] }));
         place.release(ONE);
         assert_eq!(place.left(), [attempt(1)], "what differs may still be wanted");
+    }
+
+    #[test]
+    fn what_an_undo_moved_aside_is_never_given_up() {
+        let place = place();
+        place.capture(attempt(1), Some(Record::Aborted { differences: Vec::new() }));
+        fs::create_dir(place.machine.capture(attempt(1)).join(DISPLACED)).expect("folder");
+        place.release(ONE);
+        assert_eq!(place.left(), [attempt(1)]);
     }
 
     #[test]
