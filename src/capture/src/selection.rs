@@ -1,12 +1,14 @@
 //! Which paths a capture covers, and which an existing one does.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
 
+use crate::changes::recorded_changes;
 use crate::dir::CaptureDir;
 use crate::error::Result;
-use crate::manifest::{How, Listing};
-use crate::root::absolute;
+use crate::manifest::{Entry, How, Listing, Manifest, Present};
+use crate::node::Kind;
+use crate::root::{absolute, relative};
 
 /// Paths to capture: absolute, as seen in the root, links in their parents allowed (`/bin/x` may mean
 /// `/usr/bin/x`). A path in several sets is kept in the surest way: a copy before a link.
@@ -30,6 +32,7 @@ pub struct Selection {
 /// restores it has to capture first.
 pub fn selection_of(dir: &CaptureDir) -> Result<Selection> {
     let manifest = dir.manifest()?;
+    let image = if dir.has_post_image()? { dir.post_image()? } else { Manifest::default() };
     let mut selection = Selection::default();
     selection.exclude.extend(manifest.excluded.iter().map(|path| absolute(path)));
     for entry in &manifest.entries {
@@ -37,6 +40,7 @@ pub fn selection_of(dir: &CaptureDir) -> Result<Selection> {
         let set = match &entry.present {
             // What was absent is removed with everything in it, so everything in it is kept.
             None => &mut selection.tree,
+            Some(present) if became_directory(present, image.find(&entry.path)) => &mut selection.tree,
             Some(present) => match (present.listing, present.object.map(|object| object.how)) {
                 (Listing::Copied, _) | (Listing::Open, Some(How::Copied)) => &mut selection.copy,
                 (Listing::Linked, _) => &mut selection.tree,
@@ -45,5 +49,25 @@ pub fn selection_of(dir: &CaptureDir) -> Result<Selection> {
         };
         set.insert(path);
     }
+    selection.copy.extend(written_in_place(dir, &manifest, &image)?);
     Ok(selection)
+}
+
+fn became_directory(before: &Present, after: Option<&Entry>) -> bool {
+    let is_directory = |present: &Present| present.meta.kind == Kind::Directory;
+    !is_directory(before) && after.and_then(|entry| entry.present.as_ref()).is_some_and(is_directory)
+}
+
+/// The names that inodes had, when the change was over, which a restore writes in place: a link would not keep them.
+fn written_in_place(dir: &CaptureDir, manifest: &Manifest, image: &Manifest) -> Result<Vec<PathBuf>> {
+    if manifest.inodes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let inodes: HashSet<_> = manifest.inodes.iter().map(|inode| (inode.meta.ino, inode.meta.btime)).collect();
+    let is_one = |entry: &&Entry| entry.present.as_ref().is_some_and(|present| inodes.contains(&(present.meta.ino, present.meta.btime)));
+    let mut names: Vec<PathBuf> = image.entries.iter().filter(is_one).map(|entry| absolute(&entry.path)).collect();
+    // Names that nobody captured were found by the walk.
+    let found = recorded_changes(dir)?.unwrap_or_default().into_iter().filter(|change| !change.by_others).map(|change| change.path);
+    names.extend(found.filter(|path| relative(path).is_ok_and(|path| manifest.find(&path).is_none() && image.find(&path).is_none())));
+    Ok(names)
 }

@@ -11,7 +11,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 
-use backstep_capture::{CaptureDir, Late, RestoreMode, Restored, Selection, compare, content, record_after, restore, secure};
+use backstep_capture::{
+    CaptureDir, Late, RestoreMode, Restored, Selection, Walk, changes, compare, content, record_after, restore, secure, selection_of,
+};
 use common::{Place, assert_same, chmod, is_root, paths};
 
 /// A capture of a selection, the tree as it was, and the late capture that watches the changes.
@@ -207,6 +209,32 @@ fn a_new_name_for_an_old_file_is_no_new_file() {
         w.chmod("opt/m.link", 0o600);
         if sparing { w.undone_sparingly() } else { drop(w.undone()) }
     }
+}
+
+/// A rollback is a change of its own: what it puts back can be put forward again, byte for byte.
+#[test]
+fn what_was_undone_can_be_done_again() {
+    let mut w = unknown(place(&[("opt/x", "old"), ("opt/dir/leaf", "leaf"), ("opt/file", "f"), ("opt/link", "l")]));
+    Walk::take(&w.place.root(), &w.dir).unwrap().save(&w.dir).unwrap();
+    w.hard_link("opt/x", "opt/x.link");
+    w.write("opt/x.link", "new");
+    w.rename("opt/dir", "opt/moved");
+    w.write("opt/moved/leaf", "written");
+    w.remove("opt/file");
+    w.mkdir("opt/file");
+    w.create("opt/file/in", "it");
+    let after = w.place.scan();
+    record_after(&w.place.root(), &w.dir).unwrap();
+    changes(&w.place.root(), &w.dir).unwrap();
+    let back = CaptureDir::create(&w.place.capture().with_file_name("back")).unwrap();
+    secure(&w.place.root(), &back, &selection_of(&w.dir).unwrap(), &mut |_, _| {}).unwrap();
+    let restored = restore(&w.place.root(), &w.dir, RestoreMode::KeepDrifted, &mut |_, _| {}).unwrap();
+    assert!(restored.failed.is_empty() && restored.kept.is_empty(), "{restored:?}");
+    assert_same(&w.before, &w.place.scan());
+    record_after(&w.place.root(), &back).unwrap();
+    let again = restore(&w.place.root(), &back, RestoreMode::KeepDrifted, &mut |_, _| {}).unwrap();
+    assert!(again.failed.is_empty() && again.kept.is_empty(), "{again:?}");
+    assert_same(&after, &w.place.scan());
 }
 
 /// Through a name that nobody captured: what others wrote stays.

@@ -251,15 +251,15 @@ fn expect_displaced(machine: &Machine, id: &str, record: &Value) -> Result<()> {
 }
 
 /// Many small files in `/etc`, so that keeping and putting back take a moment.
-fn much_to_keep(machine: &Machine) -> Result<()> {
-    let make = "mkdir /etc/bs-many; cd /etc/bs-many; for i in $(seq 15000); do echo $i >$i; done";
-    machine.check(["sh", "-c", make]).map(drop)
+fn much_to_keep(machine: &Machine, files: u32) -> Result<()> {
+    let make = format!("mkdir /etc/bs-many; cd /etc/bs-many; for i in $(seq {files}); do echo $i >$i; done");
+    machine.check(["sh", "-c", make.as_str()]).map(drop)
 }
 
 #[test]
 fn killed_while_undo_material_is_secured() -> Result<()> {
     let scene = Scene::new(&[plain("bs-one", "1")])?;
-    much_to_keep(&scene.machine)?;
+    much_to_keep(&scene.machine, 15_000)?;
     let cut = Cut::begin(&scene, "secure", "install bs-one")?;
     cut.wait_for_words(1, "securing undo material")?;
     cut.kill_worker(1)?;
@@ -273,7 +273,7 @@ fn killed_while_undo_material_is_secured() -> Result<()> {
 fn killed_while_undoing() -> Result<()> {
     let failing = plain("bs-failing", "1").failing_script(Script::Postinst, &["configure"]);
     let scene = Scene::new(&[failing, plain("bs-by", "1")])?;
-    much_to_keep(&scene.machine)?;
+    much_to_keep(&scene.machine, 50_000)?;
     let cut = Cut::begin(&scene, "undo", "install bs-by bs-failing")?;
     for number in 1..=2 {
         cut.wait_for_words(number, "putting files back")?;

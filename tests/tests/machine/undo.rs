@@ -183,7 +183,7 @@ fn undo_material_beyond_the_limits_is_given_up_and_the_undo_goes_by_packages_the
     scene.machine.check(["systemctl", "restart", "backstepd"])?;
     let old = scene.change("install bs-old")?;
     let new = scene.change("install bs-new")?;
-    scene.undone("install bs-broken", 12, "script.failed")?;
+    scene.undone("install bs-broken", 9, "script.failed")?;
     // The worker gives up what it may after its last word.
     wait_until("only the newest change is kept", PATIENCE, || Ok((captures()?.trim() == format!("{}-1", new.id())).then_some(())))?;
     let back = scene.change(&format!("rollback {}", old.id()))?;
