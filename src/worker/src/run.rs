@@ -245,7 +245,7 @@ struct Held {
 
 fn hold(files: &AttemptFiles, ports: &mut Ports<'_>) -> Result<Held, Failure> {
     let lock = gone(files, ports)?;
-    guard::end_orphan(files)?;
+    guard::end_orphan(files, PATIENCE_OF_UNDO, &mut || ports.journal.tick())?;
     let lines = journal::read(&files.journal())?.0;
     let now = boot()?;
     let rebooted = earlier::boot(&lines).is_some_and(|then| then != now);

@@ -147,18 +147,16 @@ fn say_over(files: &AttemptFiles) -> io::Result<Hears> {
     }
 }
 
-/// Ends the watch of a guard that outlived its worker, and waits until it keeps nothing any more.
-pub fn end_orphan(files: &AttemptFiles) -> Result<(), Failure> {
-    end_within(files, PATIENCE)
-}
-
-fn end_within(files: &AttemptFiles, patience: Duration) -> Result<(), Failure> {
+/// Ends the watch of a guard that outlived its worker, and waits until it keeps nothing any more. That takes long only
+/// when nothing was changed yet: the guard then still takes its picture of the whole system.
+pub fn end_orphan(files: &AttemptFiles, patience: Duration, tick: &mut dyn FnMut() -> Result<(), Failure>) -> Result<(), Failure> {
     let failure = |text: String| Failure::new(ErrorCode::WorkerFailed, format!("the guard that the lost worker left {text}"));
     let begun = Instant::now();
     while say_over(files).map_err(|error| failure(format!("cannot be told that it is over: {error}")))? == Hears::Yes {
         if begun.elapsed() >= patience {
             return Err(failure("does not end its watch".to_owned()));
         }
+        tick()?;
         std::thread::sleep(BETWEEN_LOOKS);
     }
     Ok(())
@@ -182,18 +180,19 @@ mod tests {
 
     #[test]
     fn the_guard_of_a_lost_worker_is_told_and_waited_for() {
+        let end = |files: &AttemptFiles| end_orphan(files, Duration::ZERO, &mut || Ok(()));
         let folder = tempfile::tempdir().expect("folder");
         let files = AttemptFiles::in_folder(folder.path());
-        assert_eq!(end_within(&files, Duration::ZERO), Ok(()), "there never was one");
+        assert_eq!(end(&files), Ok(()), "there never was one");
         mkfifo(&files.watch_over(), Mode::S_IRUSR | Mode::S_IWUSR).expect("fifo");
-        assert_eq!(end_within(&files, Duration::ZERO), Ok(()), "it has ended");
+        assert_eq!(end(&files), Ok(()), "it has ended");
         let mut heard = open_watch_over(&files).expect("open");
-        assert_eq!(end_within(&files, Duration::ZERO).map_err(|failure| failure.code), Err(ErrorCode::WorkerFailed));
+        assert_eq!(end(&files).map_err(|failure| failure.code), Err(ErrorCode::WorkerFailed));
         let mut word = [0; 1];
         heard.read_exact(&mut word).expect("told");
         assert_eq!(word, *b".");
         // It keeps the pipe open for its whole life; the name goes with the watch.
         fs::remove_file(files.watch_over()).expect("remove");
-        assert_eq!(end_within(&files, Duration::ZERO), Ok(()), "its watch is over");
+        assert_eq!(end(&files), Ok(()), "its watch is over");
     }
 }
