@@ -36,7 +36,9 @@ impl PrivateBus {
         let bus =
             Command::new("dbus-daemon").arg(argument).arg("--nofork").stdin(Stdio::null()).spawn().context("cannot start dbus-daemon")?;
         let bus = Self { folder, bus };
-        wait_until("the bus listens", PATIENCE, || Ok(bus.folder.path().join("socket").exists().then_some(())))?;
+        // The socket's name is there before anybody listens.
+        let socket = bus.folder.path().join("socket");
+        wait_until("the bus listens", PATIENCE, || Ok(std::os::unix::net::UnixStream::connect(&socket).ok()))?;
         Ok(bus)
     }
 
