@@ -168,6 +168,21 @@ async fn an_id_is_good_for_one_request() -> Result<()> {
 }
 
 #[tokio::test]
+async fn the_record_of_files_is_told_in_pieces_and_its_absence_too() -> Result<()> {
+    let daemon = Simulated::start().await?;
+    let client = Client::new(&daemon.bus).await?;
+    let (id, path) = client.manager.submit("install", "", packages(&["alpha"])).await?;
+    let transaction = client.transaction(&path).await?;
+    client.wait_for(&transaction, |now| now.is_final()).await?;
+    assert_eq!(transaction.read_files(0, 0).await?, (Vec::new(), 0, true));
+    let line = b"{\"path\":\"/etc/x\",\"change\":\"created\"}\n";
+    std::fs::write(daemon.state_dir().join(format!("attempts/{id}-1/files.jsonl")), line)?;
+    assert_eq!(transaction.read_files(0, 10).await?, (line[..10].to_vec(), 10, false));
+    assert_eq!(transaction.read_files(10, 0).await?, (line[10..].to_vec(), line.len() as u64, true));
+    Ok(())
+}
+
+#[tokio::test]
 async fn another_digest_is_refused_and_nothing_runs() -> Result<()> {
     let daemon = Simulated::start().await?;
     let client = Client::new(&daemon.bus).await?;

@@ -91,6 +91,9 @@ pub trait Transaction {
     /// Output of the transaction's children from a byte on: bytes, where to go on, whether that is all there will be.
     fn read_log(&self, offset: u64, limit: u32) -> zbus::Result<(Vec<u8>, u64, bool)>;
 
+    /// The lines of its record of files from a byte on: bytes, where to go on, whether that is all there will be.
+    fn read_files(&self, offset: u64, limit: u32) -> zbus::Result<(Vec<u8>, u64, bool)>;
+
     /// The whole record as a JSON document.
     fn get_document(&self) -> zbus::Result<String>;
 

@@ -327,6 +327,9 @@ pub(crate) struct ShowArgs {
     /// Print the whole record as the daemon keeps it, in JSON
     #[arg(long)]
     pub(crate) document: bool,
+    /// Show the files it changed instead, and those that others changed meanwhile
+    #[arg(long, conflicts_with = "document")]
+    pub(crate) files: bool,
 }
 
 #[derive(Debug, Args)]
@@ -441,6 +444,7 @@ mod tests {
             "backstep generation",
             "backstep generation show last",
             "backstep repair 01 --undo --accept",
+            "backstep show 01 --files --document",
             "backstep install hello --on-failure maybe",
         ] {
             assert!(!parses(line), "{line}");

@@ -36,6 +36,8 @@ closed_enum! {
         Accept = "Accept",
         /// Its children's output.
         ReadLog = "ReadLog",
+        /// The files it changed.
+        ReadFiles = "ReadFiles",
         /// Its whole record.
         GetDocument = "GetDocument",
         /// Why a package is there or not.
@@ -154,6 +156,9 @@ impl Method {
             Self::Undo => (TransactionMethod, Who::Holder(Permission::ResolveAttention), "undoes what stopped half way"),
             Self::Accept => (TransactionMethod, Who::Holder(Permission::ResolveAttention), "leaves things as they are"),
             Self::ReadLog => (TransactionMethod, Who::OwnerOr(Permission::ViewAll), "the output of apt, dpkg and maintainer scripts"),
+            Self::ReadFiles => {
+                (TransactionMethod, Who::OwnerOr(Permission::ViewAll), "which files were changed, by it and by others meanwhile")
+            }
             Self::GetDocument => (TransactionMethod, Who::OwnerOr(Permission::ViewAll), "the whole record of it"),
             Self::ExplainPackage => (
                 RecordMethod,
@@ -300,7 +305,7 @@ const OTHERS: &[Door] = &[
     verb("generation", Who::SelfOr(Permission::ViewAll), "ListGenerations; GetGeneration and ListChanges"),
     verb("audit", Who::Holder(Permission::ViewAll), "Verify or Export; writes with the caller's rights"),
     verb("backup", Who::Holder(Permission::ViewAll), "BackUp; writes with the caller's rights"),
-    verb("show", Who::OwnerOr(Permission::ViewAll), "the transaction's properties; with --document GetDocument"),
+    verb("show", Who::OwnerOr(Permission::ViewAll), "the transaction's properties; with --document GetDocument; with --files ReadFiles"),
     verb("log", Who::OwnerOr(Permission::ViewAll), "ReadLog"),
     verb("watch", Who::Everybody, "the transaction's properties and signals"),
     verb("stats", Who::Everybody, "GetStatistics, GetStepStatistics"),

@@ -13,6 +13,26 @@ use backstep_engine::manager::{Found, Launch};
 use backstep_wire::{journal, order};
 use nix::fcntl::{Flock, FlockArg};
 
+/// A file that a worker leaves for people, read attempt after attempt as one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AttemptFile {
+    /// The output of its children.
+    Log,
+    /// The record of files.
+    Files,
+}
+
+impl AttemptFile {
+    /// Its name in an attempt's folder.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Log => "output.log",
+            Self::Files => "files.jsonl",
+        }
+    }
+}
+
 /// The folder of all attempts.
 #[derive(Debug, Clone)]
 pub struct Attempts {
@@ -81,12 +101,18 @@ impl Attempts {
         Ok((lines, from + taken as u64))
     }
 
-    /// A piece of the output of a transaction's first `attempts` attempts, one after the other: at most `limit`
-    /// bytes, and the offset after it.
-    pub fn read_log(&self, transaction: TransactionId, attempts: u32, from: u64, limit: u64) -> Result<(Vec<u8>, u64), Failure> {
+    /// A piece of what a transaction's first `attempts` attempts left in such a file, one after the other: at most
+    /// `limit` bytes, and the offset after it.
+    pub fn read_piece(
+        &self,
+        file: AttemptFile,
+        transaction: TransactionId,
+        attempts: u32,
+        (from, limit): (u64, u64),
+    ) -> Result<(Vec<u8>, u64), Failure> {
         let (mut bytes, mut before) = (Vec::new(), 0);
         for number in 1..=attempts {
-            let path = self.folder(AttemptId { transaction, number }).join("output.log");
+            let path = self.folder(AttemptId { transaction, number }).join(file.name());
             let length = match fs::metadata(&path) {
                 Ok(meta) => meta.len(),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
@@ -175,7 +201,7 @@ mod tests {
         let found = attempts.find(attempt()).expect("find");
         assert!(!found.alive && found.lines.is_empty());
         assert!(!found.prepared);
-        assert_eq!(attempts.read_log(attempt().transaction, 1, 0, 10).expect("log"), (Vec::new(), 0));
+        assert_eq!(attempts.read_piece(AttemptFile::Log, attempt().transaction, 1, (0, 10)).expect("log"), (Vec::new(), 0));
         attempts.revoke(attempt()).expect("nothing to revoke");
     }
 
@@ -189,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn the_log_of_a_transaction_is_that_of_all_its_attempts() {
+    fn what_a_transaction_left_is_what_all_its_attempts_left() {
         let dir = tempfile::tempdir().expect("tempdir");
         let attempts = Attempts::open(dir.path()).expect("open");
         let id = attempt().transaction;
@@ -198,7 +224,11 @@ mod tests {
             make_dir(&folder).expect("mkdir");
             fs::write(folder.join("output.log"), text).expect("write");
         }
-        let read = |from, limit| attempts.read_log(id, 3, from, limit).map(|(bytes, next)| (String::from_utf8(bytes).expect("text"), next));
+        fs::write(attempts.folder(AttemptId { transaction: id, number: 3 }).join("files.jsonl"), "{}").expect("write");
+        let piece =
+            |file, range| attempts.read_piece(file, id, 3, range).map(|(bytes, next)| (String::from_utf8(bytes).expect("text"), next));
+        assert_eq!(piece(AttemptFile::Files, (0, 100)).expect("files"), ("{}".to_owned(), 2));
+        let read = |from, limit| piece(AttemptFile::Log, (from, limit));
         assert_eq!(read(0, 100).expect("log"), ("firstthird".to_owned(), 10));
         assert_eq!(read(3, 4).expect("log"), ("stth".to_owned(), 7));
         assert_eq!(read(10, 4).expect("log"), (String::new(), 10));

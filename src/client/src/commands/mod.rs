@@ -5,6 +5,7 @@ mod cancel;
 mod change;
 mod denied;
 mod drive;
+mod files;
 mod generate;
 mod generation;
 mod list;

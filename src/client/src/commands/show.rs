@@ -4,7 +4,7 @@ use backstep_bus::{CallError, TransactionProxy};
 use backstep_core::ErrorCode;
 
 use crate::args::ShowArgs;
-use crate::commands::log;
+use crate::commands::{files, log};
 use crate::error::ClientError;
 use crate::render::course::Course;
 use crate::render::escape::escaped_json;
@@ -18,6 +18,9 @@ pub(crate) async fn show(session: &Session, ui: &Ui, args: &ShowArgs) -> Result<
     if args.document {
         ui.line(&escaped_json(&proxy.get_document().await?))?;
         return Ok(0);
+    }
+    if args.files {
+        return files::files(ui, &proxy).await;
     }
     let properties = proxy.properties().await?;
     let course = course(&proxy).await?;

@@ -3,6 +3,7 @@
 pub(crate) mod course;
 pub(crate) mod denied;
 pub(crate) mod escape;
+pub(crate) mod files;
 pub(crate) mod generation;
 pub(crate) mod json;
 pub(crate) mod origin;

@@ -61,6 +61,8 @@ pub(crate) struct Script {
     pub(crate) broken: bool,
     /// The output of children.
     pub(crate) log: Vec<u8>,
+    /// The record of files.
+    pub(crate) files: &'static str,
     /// The daemon restarts after so many readings of the run.
     pub(crate) restart_after: Option<usize>,
     /// The daemon is replaced while it plans, so quickly that nobody sees it away, and has forgotten the plan.
@@ -387,13 +389,14 @@ async fn on_transaction(connection: &Connection, state: &Mutex<State>, call: &Me
             }
             connection.reply(&header, &document).await?;
         }
-        "ReadLog" => {
+        "ReadLog" | "ReadFiles" => {
             let (offset, _): (u64, u32) = call.body().deserialize()?;
-            let log = state.lock().expect("lock").script.log.clone();
-            let from = usize::try_from(offset).expect("offset").min(log.len());
+            let script = state.lock().expect("lock").script.clone();
+            let bytes = if member == "ReadLog" { script.log } else { script.files.into() };
+            let from = usize::try_from(offset).expect("offset").min(bytes.len());
             // In small pieces, so that readers must put them together.
-            let to = (from + 17).min(log.len());
-            connection.reply(&header, &(&log[from..to], to as u64, to == log.len())).await?;
+            let to = (from + 17).min(bytes.len());
+            connection.reply(&header, &(&bytes[from..to], to as u64, to == bytes.len())).await?;
         }
         other => return Err(BusError::new(ErrorCode::Internal, format!("the fake knows no {other}"))),
     }

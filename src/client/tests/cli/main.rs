@@ -489,6 +489,43 @@ fn hostile(state: &str) -> TransactionProperties {
     }
 }
 
+const FILES: &str = r#"{"path":"/etc/a","change":"created","after":{"kind":"file","mode":"0644","uid":0,"gid":0,"size":12,"sha256":"ab"}}
+{"path":"/etc/\u001b[2Jb","change":"removed","before":{"kind":"file","mode":"0600","uid":0,"gid":0,"size":5},"by_others":true}
+"#;
+
+#[test]
+fn the_files_that_a_transaction_changed_are_shown() {
+    let bus = Bus::start();
+    let daemon = Daemon::start(&bus, Script { files: FILES, ..install() });
+    run(&bus, "install -y hello");
+    let shown = run(&bus, &format!("show {} --files", daemon.short()));
+    let expected = "\
+Change   By      Mode  Size    Path
+created          0644  → 12 B  /etc/a
+removed  others  0600  5 B →   /etc/\\x1b[2Jb
+";
+    assert_eq!((out(&shown), err(&shown)), (expected.to_owned(), String::new()));
+    let json = run(&bus, &format!("show {} --files --json", daemon.short()));
+    let rows: Vec<serde_json::Value> = FILES.lines().map(|line| serde_json::from_str(line).expect("a row")).collect();
+    assert_eq!(serde_json::from_slice::<Vec<serde_json::Value>>(&json.stdout).expect("json"), rows);
+}
+
+#[test]
+fn no_files_and_broken_ones_are_said_in_words() {
+    let bus = Bus::start();
+    let daemon = Daemon::start(&bus, install());
+    run(&bus, "install -y hello");
+    let none = run(&bus, &format!("show {} --files", daemon.short()));
+    assert_eq!((out(&none).as_str(), none.status.code()), ("No file is recorded that it changed.\n", Some(0)));
+    assert_eq!(out(&run(&bus, &format!("show {} --files --json", daemon.short()))), "[]\n");
+    let bus = Bus::start();
+    let daemon = Daemon::start(&bus, Script { files: "{\"path\":\n", ..install() });
+    run(&bus, "install -y hello");
+    let broken = run(&bus, &format!("show {} --files", daemon.short()));
+    assert!(err(&broken).contains("the record of files is no JSON"), "{}", err(&broken));
+    assert_eq!(broken.status.code(), Some(70));
+}
+
 #[test]
 fn nothing_that_others_wrote_commands_the_terminal() {
     let bus = Bus::start();

@@ -15,14 +15,15 @@ use zbus::message::Header;
 use zbus::object_server::SignalEmitter;
 
 use super::{interaction, owner_or, redacted};
+use crate::attempts::AttemptFile;
 use crate::authority::{self, Interaction};
 use crate::callers::Caller;
 use crate::door::Visit;
 use crate::requests;
 use crate::service::Service;
 
-/// Bytes of log in one answer.
-const MAX_LOG: u64 = 64 << 10;
+/// Bytes of a file in one answer.
+const MAX_PIECE: u64 = 64 << 10;
 
 /// The object of one transaction.
 pub(super) struct TransactionObject {
@@ -68,7 +69,14 @@ impl TransactionObject {
     async fn read_log(&self, offset: u64, limit: u32, #[zbus(header)] header: Header<'_>) -> Result<(Vec<u8>, u64, bool), BusError> {
         let visit = self.visit(&header, Method::ReadLog).await?;
         let allowed = owner_or(&self.service, &header, self.owner, Some(Permission::ViewAll)).await;
-        visit.end(allowed.and_then(|_| self.log(offset, limit)))
+        visit.end(allowed.and_then(|_| self.piece(AttemptFile::Log, offset, limit)))
+    }
+
+    #[zbus(out_args("data", "next", "end"))]
+    async fn read_files(&self, offset: u64, limit: u32, #[zbus(header)] header: Header<'_>) -> Result<(Vec<u8>, u64, bool), BusError> {
+        let visit = self.visit(&header, Method::ReadFiles).await?;
+        let allowed = owner_or(&self.service, &header, self.owner, Some(Permission::ViewAll)).await;
+        visit.end(allowed.and_then(|_| self.piece(AttemptFile::Files, offset, limit)))
     }
 
     #[zbus(out_args("json"))]
@@ -324,10 +332,10 @@ impl TransactionObject {
         self.service.decide(|manager| manager.decide(self.id, verdict))
     }
 
-    fn log(&self, offset: u64, limit: u32) -> Result<(Vec<u8>, u64, bool), Failure> {
+    fn piece(&self, file: AttemptFile, offset: u64, limit: u32) -> Result<(Vec<u8>, u64, bool), Failure> {
         let summary = self.service.read(|manager| manager.ledger().summary(self.id))?.ok_or_else(|| self.gone())?;
-        let limit = if limit == 0 { MAX_LOG } else { u64::from(limit).min(MAX_LOG) };
-        let (data, next) = self.service.attempts.read_log(self.id, summary.status.attempts, offset, limit)?;
+        let limit = if limit == 0 { MAX_PIECE } else { u64::from(limit).min(MAX_PIECE) };
+        let (data, next) = self.service.attempts.read_piece(file, self.id, summary.status.attempts, (offset, limit))?;
         let end = summary.status.state.is_final() && (data.len() as u64) < limit;
         Ok((data, next, end))
     }
