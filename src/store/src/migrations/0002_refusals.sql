@@ -15,7 +15,7 @@ CREATE TABLE refusals (
     pid INTEGER,
     sender TEXT NOT NULL,
     unit TEXT NOT NULL,
-    origin TEXT NOT NULL CHECK (origin IN ('cli', 'dbus', 'spool', 'timer', 'daemon')),
+    origin TEXT NOT NULL CHECK (origin IN ('cli', 'dbus', 'spool', 'timer', 'apt', 'daemon')),
     client TEXT NOT NULL CHECK (length(client) <= 64),
     -- The name of the caller's process: that process can choose it.
     program TEXT NOT NULL CHECK (length(program) <= 32),
