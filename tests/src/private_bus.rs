@@ -3,6 +3,7 @@
 //! Purpose: the real daemon behind a real bus, without systemd and without touching the machine's own. What is
 //! started here is ended here. Absent on purpose: fakes of the daemon.
 
+use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -10,14 +11,30 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use backstep_bus::{CallError, ManagerProxy, TransactionProperties, TransactionProxy};
-use zbus::OwnedObjectPath;
+use backstep_bus::{CallError, ManagerProxy, OptionsBuilder, PackageArgument, TransactionProperties, TransactionProxy};
+use backstep_core::ErrorCode;
+use zbus::{OwnedObjectPath, Variant};
 
 use crate::programs::program;
 use crate::wait::wait_until;
 
 /// How long a test waits for anything.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The options of a request for these packages, each by the kind's own action.
+#[must_use]
+pub fn packages(names: &[&str]) -> HashMap<&'static str, Variant<'static>> {
+    let rows: Vec<PackageArgument> = names.iter().map(|name| (String::new(), (*name).to_owned(), String::new())).collect();
+    OptionsBuilder::new().packages(rows).build()
+}
+
+/// The stable code of an error that must be one.
+///
+/// # Panics
+/// There is no error.
+pub fn code<T: std::fmt::Debug>(result: zbus::Result<T>) -> Option<ErrorCode> {
+    CallError::from(result.expect_err("an error")).code()
+}
 
 /// A message bus in a folder of its own.
 pub struct PrivateBus {

@@ -6,19 +6,10 @@
 use std::collections::HashMap;
 
 use anyhow::Result;
-use backstep_bus::{CallError, ListFilter, OptionsBuilder, PackageArgument, RevertsTarget};
+use backstep_bus::{ListFilter, OptionsBuilder, RevertsTarget};
 use backstep_core::{ErrorCode, TransactionState};
-use backstep_tests::private_bus::{Client, PATIENCE, Simulated};
+use backstep_tests::private_bus::{Client, PATIENCE, Simulated, code, packages};
 use zbus::Variant;
-
-fn packages(names: &[&str]) -> HashMap<&'static str, Variant<'static>> {
-    let rows: Vec<PackageArgument> = names.iter().map(|name| (String::new(), (*name).to_owned(), String::new())).collect();
-    OptionsBuilder::new().packages(rows).build()
-}
-
-fn code<T: std::fmt::Debug>(result: zbus::Result<T>) -> Option<ErrorCode> {
-    CallError::from(result.expect_err("an error")).code()
-}
 
 fn is(state: TransactionState) -> impl Fn(&backstep_bus::TransactionProperties) -> bool {
     move |now| now.transaction_state() == Some(state)

@@ -11,19 +11,11 @@ mod matrix;
 #[path = "doors/refusals.rs"]
 mod refusals;
 
-use std::collections::HashMap;
-
 use anyhow::Result;
-use backstep_bus::{CallError, OptionsBuilder, PackageArgument};
+use backstep_bus::CallError;
 use backstep_core::ErrorCode;
 use backstep_tests::authority::{Answer, FakeAuthority};
-use backstep_tests::private_bus::{PrivateBus, Simulated};
-use zbus::Variant;
-
-fn packages(names: &[&str]) -> HashMap<&'static str, Variant<'static>> {
-    let rows: Vec<PackageArgument> = names.iter().map(|name| (String::new(), (*name).to_owned(), String::new())).collect();
-    OptionsBuilder::new().packages(rows).build()
-}
+use backstep_tests::private_bus::{PrivateBus, Simulated, packages};
 
 fn code<T>(result: Result<T, zbus::Error>) -> Option<ErrorCode> {
     result.err().and_then(|error| CallError::from(error).code())

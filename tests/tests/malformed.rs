@@ -7,11 +7,11 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use backstep_bus::ListFilter;
 use backstep_bus::names::{MANAGER_INTERFACE, MANAGER_PATH, TRANSACTION_INTERFACE};
-use backstep_bus::{ListFilter, OptionsBuilder, PackageArgument};
 use backstep_core::doors::Method;
 use backstep_core::hostile::{Chance, arguments};
-use backstep_tests::private_bus::{Client, Simulated};
+use backstep_tests::private_bus::{Client, Simulated, packages};
 use futures_util::StreamExt;
 use zbus::wire::StructureBuilder;
 use zbus::{Connection, Message, MessageStream, Variant};
@@ -116,11 +116,6 @@ async fn ask(connection: &Connection, messages: &[Message]) -> Result<Duration> 
         }
     }
     Ok(begun.elapsed())
-}
-
-fn packages(names: &[&str]) -> HashMap<&'static str, Variant<'static>> {
-    let rows: Vec<PackageArgument> = names.iter().map(|name| (String::new(), (*name).to_owned(), String::new())).collect();
-    OptionsBuilder::new().packages(rows).build()
 }
 
 async fn everything(client: &Client) -> Result<String> {

@@ -3,23 +3,12 @@
 // Tests set their scene with plain calls.
 #![allow(clippy::disallowed_methods)]
 
-use std::collections::HashMap;
-
 use anyhow::Result;
 use backstep_bus::record::{BackUpOptions, GenerationListFilter};
-use backstep_bus::{CallError, ListFilter, OptionsBuilder, PackageArgument, RecordProxy, RevertsTarget};
+use backstep_bus::{CallError, ListFilter, OptionsBuilder, RecordProxy, RevertsTarget};
 use backstep_core::ErrorCode;
-use backstep_tests::private_bus::{Client, Simulated};
+use backstep_tests::private_bus::{Client, Simulated, code, packages};
 use zbus::Variant;
-
-fn packages(names: &[&str]) -> HashMap<&'static str, Variant<'static>> {
-    let rows: Vec<PackageArgument> = names.iter().map(|name| (String::new(), (*name).to_owned(), String::new())).collect();
-    OptionsBuilder::new().packages(rows).build()
-}
-
-fn code<T: std::fmt::Debug>(result: zbus::Result<T>) -> Option<ErrorCode> {
-    CallError::from(result.expect_err("an error")).code()
-}
 
 #[tokio::test]
 async fn history_narrows_by_time_origin_and_text() -> Result<()> {

@@ -23,6 +23,33 @@ impl Default for Retention {
     }
 }
 
+/// What a configuration says of it: a key that is absent leaves what was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Wishes {
+    /// See [`Retention::changes`].
+    pub changes: Option<u32>,
+    /// See [`Retention::days`].
+    pub days: Option<u32>,
+    /// Of captures.
+    pub mebibytes: Option<u32>,
+    /// Of kept archives.
+    pub archive_mebibytes: Option<u32>,
+}
+
+impl Wishes {
+    /// The retention that results, over one that was chosen before.
+    #[must_use]
+    pub fn over(self, other: Retention) -> Retention {
+        let bytes = |mebibytes: Option<u32>, otherwise| mebibytes.map_or(otherwise, |count| u64::from(count) << 20);
+        Retention {
+            changes: self.changes.unwrap_or(other.changes),
+            days: self.days.unwrap_or(other.days),
+            bytes: bytes(self.mebibytes, other.bytes),
+            archive_bytes: bytes(self.archive_mebibytes, other.archive_bytes),
+        }
+    }
+}
+
 /// What has become of the change that a capture belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
@@ -131,6 +158,14 @@ mod tests {
     fn a_clock_that_went_back_gives_nothing_up() {
         let all = [material(1, -5, 1, Fate::Committed), material(2, -6, 1, Fate::Committed)];
         assert_eq!(numbers(&all, Retention { days: 1, ..NONE }), [0; 0]);
+    }
+
+    #[test]
+    fn a_key_that_is_absent_leaves_what_was() {
+        let before = Retention { changes: 1, days: 2, bytes: 3, archive_bytes: 4 };
+        assert_eq!(Wishes::default().over(before), before);
+        let all = Wishes { changes: Some(0), days: Some(5), mebibytes: Some(6), archive_mebibytes: Some(7) };
+        assert_eq!(all.over(before), Retention { changes: 0, days: 5, bytes: 6 << 20, archive_bytes: 7 << 20 });
     }
 
     #[test]

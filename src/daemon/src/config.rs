@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use backstep_core::limits::Limits;
+use backstep_core::retention::Wishes;
 use backstep_core::{Options, Retention};
 use serde::Deserialize;
 
@@ -132,13 +133,10 @@ struct Undo {
     archive_mebibytes: Option<u32>,
 }
 
-impl Undo {
-    fn apply(&self, to: &mut Retention) {
-        let bytes = |mebibytes: Option<u32>, otherwise| mebibytes.map_or(otherwise, |count| u64::from(count) << 20);
-        to.changes = self.changes.unwrap_or(to.changes);
-        to.days = self.days.unwrap_or(to.days);
-        to.bytes = bytes(self.mebibytes, to.bytes);
-        to.archive_bytes = bytes(self.archive_mebibytes, to.archive_bytes);
+impl From<&Undo> for Wishes {
+    fn from(undo: &Undo) -> Self {
+        let Undo { changes, days, mebibytes, archive_mebibytes } = *undo;
+        Self { changes, days, mebibytes, archive_mebibytes }
     }
 }
 
@@ -187,7 +185,7 @@ fn apply(config: &mut Config, path: &Path, text: &str) -> Result<(), ConfigError
     }
     defaults.lock_timeout_s = file.defaults.lock_timeout.unwrap_or(defaults.lock_timeout_s);
     defaults.recommends = file.defaults.recommends.or(defaults.recommends);
-    file.undo.apply(&mut config.retention);
+    config.retention = Wishes::from(&file.undo).over(config.retention);
     config.metrics_file = metrics_file(path, file.metrics.textfile)?.or(config.metrics_file.take());
     for (key, number) in file.limits {
         let wrong = || ConfigError::Limit { path: path.to_owned(), key: key.clone(), number };

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use backstep_core::{Archive, Digest, ErrorCode, Failure};
 use sha2::{Digest as _, Sha256};
 
+use crate::durable::remove;
 use crate::machine::Machine;
 
 /// Whether a file is the archive of the plan.
@@ -140,10 +141,7 @@ pub fn name(machine: &Machine, file_name: &str, sha256: Digest) -> io::Result<()
     if fs::read_link(&link).is_ok_and(|named| named == target) {
         return Ok(());
     }
-    match fs::remove_file(&part) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
+    remove(&part)?;
     symlink(target, &part)?;
     fs::rename(part, link)
 }

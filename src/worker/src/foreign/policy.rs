@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use backstep_core::Retention;
+use backstep_core::retention::Wishes;
 use serde::Deserialize;
 
 use crate::machine::Machine;
@@ -38,15 +39,10 @@ struct Undo {
     archive_mebibytes: Option<u32>,
 }
 
-impl Undo {
-    fn over(&self, other: Retention) -> Retention {
-        let bytes = |mebibytes: Option<u32>, otherwise| mebibytes.map_or(otherwise, |count| u64::from(count) << 20);
-        Retention {
-            changes: self.changes.unwrap_or(other.changes),
-            days: self.days.unwrap_or(other.days),
-            bytes: bytes(self.mebibytes, other.bytes),
-            archive_bytes: bytes(self.archive_mebibytes, other.archive_bytes),
-        }
+impl From<&Undo> for Wishes {
+    fn from(undo: &Undo) -> Self {
+        let Undo { changes, days, mebibytes, archive_mebibytes } = *undo;
+        Self { changes, days, mebibytes, archive_mebibytes }
     }
 }
 
@@ -63,7 +59,7 @@ pub(super) fn read(machine: &Machine) -> Result<OnFailure, String> {
 
 /// How much undo material is kept. Errors: as before.
 pub(super) fn retention(machine: &Machine) -> Result<Retention, String> {
-    fold(machine, Retention::default(), |chosen, file| file.undo.over(chosen))
+    fold(machine, Retention::default(), |chosen, file| Wishes::from(&file.undo).over(chosen))
 }
 
 fn fold<T>(machine: &Machine, first: T, next: impl Fn(T, &File) -> T) -> Result<T, String> {

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use backstep_core::{ErrorCode, Failure};
 use backstep_supervise::{Scope, SuperviseError, enter_with};
 
-use super::keep::said;
+use crate::causes::said;
 use crate::durable::replace;
 use crate::machine::AttemptFiles;
 

@@ -10,6 +10,7 @@ use backstep_core::{ErrorCode, Failure};
 use backstep_supervise::{Change, Errno, Rules, Seen, Sink, Verdict, prepare, protect_from_oom};
 
 use super::{Report, open_watch_over};
+use crate::causes::said;
 use crate::durable::replace;
 use crate::machine::AttemptFiles;
 use crate::steps::capture_failure;
@@ -31,20 +32,20 @@ pub fn guard(files: &AttemptFiles, capture: &Path) -> Result<(), Failure> {
     let over = open_watch_over(files).map_err(|error| failure(format!("cannot open {}: {error}", files.watch_over().display())))?;
     let dir = CaptureDir::open(capture).map_err(|error| capture_failure(&error))?;
     let late = Late::open(Path::new("/"), &dir).map_err(|error| capture_failure(&error))?;
-    let mut keeper = Keeper { late: Some(late), walk: Some(walk(dir)), refused: files.refused(), over: files.watch_over() };
+    let mut keeper = Keeper {
+        late: Some(late),
+        walk: Some(std::thread::spawn(move || picture(Path::new("/"), &dir))),
+        refused: files.refused(),
+        over: files.watch_over(),
+    };
     let rules = Rules { exclude: NEVER.map(PathBuf::from).to_vec(), done: Some(over.as_fd()) };
     backstep_supervise::guard(socket, &rules, &mut keeper).map(drop).map_err(|error| failure(said(&error)))
 }
 
-/// Takes the picture of the whole system, beside apt's start.
-fn walk(dir: CaptureDir) -> JoinHandle<Result<(), CaptureError>> {
-    std::thread::spawn(move || Walk::take(Path::new("/"), &dir)?.save(&dir))
-}
-
-/// An error with its causes.
-pub(super) fn said(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+/// Takes the picture of the whole system, beside apt's start. The first guard's stands: a second one, of dpkg's purge,
+/// comes when the change has begun.
+fn picture(root: &Path, dir: &CaptureDir) -> Result<(), CaptureError> {
+    if Walk::load(dir)?.is_some() { Ok(()) } else { Walk::take(root, dir)?.save(dir) }
 }
 
 struct Keeper {
@@ -127,5 +128,26 @@ impl Sink for Keeper {
         if let Err(text) = word {
             eprintln!("backstep-worker: the guard cannot report: {text}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use backstep_capture::{Selection, secure};
+
+    #[test]
+    fn the_picture_of_the_first_guard_stands() {
+        let folder = tempfile::tempdir().expect("folder");
+        let root = folder.path().join("root");
+        std::fs::create_dir_all(root.join("opt")).expect("folder");
+        let dir = CaptureDir::create(&folder.path().join("capture")).expect("capture");
+        secure(&root, &dir, &Selection::default(), &mut |_, _| {}).expect("secure");
+        picture(&root, &dir).expect("first");
+        std::fs::write(root.join("opt/made"), "meanwhile").expect("write");
+        picture(&root, &dir).expect("second");
+        let first = Walk::load(&dir).expect("load").expect("picture");
+        let now = Walk::take(&root, &dir).expect("take");
+        assert!(first.differences(&now).iter().any(|one| one.path.ends_with("opt/made")), "it was made after the first");
     }
 }

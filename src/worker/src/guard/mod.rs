@@ -12,7 +12,7 @@
 pub mod enter;
 pub mod keep;
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
@@ -28,6 +28,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use serde::{Deserialize, Serialize};
 
+use crate::durable::remove;
 use crate::machine::AttemptFiles;
 
 /// How long the guard may take for its last word.
@@ -89,7 +90,7 @@ impl Guard {
     pub fn start(place: &Place, mut command: Command) -> io::Result<(Self, OwnedFd)> {
         let fifo = place.files.watch_over();
         for old in [place.files.refused(), place.files.unguarded(), fifo.clone()] {
-            absent(fs::remove_file(old))?;
+            remove(&old)?;
         }
         mkfifo(&fifo, Mode::S_IRUSR | Mode::S_IWUSR)?;
         let (ours, theirs) = UnixStream::pair()?;
@@ -167,15 +168,10 @@ fn open_watch_over(files: &AttemptFiles) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(files.watch_over())
 }
 
-fn absent(result: io::Result<()>) -> io::Result<()> {
-    match result {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -210,12 +210,8 @@ fn local_files(uris: &str) -> Vec<PathBuf> {
 }
 
 fn remove(path: &Path) -> Result<(), Failure> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Failure::new(ErrorCode::FetchFailed, format!("cannot remove {}: {error}", path.display())))
-        }
-        Ok(()) | Err(_) => Ok(()),
-    }
+    let error = |error| Failure::new(ErrorCode::FetchFailed, format!("cannot remove {}: {error}", path.display()));
+    crate::durable::remove(path).map_err(error)
 }
 
 /// What apt's output says of a failed download.

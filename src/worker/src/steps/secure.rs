@@ -7,6 +7,7 @@ use backstep_core::{ErrorCode, Failure, Method, StepKind};
 use backstep_engine::runner::{Done, Left, Need, Stage, Step, UndoError, Undone};
 
 use crate::before::{self, Before};
+use crate::causes::{causes, said};
 use crate::context::{Context, Shared};
 use crate::facts::{self, Facts};
 use crate::settle::{self, Whose};
@@ -20,17 +21,8 @@ pub(super) struct Secure {
 
 /// An error of the capture with its causes.
 pub(crate) fn failure(error: &CaptureError) -> Failure {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    let mut code = error.code();
-    while let Some(source) = cause {
-        text.push_str(&format!(": {source}"));
-        if let Some(io) = source.downcast_ref::<std::io::Error>() {
-            code = code_of(io, code);
-        }
-        cause = source.source();
-    }
-    Failure::new(code, text)
+    let io = causes(error).filter_map(|cause| cause.downcast_ref::<std::io::Error>());
+    Failure::new(io.fold(error.code(), |code, io| code_of(io, code)), said(error))
 }
 
 fn code_of(error: &std::io::Error, otherwise: ErrorCode) -> ErrorCode {

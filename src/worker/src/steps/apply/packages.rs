@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use backstep_apt::arguments::{Commands, commands};
+use backstep_apt::arguments::commands;
 use backstep_apt::interrupted::interrupted;
 use backstep_apt::status_fd::{AptLine, apt_line};
 use backstep_core::{ErrorCode, Failure, PlanAction};
@@ -28,9 +28,12 @@ pub(super) fn change(context: &Context, before: &Facts, killed: &mut bool, stage
     }
     let pipe = Pipe::new()?;
     let commands = commands(&context.plan, pipe.number(), |archive| context.archive_path(archive));
-    stage.note(None, durability::choose(&context.machine, &context.plan).to_string())?;
+    let durability = durability::choose(&context.machine, &context.plan);
+    stage.note(None, durability.to_string())?;
     if !commands.apt_get.is_empty() {
-        run_apt(context, &commands, pipe, before, killed, stage)?;
+        let arguments = own_options(context, &durability).into_iter().chain(commands.apt_get);
+        let call = Call { status: Some(pipe), with_lock: true, guarded: true, ..Call::new("apt-get", arguments) };
+        run_apt(context, call, before, killed, stage)?;
     }
     if !commands.dpkg.is_empty() {
         stage.progress(980, "", "purging")?;
@@ -49,16 +52,7 @@ fn is_there(context: &Context, facts: &Facts) -> bool {
     context.plan.count(PlanAction::Reinstall) == 0 && facts.off_target(&context.plan).is_empty()
 }
 
-fn run_apt(
-    context: &Context,
-    commands: &Commands,
-    pipe: Pipe,
-    before: &Facts,
-    killed: &mut bool,
-    stage: &mut Stage<'_>,
-) -> Result<(), Failure> {
-    let arguments = own_options(context).into_iter().chain(commands.apt_get.iter().cloned());
-    let call = Call { status: Some(pipe), with_lock: true, guarded: true, ..Call::new("apt-get", arguments) };
+fn run_apt(context: &Context, call: Call, before: &Facts, killed: &mut bool, stage: &mut Stage<'_>) -> Result<(), Failure> {
     let log_from = stage_log(context);
     let mut listener = Listener { stage: &mut *stage, told: Told::default() };
     let ended = context.children.run(call, &mut listener);
@@ -84,10 +78,10 @@ fn judge_apt(context: &Context, before: &Facts, told: &Told, ended: Ended) -> Re
 }
 
 /// Ours come first: what the plan's arguments say about the same wins.
-fn own_options(context: &Context) -> Vec<String> {
+fn own_options(context: &Context, durability: &Durability) -> Vec<String> {
     let mut settings = vec![format!("APT::Keep-Fds::={}", context.lock)];
     if let Some(hook) = &context.hook {
-        if durability::choose(&context.machine, &context.plan) == Durability::Barrier {
+        if *durability == Durability::Barrier {
             settings.push(format!("Dir::Bin::dpkg={}", durability::program(hook).display()));
             settings.push(format!("Dpkg::Options::={UNSYNCED}{}", context.files().unsynced().display()));
         }
