@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use backstep_capture::{CaptureDir, Late, RestoreMode, Selection, Walk, changes, restore, secure};
+use backstep_capture::{Aftermath, CaptureDir, Late, RestoreMode, Selection, Walk, restore, secure};
 
 const PER_DIRECTORY: usize = 30;
 
@@ -25,7 +25,7 @@ fn main() {
     secure(&root, &capture, &selection, &mut |_, _| {}).unwrap();
     walks(&root, &capture, &all);
     late(&root, &capture, &all);
-    let record = timed("changes", || changes(&root, &capture).unwrap());
+    let record = timed("changes", || Aftermath::look(&root, &capture).unwrap().save_changes(&capture).unwrap());
     println!("{} changes", record.len());
     let restored = timed("restore", || restore(&root, &capture, RestoreMode::Everything, &mut |_, _| {}).unwrap());
     assert!(restored.failed.is_empty());

@@ -72,7 +72,7 @@ pub(crate) fn by_parent<'a, P: AsRef<Path> + ?Sized + 'a>(paths: impl IntoIterat
     groups
 }
 
-fn copied_parents(manifest: &Manifest) -> BTreeSet<PathBuf> {
+pub(crate) fn copied_parents(manifest: &Manifest) -> BTreeSet<PathBuf> {
     let copied = |entry: &&Entry| entry.present.as_ref().is_some_and(|present| present.listing == Listing::Copied);
     manifest.entries.iter().filter(copied).map(|entry| entry.path.clone()).collect()
 }
@@ -120,7 +120,7 @@ fn picture(root: &Root, manifest: &Manifest, copied: &BTreeSet<PathBuf>, (parent
 }
 
 /// What is untouched since the capture is not read again.
-fn present(node: &Node, before: Option<&Present>, hashed: bool, path: &Path) -> Result<Present> {
+pub(crate) fn present(node: &Node, before: Option<&Present>, hashed: bool, path: &Path) -> Result<Present> {
     let meta = node.meta(path)?;
     let same = before.filter(|before| node.facts.is_still(&before.meta) && node.facts.ctime == before.meta.ctime);
     let digest = match same.and_then(|before| before.digest) {

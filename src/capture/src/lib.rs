@@ -4,7 +4,7 @@
 //! files that are written in place as copies, everything else as a description. [`restore`] puts it all back and
 //! [`compare`] is the receipt. [`record_after`] and [`drifted`] tell what others changed since. [`Late`] keeps, during the
 //! run, what the selection did not name, just before it is changed; everything else uses both as one. [`Walk`] is a
-//! picture of the whole system's metadata, before and after, and [`changes`] the record of what changed.
+//! picture of the whole system's metadata, before and after, and [`Aftermath`] the record of what changed.
 //!
 //! Invariants:
 //! - A capture is complete when its manifest is there under its name; everything in it was durable before.
@@ -38,7 +38,7 @@ mod survey;
 mod walk;
 
 pub use after::{drifted, record_after};
-pub use changes::{Change, FileChange, FileKind, Side, changes, recorded_changes};
+pub use changes::{Aftermath, Change, FileChange, FileKind, Side, recorded_changes};
 pub use compare::{Difference, What, compare};
 pub use dir::CaptureDir;
 pub use error::CaptureError;
@@ -46,7 +46,7 @@ pub use exclude::is_left_alone;
 pub use late::{Late, Summary};
 pub use prune::{prune, size};
 pub use restore::{Failed, Kept, RestoreMode, Restored, restore};
-pub use secure::{Estimate, Secured, estimate, secure};
+pub use secure::{Estimate, Gathered, Secured, estimate, gather, secure};
 pub use selection::{Selection, selection_of};
 pub use store::content;
 pub use walk::{Differing, Seen, Walk};

@@ -31,22 +31,43 @@ pub struct Secured {
 /// Names of one directory that one thread takes at once.
 const CHUNK: usize = 512;
 
-/// Captures a selection below `root` into a directory that [`CaptureDir::create`] made.
-///
-/// When it returns, objects and manifest are durable on every file system involved, and the capture is complete.
-/// On an error the capture stays incomplete; nothing outside it and the undo directories was changed. Progress
-/// is in paths.
+/// Captures a selection below `root` into a directory that [`CaptureDir::create`] made: [`gather`], and at once complete.
 pub fn secure(root: &Path, dir: &CaptureDir, selection: &Selection, on_progress: &mut dyn FnMut(u64, u64)) -> Result<Secured> {
+    gather(root, dir, selection, on_progress)?.complete()
+}
+
+/// A capture that is made and not yet complete: what belongs to it from elsewhere can still be written into its directory.
+#[must_use]
+pub struct Gathered<'a> {
+    dir: &'a CaptureDir,
+    stores: Stores,
+    manifest: Manifest,
+    secured: Secured,
+}
+
+/// Keeps everything selected below `root` in a directory that [`CaptureDir::create`] made. Progress is in paths.
+///
+/// On an error, and until [`Gathered::complete`], the capture is incomplete; nothing outside it and the undo
+/// directories was changed.
+pub fn gather<'a>(root: &Path, dir: &'a CaptureDir, selection: &Selection, on_progress: &mut dyn FnMut(u64, u64)) -> Result<Gathered<'a>> {
     let root = Root::open(root)?;
     let survey = survey(&root, Some(dir), selection)?;
     let stores = Stores::create(dir)?;
     let entries = Keeper { root: &root, stores: &stores, families: Mutex::default() }.keep(&survey, on_progress)?;
     let secured = summary(&entries);
-    // The barrier comes first: a manifest that is there speaks of objects that are there.
-    stores.sync()?;
     let excluded = survey.excluded.into_iter().collect();
-    save(dir.path(), Picture::Before, &Manifest { stores: stores.points(), excluded, entries, ..Manifest::default() })?;
-    Ok(secured)
+    let manifest = Manifest { stores: stores.points(), excluded, entries, ..Manifest::default() };
+    Ok(Gathered { dir, stores, manifest, secured })
+}
+
+impl Gathered<'_> {
+    /// Makes objects and manifest durable on every file system involved: the capture is complete.
+    pub fn complete(self) -> Result<Secured> {
+        // The barrier comes first: a manifest that is there speaks of objects that are there.
+        self.stores.sync()?;
+        save(self.dir.path(), Picture::Before, &self.manifest)?;
+        Ok(self.secured)
+    }
 }
 
 fn summary(entries: &[Entry]) -> Secured {

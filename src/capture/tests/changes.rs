@@ -8,7 +8,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use backstep_capture::{
-    CaptureDir, CaptureError, Change, FileChange, FileKind, Late, Selection, Walk, changes, prune, recorded_changes, secure, size,
+    Aftermath, CaptureDir, CaptureError, Change, FileChange, FileKind, Late, Selection, Walk, prune, recorded_changes, secure, size,
 };
 use common::{Place, chmod, paths};
 use sha2::{Digest, Sha256};
@@ -62,7 +62,7 @@ fn change(place: &Place, late: &mut Late) {
 #[test]
 fn every_change_is_told_with_both_sides_and_whose_it_is() {
     let (place, dir) = run();
-    let found = changes(&place.root(), &dir).unwrap();
+    let found = Aftermath::look(&place.root(), &dir).unwrap().save_changes(&dir).unwrap();
     assert!(found.is_sorted_by(|one, next| one.path < next.path));
     let told: Vec<(&str, &Change)> = found.iter().map(|one| (one.path.to_str().unwrap(), &one.change)).collect();
     let from = |path: &str| Change::RenamedFrom(PathBuf::from(path));
@@ -101,7 +101,7 @@ fn every_change_is_told_with_both_sides_and_whose_it_is() {
 fn the_record_is_read_back_as_it_was_and_damage_is_noticed() {
     let (place, dir) = run();
     assert_eq!(recorded_changes(&dir).unwrap(), None);
-    let found = changes(&place.root(), &dir).unwrap();
+    let found = Aftermath::look(&place.root(), &dir).unwrap().save_changes(&dir).unwrap();
     assert_eq!(recorded_changes(&dir).unwrap(), Some(found));
     let file = dir.path().join("changes");
     let text = fs::read_to_string(&file).unwrap();

@@ -12,7 +12,7 @@ use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 
 use backstep_capture::{
-    CaptureDir, Late, RestoreMode, Restored, Selection, Walk, changes, compare, content, record_after, restore, secure, selection_of,
+    Aftermath, CaptureDir, Late, RestoreMode, Restored, Selection, Walk, compare, content, record_after, restore, secure, selection_of,
 };
 use common::{Place, assert_same, chmod, is_root, paths};
 
@@ -225,7 +225,7 @@ fn what_was_undone_can_be_done_again() {
     w.create("opt/file/in", "it");
     let after = w.place.scan();
     record_after(&w.place.root(), &w.dir).unwrap();
-    changes(&w.place.root(), &w.dir).unwrap();
+    Aftermath::look(&w.place.root(), &w.dir).unwrap().save_changes(&w.dir).unwrap();
     let back = CaptureDir::create(&w.place.capture().with_file_name("back")).unwrap();
     secure(&w.place.root(), &back, &selection_of(&w.dir).unwrap(), &mut |_, _| {}).unwrap();
     let restored = restore(&w.place.root(), &w.dir, RestoreMode::KeepDrifted, &mut |_, _| {}).unwrap();

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 
+use backstep_capture::Aftermath;
 use backstep_core::{Archive, AttemptId, Failure, Plan};
 
 use crate::before;
@@ -33,6 +34,8 @@ pub struct Context {
     pub lock: i32,
     /// The units as the services step left them, so that the check that follows need not ask again.
     pub settled_units: RefCell<Option<Units>>,
+    /// How the change left the files, as the services step saw it while it waited for the service manager.
+    pub aftermath: RefCell<Option<Aftermath>>,
     /// How apt calls this program back before it changes anything; absent in tests without apt.
     pub hook: Option<String>,
 }

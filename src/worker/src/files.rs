@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use backstep_capture::{CaptureDir, Change, FileChange, FileKind, Side, changes};
+use backstep_capture::{Aftermath, CaptureDir, Change, FileChange, FileKind, Side};
 use backstep_core::{ErrorCode, Failure};
 use backstep_wire::files::{FileRow, FileSide, to_line};
 
@@ -13,9 +13,9 @@ use crate::steps::capture_failure;
 /// How many paths of others are named in words.
 const NAMED: usize = 5;
 
-/// Finds out what changed since the capture and writes it into the attempt's folder, durably; answers a summary.
-pub(crate) fn record(context: &Context, dir: &CaptureDir) -> Result<String, Failure> {
-    let found = changes(context.machine.root(), dir).map_err(|error| capture_failure(&error))?;
+/// Writes what changed since the capture into the attempt's folder, durably; answers a summary.
+pub(crate) fn record(context: &Context, dir: &CaptureDir, aftermath: Aftermath) -> Result<String, Failure> {
+    let found = aftermath.save_changes(dir).map_err(|error| capture_failure(&error))?;
     let lines: Vec<u8> = found.iter().flat_map(|change| to_line(&row(change))).collect();
     let path = context.files().files();
     let error = |error| Failure::new(ErrorCode::WorkerFailed, format!("cannot write {}: {error}", path.display()));

@@ -231,8 +231,8 @@ fn context(machine: &Machine, order: &Order, plan: Plan, lock: &Arc<FrontendLock
         Direction::Undo => (order.restore.unwrap_or(order.attempt), None),
     };
     let (machine, attempt, number) = (machine.clone(), order.attempt, lock.number());
-    let (children, settled_units) = (Box::new(children), RefCell::default());
-    Rc::new(Context { machine, attempt, undo_of, restore, rebooted, plan, children, lock: number, settled_units, hook })
+    let (children, settled_units, aftermath) = (Box::new(children), RefCell::default(), RefCell::default());
+    Rc::new(Context { machine, attempt, undo_of, restore, rebooted, plan, children, lock: number, settled_units, aftermath, hook })
 }
 
 /// An earlier attempt whose worker is gone and cannot come back while this lives.

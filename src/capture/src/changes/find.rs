@@ -6,35 +6,49 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use super::{Change, FileChange, Side};
-use crate::after::{by_parent, open, present_paths};
+use crate::after::{by_parent, copied_parents, open, present, present_paths};
 use crate::compare::is_spoiled;
 use crate::content::{self, Sum};
 use crate::dir::CaptureDir;
 use crate::error::{Context, Result};
-use crate::manifest::{How, Manifest, Present};
+use crate::manifest::{Entry, How, Manifest, Present};
 use crate::node::{Kind, Meta, Node, Time};
 use crate::parallel::each;
 use crate::root::{Root, absolute};
 use crate::state::{is_device, same_description};
 use crate::store::Vault;
-use crate::walk::{Seen, Walk};
+use crate::walk::{Differing, Seen, Walk};
 
-/// Everything that is not as before, sorted by path.
-pub(super) fn find(root: &Path, dir: &CaptureDir) -> Result<Vec<FileChange>> {
+/// A path's place in the post-image and how it changed, if that could be told.
+type Look = (Entry, Result<Option<Found>>);
+
+/// Looks at every path once, and at the whole system meanwhile: the post-image, and everything that is not as before,
+/// sorted by path.
+pub(super) fn find(root: &Path, dir: &CaptureDir) -> Result<(Manifest, Result<Vec<FileChange>>)> {
     let manifest = dir.manifest()?;
     let (opened, vault) = (Root::open(root)?, Vault::open(dir, &manifest.stores)?);
-    let paths = present_paths(&opened, &manifest)?;
-    let finder = Finder { root: &opened, vault: &vault, manifest: &manifest };
-    let jobs = by_parent(&paths);
-    let found = each(&jobs, |_| 1, || (), |(), job| finder.directory(job), &mut |_, _| {}, (0, jobs.len() as u64))?;
-    let mut found: Vec<Found> = found.into_iter().flatten().collect();
-    name_origins(&mut found);
-    let mut changes: Vec<FileChange> = found.into_iter().map(|found| found.change).collect();
-    if let Some(before) = Walk::load(dir)? {
-        changes.extend(finder.by_others(&before.differences(&Walk::take(root, dir)?), &paths)?);
+    let finder = Finder { root: &opened, vault: &vault, copied: copied_parents(&manifest), manifest: &manifest };
+    let (looks, walked) = std::thread::scope(|scope| {
+        let walked = scope.spawn(|| walk(root, dir));
+        let paths = present_paths(&opened, &manifest)?;
+        let jobs = by_parent(&paths);
+        let looks = each(&jobs, |_| 1, || (), |(), job| finder.directory(job), &mut |_, _| {}, (0, jobs.len() as u64))?;
+        let walked = walked.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        Ok::<(Vec<Look>, _), crate::CaptureError>((looks.into_iter().flatten().collect(), walked))
+    })?;
+    let (mut entries, found): (Vec<Entry>, Vec<_>) = looks.into_iter().unzip();
+    entries.sort_unstable_by(|one, other| one.path.cmp(&other.path));
+    let changes = found.into_iter().filter_map(Result::transpose).collect::<Result<Vec<Found>>>();
+    let changes = changes.and_then(|found| finder.all(found, &walked?, &entries));
+    Ok((Manifest { excluded: manifest.excluded.clone(), entries, ..Manifest::default() }, changes))
+}
+
+/// What the pictures of the whole system before and now differ in; nothing without a picture before.
+fn walk(root: &Path, dir: &CaptureDir) -> Result<Vec<Differing>> {
+    match Walk::load(dir)? {
+        Some(before) => Ok(before.differences(&Walk::take(root, dir)?)),
+        None => Ok(Vec::new()),
     }
-    changes.sort_by(|one, other| one.path.cmp(&other.path));
-    Ok(changes)
 }
 
 /// A change and the inodes before and after.
@@ -48,36 +62,51 @@ struct Finder<'a> {
     root: &'a Root,
     vault: &'a Vault,
     manifest: &'a Manifest,
+    copied: BTreeSet<PathBuf>,
 }
 
 impl Finder<'_> {
-    fn directory(&self, (parent, paths): &(PathBuf, Vec<&Path>)) -> Result<Vec<Found>> {
+    fn directory(&self, (parent, paths): &(PathBuf, Vec<&Path>)) -> Result<Vec<Look>> {
         let fd = self.root.exact(parent)?;
-        let mut found = Vec::new();
+        let in_copied = parent.ancestors().any(|ancestor| self.copied.contains(ancestor));
+        let mut looks = Vec::with_capacity(paths.len());
         for path in paths {
             let before = self.manifest.find(path).and_then(|entry| entry.present.as_ref());
-            found.extend(self.path(path, before, open(fd.as_ref(), path)?.as_ref())?);
+            let node = open(fd.as_ref(), path)?;
+            let hashed = in_copied || before.is_some_and(|present| present.digest.is_some());
+            let after = node.as_ref().map(|node| present(node, before, hashed, path)).transpose()?;
+            let found = self.path(path, before, node.as_ref().zip(after.as_ref()));
+            looks.push((Entry { path: path.to_path_buf(), present: after }, found));
         }
-        Ok(found)
+        Ok(looks)
     }
 
-    fn path(&self, path: &Path, before: Option<&Present>, now: Option<&Node>) -> Result<Option<Found>> {
+    fn path(&self, path: &Path, before: Option<&Present>, now: Option<(&Node, &Present)>) -> Result<Option<Found>> {
         let is_same = |before: &Present, now: &Node| now.facts.is_still(&before.meta) && now.facts.ctime == before.meta.ctime;
-        if before.zip(now).is_some_and(|(before, now)| is_same(before, now)) {
+        if before.zip(now).is_some_and(|(before, (now, _))| is_same(before, now)) {
             return Ok(None);
         }
-        let meta = now.map(|now| now.meta(path)).transpose()?;
-        let Some(rough) = rough_change(before.map(|before| &before.meta), meta.as_ref()) else { return Ok(None) };
+        let meta = now.map(|(_, present)| &present.meta);
+        let Some(rough) = rough_change(before.map(|before| &before.meta), meta) else { return Ok(None) };
         let (old, new) = match (before, now) {
             // The kept inode itself: its content is the same, and not read for that.
-            (Some(before), Some(now)) if is_untouched(before, now) => (None, None),
-            _ => (self.sum_before(path, before)?, now.map(|now| sum_now(path, now)).transpose()?.flatten()),
+            (Some(before), Some((now, _))) if is_untouched(before, now) => (None, None),
+            _ => (self.sum_before(path, before)?, now.map(|(now, present)| sum_known(path, now, present)).transpose()?.flatten()),
         };
-        let Some(change) = fine_change(rough, before, meta.as_ref(), (old, new)) else { return Ok(None) };
+        let Some(change) = fine_change(rough, before, meta, (old, new)) else { return Ok(None) };
         let inode = |meta: &Meta| (meta.ino, meta.btime);
-        let (was, is) = (before.map(|before| inode(&before.meta)), meta.as_ref().map(inode));
-        let (before, after) = (before.map(|before| side(&before.meta, old)), meta.as_ref().map(|meta| side(meta, new)));
+        let (was, is) = (before.map(|before| inode(&before.meta)), meta.map(inode));
+        let (before, after) = (before.map(|before| side(&before.meta, old)), meta.map(|meta| side(meta, new)));
         Ok(Some(Found { change: FileChange { path: absolute(path), change, before, after, by_others: false }, was, is }))
+    }
+
+    /// With what others changed, sorted by path.
+    fn all(&self, mut found: Vec<Found>, walked: &[Differing], known: &[Entry]) -> Result<Vec<FileChange>> {
+        name_origins(&mut found);
+        let mut changes: Vec<FileChange> = found.into_iter().map(|found| found.change).collect();
+        changes.extend(self.by_others(walked, known)?);
+        changes.sort_by(|one, other| one.path.cmp(&other.path));
+        Ok(changes)
     }
 
     /// The digest before: known, or of what is kept. None when what is kept was written to.
@@ -91,12 +120,12 @@ impl Finder<'_> {
     }
 
     /// What the walk found and the capture does not know.
-    fn by_others(&self, differing: &[crate::walk::Differing], ours: &BTreeSet<PathBuf>) -> Result<Vec<FileChange>> {
+    fn by_others(&self, differing: &[Differing], known: &[Entry]) -> Result<Vec<FileChange>> {
         let inodes: HashSet<u64> = self.manifest.inodes.iter().map(|inode| inode.meta.ino).collect();
         let mut found = Vec::new();
         for one in differing {
             let Ok(path) = one.path.strip_prefix("/") else { continue };
-            if ours.contains(path) || self.manifest.excludes(path) {
+            if known.binary_search_by(|entry| entry.path.as_path().cmp(path)).is_ok() || self.manifest.excludes(path) {
                 continue;
             }
             let parent = self.root.exact(path.parent().unwrap_or(Path::new("")))?;
@@ -120,6 +149,11 @@ impl Finder<'_> {
 fn is_untouched(before: &Present, now: &Node) -> bool {
     let linked = before.object.is_some_and(|object| object.how == How::Linked);
     linked && now.facts.is_still(&before.meta) && (now.facts.size, now.facts.mtime) == (before.meta.size, before.meta.mtime)
+}
+
+/// The digest now, read only if the post-image does not have it.
+fn sum_known(path: &Path, node: &Node, present: &Present) -> Result<Option<Sum>> {
+    if present.digest.is_some() { Ok(present.digest) } else { sum_now(path, node) }
 }
 
 fn sum_now(path: &Path, node: &Node) -> Result<Option<Sum>> {

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use crate::dir::CaptureDir;
 use crate::error::Result;
+use crate::manifest::{Manifest, Picture, save};
 use crate::node::Kind;
 
 pub(crate) use file::FILE_NAME;
@@ -70,16 +71,36 @@ pub struct FileChange {
     pub by_others: bool,
 }
 
-/// Tells what changed since the capture, sorted by path, and records it durably with the capture.
-///
-/// Changes by others are told if a [`Walk`](crate::Walk) was saved with the capture.
-pub fn changes(root: &Path, dir: &CaptureDir) -> Result<Vec<FileChange>> {
-    let found = find::find(root, dir)?;
-    file::save(dir.path(), &found)?;
-    Ok(found)
+/// How a change left the system, found in one look at every path: the post-image, as of
+/// [`record_after`](crate::record_after), and what changed. Nothing is written before it is saved.
+#[must_use]
+pub struct Aftermath {
+    image: Manifest,
+    changes: Result<Vec<FileChange>>,
 }
 
-/// What [`changes`] recorded with a capture; none when it did not.
+impl Aftermath {
+    /// Looks. Changes by others are told if a [`Walk`](crate::Walk) was saved with the capture.
+    pub fn look(root: &Path, dir: &CaptureDir) -> Result<Self> {
+        let (image, changes) = find::find(root, dir)?;
+        Ok(Self { image, changes })
+    }
+
+    /// Writes the post-image durably; done again it replaces the one before.
+    pub fn save_image(&self, dir: &CaptureDir) -> Result<()> {
+        save(dir.path(), Picture::After, &self.image)
+    }
+
+    /// Writes what changed durably into the capture, and answers it, sorted by path. Errors: also that it could not be
+    /// told, for example because what was kept cannot be read.
+    pub fn save_changes(self, dir: &CaptureDir) -> Result<Vec<FileChange>> {
+        let found = self.changes?;
+        file::save(dir.path(), &found)?;
+        Ok(found)
+    }
+}
+
+/// What [`Aftermath::save_changes`] wrote into a capture; none when nothing did.
 pub fn recorded_changes(dir: &CaptureDir) -> Result<Option<Vec<FileChange>>> {
     file::load(dir.path())
 }

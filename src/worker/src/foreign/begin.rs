@@ -225,6 +225,7 @@ fn context(machine: &Machine, run: &Foreign) -> Shared {
         // No child of ours inherits dpkg's lock: it is apt's.
         lock: -1,
         settled_units: RefCell::default(),
+        aftermath: RefCell::default(),
         hook: None,
     })
 }

@@ -1,7 +1,7 @@
 //! Commit: the change is durable, and how it left every captured path is on record. Undo before the last record:
 //! nothing to bring back.
 
-use backstep_capture::{CaptureDir, record_after};
+use backstep_capture::{Aftermath, CaptureDir};
 use backstep_core::{ErrorCode, Failure, StepKind};
 use backstep_engine::runner::{Done, Left, Need, Stage, Step, UndoError, Undone};
 
@@ -22,16 +22,22 @@ impl Commit {
 }
 
 impl Commit {
+    fn aftermath(&self, dir: &CaptureDir) -> Result<Aftermath, Failure> {
+        let seen = self.context.aftermath.take();
+        seen.map_or_else(|| Aftermath::look(self.context.machine.root(), dir), Ok).map_err(|error| failure(&error))
+    }
+
     /// The post-image and the barrier, and the record of files meanwhile: the disk is waited for anyway. Nothing
     /// depends on that record, so its failure is told and no reason to undo.
     fn record(&self, dir: &CaptureDir, stage: &mut Stage<'_>) -> Result<Result<String, Failure>, Failure> {
         let context = self.context.as_ref();
         let machine = &context.machine;
-        record_after(machine.root(), dir).map_err(|error| failure(&error))?;
+        let aftermath = self.aftermath(dir)?;
+        aftermath.save_image(dir).map_err(|error| failure(&error))?;
         stage.progress(500, "", "making it durable")?;
         std::thread::scope(|scope| {
             let durable = scope.spawn(|| barrier(machine));
-            let recorded = files::record(context, dir);
+            let recorded = files::record(context, dir, aftermath);
             let panicked = |_| Failure::new(ErrorCode::Internal, "the thread of the barrier panicked");
             let undurable = |error| Failure::new(ErrorCode::StoreFailed, format!("cannot make the change durable: {error}"));
             durable.join().map_err(panicked)?.map_err(undurable).map(|()| recorded)

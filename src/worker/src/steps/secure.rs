@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use backstep_capture::{CaptureDir, CaptureError, Secured, Selection, compare, secure, selection_of};
+use backstep_capture::{CaptureDir, CaptureError, Secured, Selection, compare, gather, selection_of};
 use backstep_core::{ErrorCode, Failure, Method, StepKind};
 use backstep_engine::runner::{Done, Left, Need, Stage, Step, UndoError, Undone};
 
@@ -52,17 +52,6 @@ impl Secure {
         Ok(selection)
     }
 
-    /// What is to be kept, and the units meanwhile: the service manager takes its time to answer.
-    fn look(&self) -> Result<(Selection, Units), Failure> {
-        let (machine, children) = (&self.context.machine, self.context.children.as_ref());
-        std::thread::scope(|scope| {
-            let units = scope.spawn(|| units::read(machine, children));
-            let selection = self.selection();
-            let units = units.join().map_err(|_| Failure::new(ErrorCode::Internal, "the thread that reads the units panicked"))?;
-            Ok((selection?, units?))
-        })
-    }
-
     fn before(&self, facts: &Facts, selection: &Selection, units: Units) -> Result<Before, Failure> {
         let context = &self.context;
         let mut before = Before::new(facts.world, context.words(&facts.status), units);
@@ -74,15 +63,22 @@ impl Secure {
     }
 }
 
-/// Captures what the plan of a context can change; an incomplete capture is made anew. Progress is in paths.
+/// Captures what the plan of a context can change; an incomplete capture is made anew. Progress is in paths. The units
+/// are read meanwhile: the service manager takes its time to answer.
 pub(crate) fn keep(context: &Shared, on_progress: &mut dyn FnMut(u64, u64)) -> Result<Secured, Failure> {
     let step = Secure::new(context.clone());
-    let (selection, units) = step.look()?;
-    let facts = facts::read(&context.machine)?;
-    let capture = context.machine.capture(context.attempt);
-    let dir = CaptureDir::create(&capture).map_err(|error| failure(&error))?;
-    before::write(&capture, &step.before(&facts, &selection, units)?)?;
-    secure(context.machine.root(), &dir, &selection, on_progress).map_err(|error| failure(&error))
+    let (machine, children) = (&context.machine, context.children.as_ref());
+    let capture = machine.capture(context.attempt);
+    std::thread::scope(|scope| {
+        let units = scope.spawn(|| units::read(machine, children));
+        let selection = step.selection()?;
+        let facts = facts::read(machine)?;
+        let dir = CaptureDir::create(&capture).map_err(|error| failure(&error))?;
+        let gathered = gather(machine.root(), &dir, &selection, on_progress).map_err(|error| failure(&error))?;
+        let units = units.join().map_err(|_| Failure::new(ErrorCode::Internal, "the thread that reads the units panicked"))?;
+        before::write(&capture, &step.before(&facts, &selection, units?)?)?;
+        gathered.complete().map_err(|error| failure(&error))
+    })
 }
 
 /// What a capture covers is what a restore of it may change.

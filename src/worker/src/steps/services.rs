@@ -1,6 +1,7 @@
 //! Services: the service manager knows the new unit files, and what the change did to units is on record.
 //! Undo: what the change started is stopped.
 
+use backstep_capture::{Aftermath, CaptureDir};
 use backstep_core::request::ServicePolicy;
 use backstep_core::{Failure, StepKind};
 use backstep_engine::runner::{Done, Left, Need, Stage, Step, UndoError, Undone};
@@ -9,7 +10,7 @@ use super::secure;
 use crate::before::{self, Before};
 use crate::context::Shared;
 use crate::settle;
-use crate::units::{self, Change, compare};
+use crate::units::{self, Change, Units, compare};
 
 /// See the module.
 pub(super) struct Services {
@@ -19,6 +20,19 @@ pub(super) struct Services {
 impl Services {
     pub(super) fn new(context: Shared) -> Self {
         Self { context }
+    }
+
+    /// The units now, and how the files were left meanwhile: reading the units is mostly waiting. Whether that could be
+    /// told matters to the commit alone, which then looks again.
+    fn look(&self) -> Result<Units, Failure> {
+        let context = self.context.as_ref();
+        let (machine, children) = (&context.machine, context.children.as_ref());
+        std::thread::scope(|scope| {
+            let units = scope.spawn(|| units::read(machine, children));
+            let aftermath = CaptureDir::open(&machine.capture(context.attempt)).and_then(|dir| Aftermath::look(machine.root(), &dir));
+            context.aftermath.replace(aftermath.ok());
+            units.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
     }
 
     fn before(&self) -> Result<Before, Failure> {
@@ -42,7 +56,7 @@ impl Step for Services {
     fn act(&mut self, stage: &mut Stage<'_>) -> Result<Done, Failure> {
         let children = self.context.children.as_ref();
         let before = self.before()?;
-        let mut now = units::read(&self.context.machine, children)?;
+        let mut now = self.look()?;
         let reload = now.values().any(|unit| unit.needs_reload);
         if reload {
             units::ask(children, "daemon-reload", &[])?;

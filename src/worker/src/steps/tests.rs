@@ -202,6 +202,7 @@ impl Small {
             children,
             lock: 7,
             settled_units,
+            aftermath: RefCell::default(),
             hook: None,
         };
         Self { _root: root, _state: state, apt, context: Rc::new(context) }
@@ -243,6 +244,7 @@ impl Small {
             children,
             lock: 7,
             settled_units: RefCell::default(),
+            aftermath: RefCell::default(),
             hook: None,
         })
     }
