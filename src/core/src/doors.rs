@@ -354,6 +354,8 @@ const OTHERS: &[Door] = &[
     file("/var/lib/backstep/capture/*/objects", Who::Root, "the kept files"),
     file("/var/lib/backstep/capture/*/displaced", Who::Root, "what an undo moved aside"),
     file("/var/lib/backstep/archives", Who::Root, "archives in the daemon's keeping"),
+    file("/run/backstep-worker", Who::Root, "archives made ready for dpkg, while a worker runs"),
+    file("/run/backstep-worker/*.deb", Who::Root, "one of them"),
     file("/run/backstep", Who::Machine, "the folder of the public file"),
     file("/run/backstep/status.json", Who::Machine, "paths of active, waiting and stuck transactions: what the manager's properties say"),
     file("/run/backstep-planner.sock", Who::Root, "questions to the planner"),

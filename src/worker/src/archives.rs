@@ -99,12 +99,12 @@ fn copy_and_hash(from: &Path, to: &Path) -> io::Result<Digest> {
 }
 
 /// Writes everything that is read from it.
-struct Tee<'a> {
-    from: &'a mut File,
-    to: &'a mut File,
+pub(crate) struct Tee<R, W> {
+    pub(crate) from: R,
+    pub(crate) to: W,
 }
 
-impl Read for Tee<'_> {
+impl<R: Read, W: Write> Read for Tee<R, W> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.from.read(buffer)?;
         self.to.write_all(&buffer[..count])?;

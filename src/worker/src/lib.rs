@@ -33,6 +33,7 @@ pub mod locks;
 pub mod machine;
 pub mod order;
 pub mod preflight;
+mod prepare;
 pub mod release;
 pub mod run;
 pub mod selection;

@@ -68,6 +68,12 @@ impl Machine {
         self.state.join("archives")
     }
 
+    /// The folder of archives made ready for dpkg, in memory.
+    #[must_use]
+    pub fn prepared(&self) -> PathBuf {
+        self.at("run/backstep-worker")
+    }
+
     /// The capture of an attempt.
     #[must_use]
     pub fn capture(&self, attempt: AttemptId) -> PathBuf {

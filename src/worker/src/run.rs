@@ -231,8 +231,21 @@ fn context(machine: &Machine, order: &Order, plan: Plan, lock: &Arc<FrontendLock
         Direction::Undo => (order.restore.unwrap_or(order.attempt), None),
     };
     let (machine, attempt, number) = (machine.clone(), order.attempt, lock.number());
-    let (children, settled_units, aftermath) = (Box::new(children), RefCell::default(), RefCell::default());
-    Rc::new(Context { machine, attempt, undo_of, restore, rebooted, plan, children, lock: number, settled_units, aftermath, hook })
+    let (children, settled_units, aftermath, prepared) = (Box::new(children), RefCell::default(), RefCell::default(), RefCell::default());
+    Rc::new(Context {
+        machine,
+        attempt,
+        undo_of,
+        restore,
+        rebooted,
+        plan,
+        children,
+        lock: number,
+        settled_units,
+        aftermath,
+        prepared,
+        hook,
+    })
 }
 
 /// An earlier attempt whose worker is gone and cannot come back while this lives.

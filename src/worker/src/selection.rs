@@ -3,17 +3,20 @@
 //!
 //! Absent on purpose: opening anything but dpkg's own files; types, owners and content are the capture's work.
 
-use std::collections::BTreeSet;
-use std::io::Read;
+use std::collections::{BTreeSet, HashMap};
+use std::io::{BufReader, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use backstep_apt::lists::{self, Diversion};
 use backstep_capture::Selection;
-use backstep_core::{ErrorCode, Failure, PackageId, Plan};
+use backstep_core::{Archive, Digest, ErrorCode, Failure, PackageId, Plan};
 
+use crate::archives::Tee;
 use crate::child::{Call, Children, Ended};
 use crate::context::Context;
 use crate::machine::Machine;
+use crate::prepare::{Place, Preparing};
 
 /// Trees whose files are replaced by renaming.
 const LINKED_TREES: [&str; 1] = ["/var/lib/dpkg"];
@@ -34,6 +37,8 @@ const COPIED: [&str; 12] = [
 ];
 /// Never kept: locks belong to whoever holds them.
 const EXCLUDED: [&str; 3] = ["/var/lib/dpkg/lock", "/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/triggers/Lock"];
+/// How much of a payload is read at once, in bytes.
+const CHUNK: usize = 128 << 10;
 /// Packages whose change writes kernels, images or boot menus.
 const BOOT: [&str; 5] = ["linux-image-", "initramfs-tools", "grub-", "shim-", "dracut"];
 
@@ -113,38 +118,67 @@ fn text(path: &Path) -> Result<String, Failure> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The paths of all archives of the plan, read by two threads.
+/// The paths of all archives of the plan, read on every core; on the way the archives are made ready for dpkg.
 fn payloads(context: &Context) -> Result<BTreeSet<PathBuf>, Failure> {
-    let archives: Vec<PathBuf> = context.archives().map(|archive| context.machine.kept_archive(archive.sha256)).collect();
-    let children = context.children.as_ref();
-    let (one, other) = archives.split_at(archives.len() / 2);
+    let archives: Vec<&Archive> = context.archives().collect();
+    // A plain run of apt, which does not call us back, takes the archives that it has.
+    let place = context.hook.as_ref().filter(|_| !archives.is_empty()).and_then(|_| Place::make(&context.machine));
+    let lister =
+        Lister { machine: &context.machine, children: context.children.as_ref(), place: place.as_ref(), next: AtomicUsize::new(0) };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from).min(archives.len());
     std::thread::scope(|scope| {
-        let other = scope.spawn(|| payloads_of(children, other));
-        let mut paths = payloads_of(children, one)?;
-        let panicked = |_| Failure::new(ErrorCode::Internal, "a listing thread panicked");
-        paths.extend(other.join().map_err(panicked)??);
+        let threads: Vec<_> = (0..cores).map(|_| scope.spawn(|| lister.list(&archives))).collect();
+        let mut paths = BTreeSet::new();
+        for thread in threads {
+            let panicked = |_| Failure::new(ErrorCode::Internal, "a listing thread panicked");
+            let (found, ready) = thread.join().map_err(panicked)??;
+            paths.extend(found);
+            context.prepared.borrow_mut().extend(ready);
+        }
         Ok(paths)
     })
 }
 
-fn payloads_of(children: &dyn Children, archives: &[PathBuf]) -> Result<BTreeSet<PathBuf>, Failure> {
-    let mut paths = BTreeSet::new();
-    for archive in archives {
-        paths.extend(payload(children, archive)?);
-    }
-    Ok(paths)
+/// The paths that archives bring, and the archives that were made ready.
+type Listed = (BTreeSet<PathBuf>, HashMap<Digest, PathBuf>);
+
+struct Lister<'a> {
+    machine: &'a Machine,
+    children: &'a dyn Children,
+    place: Option<&'a Place>,
+    next: AtomicUsize,
 }
 
-/// The paths of one archive, absolute.
-fn payload(children: &dyn Children, archive: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let invalid = |why: String| Failure::new(ErrorCode::ArchiveInvalid, format!("cannot list {}: {why}", archive.display()));
-    let call = Call::new("dpkg-deb", ["--fsys-tarfile".to_owned(), archive.display().to_string()]);
-    let mut paths = Vec::new();
-    let ended = children.stream(call, &mut |tar| {
-        paths = names(tar)?;
-        std::io::copy(tar, &mut std::io::sink()).map(drop)
-    })?;
-    if ended == Ended::Code(0) { Ok(paths) } else { Err(invalid(format!("dpkg-deb {ended}"))) }
+impl Lister<'_> {
+    /// Takes one archive after the other, until others took the rest.
+    fn list(&self, archives: &[&Archive]) -> Result<Listed, Failure> {
+        let mut listed = Listed::default();
+        while let Some(archive) = archives.get(self.next.fetch_add(1, Ordering::Relaxed)) {
+            let (paths, ready) = self.payload(&self.machine.kept_archive(archive.sha256), archive.sha256)?;
+            listed.0.extend(paths);
+            listed.1.extend(ready.map(|ready| (archive.sha256, ready)));
+        }
+        Ok(listed)
+    }
+
+    /// The paths of one archive, absolute, and where it lies ready.
+    fn payload(&self, archive: &Path, sha256: Digest) -> Result<(Vec<PathBuf>, Option<PathBuf>), Failure> {
+        let invalid = |why: String| Failure::new(ErrorCode::ArchiveInvalid, format!("cannot list {}: {why}", archive.display()));
+        let call = Call::new("dpkg-deb", ["--fsys-tarfile".to_owned(), archive.display().to_string()]);
+        let mut preparing = self.place.and_then(|place| place.begin(archive, sha256));
+        let mut paths = Vec::new();
+        let ended = self.children.stream(call, &mut |tar| {
+            let to: &mut dyn Write = match &mut preparing {
+                Some(preparing) => preparing,
+                None => &mut std::io::sink(),
+            };
+            let mut tar = BufReader::with_capacity(CHUNK, Tee { from: tar, to });
+            paths = names(&mut tar)?;
+            std::io::copy(&mut tar, &mut std::io::sink()).map(drop)
+        })?;
+        let ready = preparing.and_then(Preparing::finish);
+        if ended == Ended::Code(0) { Ok((paths, ready)) } else { Err(invalid(format!("dpkg-deb {ended}"))) }
+    }
 }
 
 fn names(from: &mut dyn Read) -> std::io::Result<Vec<PathBuf>> {

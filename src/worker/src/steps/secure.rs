@@ -10,6 +10,7 @@ use crate::before::{self, Before};
 use crate::causes::{causes, said};
 use crate::context::{Context, Shared};
 use crate::facts::{self, Facts};
+use crate::prepare;
 use crate::settle::{self, Whose};
 use crate::units::Units;
 use crate::{alternatives, selection, units};
@@ -131,6 +132,9 @@ impl Step for Secure {
     }
 
     fn undo(&mut self, stage: &mut Stage<'_>) -> Result<Undone, UndoError> {
+        if let Err(error) = prepare::clear(&self.context.machine) {
+            settle::overlook(stage, Failure::new(ErrorCode::WorkerFailed, format!("cannot clear the ready archives: {error}")));
+        }
         if !is_complete(&self.context)? {
             return Ok(Undone::clean("nothing was changed"));
         }

@@ -203,6 +203,7 @@ impl Small {
             lock: 7,
             settled_units,
             aftermath: RefCell::default(),
+            prepared: RefCell::default(),
             hook: None,
         };
         Self { _root: root, _state: state, apt, context: Rc::new(context) }
@@ -245,6 +246,7 @@ impl Small {
             lock: 7,
             settled_units: RefCell::default(),
             aftermath: RefCell::default(),
+            prepared: RefCell::default(),
             hook: None,
         })
     }

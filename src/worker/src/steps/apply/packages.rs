@@ -15,6 +15,7 @@ use crate::child::{Call, Ended, Pipe, Unwatched, Watch, Wish};
 use crate::context::Context;
 use crate::durability::{self, Durability, UNSYNCED};
 use crate::facts::{self, Facts};
+use crate::prepare;
 
 /// How long what an apt-get that ended by itself left behind is waited for, before it is named and left alone.
 const SHORT: Duration = Duration::from_secs(2);
@@ -27,13 +28,18 @@ pub(super) fn change(context: &Context, before: &Facts, killed: &mut bool, stage
         return marks::set_auto(context).map(|()| Done::already("the packages are as planned"));
     }
     let pipe = Pipe::new()?;
-    let commands = commands(&context.plan, pipe.number(), |archive| context.archive_path(archive));
+    let commands = commands(&context.plan, pipe.number(), |archive| context.ready_path(archive));
     let durability = durability::choose(&context.machine, &context.plan);
     stage.note(None, durability.to_string())?;
     if !commands.apt_get.is_empty() {
         let arguments = own_options(context, &durability).into_iter().chain(commands.apt_get);
         let call = Call { status: Some(pipe), with_lock: true, guarded: true, ..Call::new("apt-get", arguments) };
-        run_apt(context, call, before, killed, stage)?;
+        let ran = run_apt(context, call, before, killed, stage);
+        // They lie in memory.
+        if let Err(error) = prepare::clear(&context.machine) {
+            stage.note(Some(ErrorCode::WorkerFailed), format!("cannot clear {}: {error}", context.machine.prepared().display()))?;
+        }
+        ran?;
     }
     if !commands.dpkg.is_empty() {
         stage.progress(980, "", "purging")?;

@@ -1,0 +1,254 @@
+//! Archives made ready for dpkg: the same members in the same order, the payload no longer compressed.
+//!
+//! Whoever lists a payload has to decompress it anyway, on every core at once; dpkg, which would do it again, one
+//! archive after the other, finds it done. Ready archives lie in memory (`/run`), are made from bytes that were compared
+//! with the plan, and are used only by the process that made them.
+//!
+//! Absent on purpose: failure. An archive that cannot be made ready is handed to dpkg as it is.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use backstep_core::Digest;
+
+use crate::machine::Machine;
+
+const MAGIC: &[u8; 8] = b"!<arch>\n";
+const HEADER: usize = 60;
+/// The place of a member's size in its header: ten digits.
+const SIZE: std::ops::Range<usize> = 48..58;
+/// The most that is taken of `/run`, in bytes.
+const MOST: u64 = 512 << 20;
+/// Which part of the free space of `/run` is taken at most.
+const SHARE: u64 = 4;
+
+/// The place of ready archives, empty at first; what an earlier worker left is gone.
+pub(crate) struct Place {
+    folder: PathBuf,
+    /// How many bytes may still be written.
+    left: AtomicU64,
+}
+
+impl Place {
+    /// None where there is no room for it.
+    pub(crate) fn make(machine: &Machine) -> Option<Self> {
+        clear(machine).ok()?;
+        let folder = machine.prepared();
+        DirBuilder::new().mode(0o700).create(&folder).ok()?;
+        let space = nix::sys::statvfs::statvfs(&folder).ok()?;
+        let free = space.blocks_available().saturating_mul(space.fragment_size());
+        Some(Self { folder, left: AtomicU64::new((free / SHARE).min(MOST)) })
+    }
+
+    /// Begins with the head of an archive; none if it has an unusual one, or its payload is not compressed.
+    pub(crate) fn begin(&self, archive: &Path, sha256: Digest) -> Option<Preparing<'_>> {
+        let head = head(&mut File::open(archive).ok()?).ok()??;
+        let path = self.folder.join(format!("{sha256}.deb"));
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).ok()?;
+        file.write_all(&head).ok()?;
+        Some(Preparing { place: self, path, file, payload: head.len() as u64, written: 0, failed: false })
+    }
+
+    fn take(&self, bytes: u64) -> bool {
+        self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes)).is_ok()
+    }
+}
+
+/// Removes all ready archives.
+pub(crate) fn clear(machine: &Machine) -> io::Result<()> {
+    match fs::remove_dir_all(machine.prepared()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// An archive that is being made ready: what is written to it is its payload. Writing never fails.
+pub(crate) struct Preparing<'a> {
+    place: &'a Place,
+    path: PathBuf,
+    file: File,
+    /// Where the payload begins, behind its header.
+    payload: u64,
+    written: u64,
+    failed: bool,
+}
+
+impl Preparing<'_> {
+    /// Ends the payload, which must be whole; answers the ready archive.
+    pub(crate) fn finish(mut self) -> Option<PathBuf> {
+        let ended = if self.failed { Err(io::ErrorKind::StorageFull.into()) } else { self.end() };
+        ended.ok().map(|()| self.path)
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        if !self.written.is_multiple_of(2) {
+            self.file.write_all(b"\n")?;
+        }
+        let size = format!("{:<10}", self.written);
+        if size.len() != SIZE.len() {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.file.write_all_at(size.as_bytes(), self.payload - HEADER as u64 + SIZE.start as u64)
+    }
+}
+
+impl Write for Preparing<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if !self.failed {
+            self.failed = !self.place.take(bytes.len() as u64) || self.file.write_all(bytes).is_err();
+            self.written += bytes.len() as u64;
+        }
+        if self.failed {
+            // Given up: what is there already would only take memory. That it stays is no harm, either.
+            self.file.set_len(0).unwrap_or_default();
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Everything of an archive up to its payload, with the header of one that is not compressed. None if the archive is not
+/// `debian-binary`, `control.tar*` and a compressed `data.tar*` alone: one that is signed stays as it is.
+fn head(archive: &mut File) -> io::Result<Option<Vec<u8>>> {
+    let mut head = vec![0; MAGIC.len()];
+    archive.read_exact(&mut head)?;
+    if head != MAGIC {
+        return Ok(None);
+    }
+    for expected in ["debian-binary", "control.tar"] {
+        let header = header(archive)?;
+        let Some(size) = size(&header).filter(|_| name(&header).starts_with(expected)) else { return Ok(None) };
+        head.extend(header);
+        io::copy(&mut archive.take(size + size % 2), &mut head)?;
+    }
+    let mut last = header(archive)?;
+    let compressed = matches!(name(&last).as_str(), "data.tar.xz" | "data.tar.zst" | "data.tar.gz" | "data.tar.bz2" | "data.tar.lzma");
+    let Some(size) = size(&last).filter(|_| compressed) else { return Ok(None) };
+    if archive.metadata()?.len() > archive.stream_position()? + size + size % 2 {
+        return Ok(None);
+    }
+    archive.seek(SeekFrom::Start(0))?;
+    last[..16].copy_from_slice(b"data.tar        ");
+    head.extend(last);
+    Ok(Some(head))
+}
+
+fn header(archive: &mut File) -> io::Result<[u8; HEADER]> {
+    let mut header = [0; HEADER];
+    archive.read_exact(&mut header).map(|()| header)
+}
+
+/// The name of a member; GNU's form ends with a slash.
+fn name(header: &[u8; HEADER]) -> String {
+    String::from_utf8_lossy(&header[..16]).trim_end().trim_end_matches('/').to_owned()
+}
+
+fn size(header: &[u8; HEADER]) -> Option<u64> {
+    std::str::from_utf8(&header[SIZE]).ok()?.trim_end().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    struct Rig {
+        folder: tempfile::TempDir,
+        machine: Machine,
+    }
+
+    impl Rig {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().expect("folder");
+            fs::create_dir_all(folder.path().join("run")).expect("run");
+            let machine = Machine::new(folder.path(), &folder.path().join("state"));
+            Self { folder, machine }
+        }
+
+        /// A real archive, built by dpkg-deb.
+        fn archive(&self, compression: &str) -> PathBuf {
+            let (tree, path) = (self.folder.path().join("tree"), self.folder.path().join(format!("{compression}.deb")));
+            fs::create_dir_all(tree.join("DEBIAN")).expect("tree");
+            fs::create_dir_all(tree.join("usr/share/x")).expect("tree");
+            let control = "Package: x\nVersion: 1\nArchitecture: all\nMaintainer: a <a@example.org>\nDescription: x\n";
+            fs::write(tree.join("DEBIAN/control"), control).expect("control");
+            fs::write(tree.join("usr/share/x/file"), vec![b'x'; 70_001]).expect("file");
+            let built =
+                Command::new("dpkg-deb").arg(format!("-Z{compression}")).arg("--build").args([&tree, &path]).output().expect("dpkg-deb");
+            assert!(built.status.success(), "{built:?}");
+            path
+        }
+
+        fn place(&self) -> Place {
+            Place::make(&self.machine).expect("place")
+        }
+    }
+
+    fn said(option: &str, archive: &Path) -> Vec<u8> {
+        let said = Command::new("dpkg-deb").arg(option).arg(archive).output().expect("dpkg-deb");
+        assert!(said.status.success(), "{said:?}");
+        said.stdout
+    }
+
+    #[test]
+    fn a_ready_archive_is_the_same_to_dpkg() {
+        let rig = Rig::new();
+        for compression in ["xz", "gzip", "zstd"] {
+            let (archive, place) = (rig.archive(compression), rig.place());
+            let mut preparing = place.begin(&archive, Digest([1; 32])).expect("begun");
+            let payload = said("--fsys-tarfile", &archive);
+            payload.chunks(1000).for_each(|chunk| preparing.write_all(chunk).expect("write"));
+            let ready = preparing.finish().expect("ready");
+            assert_eq!(said("--fsys-tarfile", &ready), payload);
+            assert_eq!(said("--ctrl-tarfile", &ready), said("--ctrl-tarfile", &archive));
+            let bytes = fs::read(&ready).expect("read");
+            assert!(bytes.windows(payload.len()).any(|part| part == payload), "it is not compressed");
+        }
+    }
+
+    #[test]
+    fn what_is_unusual_is_left_as_it_is() {
+        let rig = Rig::new();
+        let plain = rig.archive("none");
+        assert!(rig.place().begin(&plain, Digest([1; 32])).is_none(), "not compressed");
+        let signed = rig.archive("xz");
+        let mut bytes = fs::read(&signed).expect("read");
+        bytes.extend(format!("{:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\nxx", "_gpgorigin", 0, 0, 0, 100_644, 2).bytes());
+        fs::write(&signed, bytes).expect("write");
+        assert!(rig.place().begin(&signed, Digest([1; 32])).is_none(), "signed");
+        fs::write(&signed, "no archive at all").expect("write");
+        assert!(rig.place().begin(&signed, Digest([1; 32])).is_none(), "no archive");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_given_up_without_a_failure() {
+        let rig = Rig::new();
+        let (archive, place) = (rig.archive("xz"), rig.place());
+        place.left.store(1000, Ordering::Relaxed);
+        let mut preparing = place.begin(&archive, Digest([1; 32])).expect("begun");
+        preparing.write_all(&[0; 999]).expect("write");
+        preparing.write_all(&[0; 2]).expect("write");
+        let path = preparing.path.clone();
+        assert_eq!(preparing.finish(), None);
+        assert_eq!(fs::metadata(path).expect("file").len(), 0, "it takes no memory");
+        assert!(place.take(1) && !place.take(1), "what was not taken is there for others");
+    }
+
+    #[test]
+    fn what_an_earlier_worker_left_is_gone() {
+        let rig = Rig::new();
+        let left = rig.place().folder.join("left.deb");
+        fs::write(&left, "x").expect("write");
+        let place = rig.place();
+        assert!(!left.exists() && place.folder.is_dir());
+        clear(&rig.machine).expect("clear");
+        assert!(!place.folder.exists());
+        clear(&rig.machine).expect("again");
+    }
+}
