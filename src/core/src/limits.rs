@@ -32,7 +32,7 @@ pub struct Limits {
     pub request_bytes: u32,
     /// Local archives, and so descriptors, of one request. At most [`MAX_LOCAL_ARCHIVES`].
     pub archives: u32,
-    /// Bytes of all local archives of one request.
+    /// Bytes of all local archives of the requests of one user that wait.
     pub archive_bytes: u64,
     /// Seconds that people have to answer polkit.
     pub answer_seconds: u32,
@@ -77,7 +77,7 @@ impl Limits {
             ("request-bytes", self.request_bytes.into(), "bytes of a call's arguments"),
             ("archives", self.archives.into(), "local archives of one request, each a descriptor; 64 at most"),
             ("answer-seconds", self.answer_seconds.into(), "seconds that people have to answer polkit's question"),
-            ("archive-bytes", self.archive_bytes, "bytes of all local archives of one request"),
+            ("archive-bytes", self.archive_bytes, "bytes of all local archives of one user's requests that wait"),
         ]
     }
 

@@ -147,7 +147,8 @@ fn payload(children: &dyn Children, archive: &Path) -> Result<Vec<PathBuf>, Fail
     if ended == Ended::Code(0) { Ok(paths) } else { Err(invalid(format!("dpkg-deb {ended}"))) }
 }
 
-fn names(from: &mut dyn Read) -> std::io::Result<Vec<PathBuf>> {
+/// The paths in a tar stream, absolute and without the root.
+pub fn names(from: &mut dyn Read) -> std::io::Result<Vec<PathBuf>> {
     let mut archive = tar::Archive::new(from);
     let name = |entry: std::io::Result<tar::Entry<'_, _>>| entry.and_then(|entry| entry.path().map(|path| absolute(&path)));
     archive.entries()?.map(name).filter(|path| !path.as_ref().is_ok_and(|path| path.parent().is_none())).collect()

@@ -15,6 +15,8 @@ use crate::error::Result;
 use crate::node::Kind;
 
 pub(crate) use file::FILE_NAME;
+#[cfg(feature = "hostile")]
+pub(crate) use file::{HEADER, parse};
 
 /// What a path is.
 pub type FileKind = Kind;
