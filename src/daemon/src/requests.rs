@@ -20,6 +20,9 @@ use crate::authority::Interaction;
 use crate::callers::{self, Caller};
 use crate::service::Service;
 
+/// What a request's rows and events take in the record, besides its own bytes.
+const REQUEST: usize = 4 << 10;
+
 /// Takes a request from the bus into the record.
 pub async fn create(
     service: &Service,
@@ -65,10 +68,16 @@ pub fn retry(service: &Service, caller: &Caller, id: TransactionId, claims: Retr
 }
 
 fn enter(service: &Service, request: &Request, actor: Actor, id: Option<TransactionId>) -> Result<Created, Failure> {
-    service.decide(|manager| {
+    let uid = actor.uid;
+    service.may_write(uid)?;
+    let created = service.decide(|manager| {
         manager.expire()?;
         manager.create(request, actor, id)
-    })
+    })?;
+    if !created.existed {
+        service.wrote(uid, REQUEST + backstep_wire::request::to_bytes(request).len());
+    }
+    Ok(created)
 }
 
 /// Fills in what only the daemon knows: the target that `last` stands for, and copies of archives. Checks the
@@ -123,10 +132,22 @@ async fn plan(service: &Arc<Service>, question: Question) {
     let call = service.call();
     let id = question.id;
     let answer = answer(service, question).await;
+    if let Ok(plan) = &answer {
+        count(service, id, backstep_wire::plan::to_bytes(plan).len());
+    }
     if let Err(failure) = service.decide(|manager| manager.planned(id, answer)) {
         tracing::error!("cannot record the plan of {id}: {failure}");
     }
     drop(call);
+}
+
+/// Counts a plan as its owner's.
+fn count(service: &Service, id: TransactionId, bytes: usize) {
+    match service.read(|manager| manager.ledger().summary(id)) {
+        Ok(Some(summary)) => service.wrote(summary.actor.uid, bytes),
+        Ok(None) => {}
+        Err(failure) => tracing::error!("cannot tell whose plan {id} is: {failure}"),
+    }
 }
 
 /// While a transaction changes the system, dpkg is between two states that nobody should plan from: the planner is
@@ -199,7 +220,10 @@ pub async fn execute(
     let ask = service.read(|manager| manager.ask(id, digest))?;
     let digest = digest.to_string();
     let short = id.to_string();
-    let details = [("transaction", short.as_str()), ("digest", digest.as_str()), ("summary", ask.summary.as_str())];
+    let mut details = vec![("transaction", short.as_str()), ("digest", digest.as_str()), ("summary", ask.summary.as_str())];
+    if !ask.local.is_empty() {
+        details.push(("archives", ask.local.as_str()));
+    }
     for permission in &ask.permissions {
         if let Err(failure) = service.authority.check(caller, subject, *permission, &details, interaction).await {
             service.decide(|manager| manager.denied(&ask, *permission, &failure.text))?;

@@ -3,6 +3,8 @@
 //!
 //! Absent on purpose: opening anything but dpkg's own files; types, owners and content are the capture's work.
 
+pub mod payload;
+
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -139,21 +141,17 @@ fn payloads_of(children: &dyn Children, archives: &[PathBuf]) -> Result<BTreeSet
 fn payload(children: &dyn Children, archive: &Path) -> Result<Vec<PathBuf>, Failure> {
     let invalid = |why: String| Failure::new(ErrorCode::ArchiveInvalid, format!("cannot list {}: {why}", archive.display()));
     let call = Call::new("dpkg-deb", ["--fsys-tarfile".to_owned(), archive.display().to_string()]);
-    let mut paths = Vec::new();
+    let size = std::fs::metadata(archive).map_err(|error| invalid(error.to_string()))?.len();
+    let (mut found, bound) = (Ok(Vec::new()), payload::bound(size));
     let ended = children.stream(call, &mut |tar| {
-        paths = names(tar)?;
-        std::io::copy(tar, &mut std::io::sink()).map(drop)
+        let mut rest = tar.take(bound);
+        found = payload::names(&mut rest).and_then(|names| std::io::copy(&mut rest, &mut std::io::sink()).map(|_| names));
+        // Not read on: dpkg-deb ends by itself when nobody listens.
+        if found.is_ok() && rest.limit() == 0 {
+            found = Err(std::io::Error::other(format!("it unpacks to more than {bound} bytes")));
+        }
+        Ok(())
     })?;
+    let paths = found.map_err(|error| invalid(error.to_string()))?;
     if ended == Ended::Code(0) { Ok(paths) } else { Err(invalid(format!("dpkg-deb {ended}"))) }
-}
-
-/// The paths in a tar stream, absolute and without the root.
-pub fn names(from: &mut dyn Read) -> std::io::Result<Vec<PathBuf>> {
-    let mut archive = tar::Archive::new(from);
-    let name = |entry: std::io::Result<tar::Entry<'_, _>>| entry.and_then(|entry| entry.path().map(|path| absolute(&path)));
-    archive.entries()?.map(name).filter(|path| !path.as_ref().is_ok_and(|path| path.parent().is_none())).collect()
-}
-
-fn absolute(path: &Path) -> PathBuf {
-    Path::new("/").join(path.strip_prefix("./").unwrap_or(path))
 }

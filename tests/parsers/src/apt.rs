@@ -46,7 +46,7 @@ pub(crate) fn hook(bytes: &[u8]) {
 
 /// The payload of an archive, as `dpkg-deb` unpacks it.
 pub(crate) fn payload(bytes: &[u8]) {
-    if let Ok(paths) = backstep_worker::selection::names(&mut &*bytes) {
+    if let Ok(paths) = backstep_worker::selection::payload::names(&mut &*bytes) {
         assert!(paths.iter().all(|path| path.is_absolute()), "a path of a payload begins at the root");
     }
 }

@@ -1,12 +1,9 @@
-//! The JSON between our processes, and a request's options as they come over the bus.
+//! The JSON between our processes.
 
-use std::collections::HashMap;
 use std::fmt::Debug;
 
-use backstep_bus::{PackageArgument, request_from_options};
-use backstep_core::{Options, Request};
+use backstep_core::{PackageId, PackageName, TransactionId, Version};
 use backstep_wire::{files, foreign, journal, order, plan, planner, request as wire_request};
-use zbus::{OwnedVariant, Variant};
 
 /// What is read is what its own bytes say.
 fn same<T: PartialEq + Debug, E>(bytes: &[u8], read: impl Fn(&[u8]) -> Result<T, E>, write: impl Fn(&T) -> Vec<u8>) {
@@ -17,27 +14,31 @@ fn same<T: PartialEq + Debug, E>(bytes: &[u8], read: impl Fn(&[u8]) -> Result<T,
     }
 }
 
-/// A request as the record keeps it, and the same bytes as words of a caller's options.
+/// A request as the record keeps it. Its name, version and architecture are parsed by the same code that a caller's words
+/// over the bus meet.
 pub(crate) fn request(bytes: &[u8]) {
     same(bytes, wire_request::from_bytes, wire_request::to_bytes);
-    if let Some(request) = of_options(&crate::text(bytes)) {
-        let frozen = wire_request::to_bytes(&request);
-        assert_eq!(wire_request::from_bytes(&frozen).ok(), Some(request), "what is taken over the bus can be kept");
+    for word in crate::text(bytes).split(['\n', '\t', '"']) {
+        words(word);
     }
 }
 
-/// The first line is the kind, the second the description, each other one a package: action, name and version.
-fn of_options(text: &str) -> Option<Request> {
-    let mut lines = text.split('\n');
-    let (kind, description) = (lines.next()?, lines.next()?);
-    let package = |line: &str| -> PackageArgument {
-        let mut words = line.splitn(3, '\t').map(str::to_owned);
-        let mut word = || words.next().unwrap_or_default();
-        (word(), word(), word())
-    };
-    let packages: Vec<PackageArgument> = lines.map(package).collect();
-    let options = HashMap::from([("packages".to_owned(), OwnedVariant::try_from(Variant::from(packages)).ok()?)]);
-    request_from_options(kind, description, options, &Options::default()).ok().map(|parsed| parsed.request)
+/// What is taken is exactly what was said, and nothing that apt or dpkg would read as more than a name.
+fn words(word: &str) {
+    let plain =
+        |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || "+-.~:".contains(c)) && !text.starts_with(['-', '+', '.', '~', ':']);
+    if let Ok(name) = word.parse::<PackageName>() {
+        assert!(name.as_str() == word && plain(word));
+    }
+    if let Ok(version) = word.parse::<Version>() {
+        assert!(version.as_str() == word && plain(word) && !word.ends_with(['-', '+']));
+    }
+    if let Ok(id) = word.parse::<PackageId>() {
+        assert!(id.to_string() == word && plain(word));
+    }
+    if let Ok(id) = word.parse::<TransactionId>() {
+        assert_eq!(id.to_string(), word);
+    }
 }
 
 /// A plan, and what goes with it: an order, a question to the planner and its answer.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use backstepd::config::{Config, apply};
+use crate::config::{Config, apply};
 
 /// A file over the defaults, and once more over itself.
 pub(crate) fn policy(bytes: &[u8]) {

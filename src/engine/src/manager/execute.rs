@@ -1,7 +1,7 @@
 //! Execute: authorise a plan by its digest and give it its place in the queue.
 
 use backstep_core::access::{self, Permission};
-use backstep_core::{Digest, ErrorCode, Event, Failure, Plan, TransactionId, TransactionState, limits};
+use backstep_core::{ArchiveSource, Digest, ErrorCode, Event, Failure, Plan, TransactionId, TransactionState, limits};
 
 use super::{Manager, plan_of, wrong_state};
 
@@ -16,6 +16,8 @@ pub struct Ask {
     pub digest: Digest,
     /// The plan in one line.
     pub summary: String,
+    /// Packages from outside the repositories, each with the digest of its archive; empty when there are none.
+    pub local: String,
 }
 
 impl Ask {
@@ -42,7 +44,7 @@ impl Manager {
         }
         check_reversible(&plan)?;
         self.check_open()?;
-        Ok(Ask { id, permissions: access::for_plan(&plan), digest, summary: plan.summary() })
+        Ok(Ask { id, permissions: access::for_plan(&plan), digest, summary: plan.summary(), local: local(&plan) })
     }
 
     /// The authority said yes to exactly this digest.
@@ -80,6 +82,13 @@ impl Manager {
             None => Ok(()),
         }
     }
+}
+
+/// Names are in Debian's grammar, so nobody can write more into the question than what it is about.
+fn local(plan: &Plan) -> String {
+    let archives = plan.items.iter().filter_map(|item| Some((&item.package, item.archive.as_ref()?)));
+    let local = archives.filter(|(_, archive)| archive.source == ArchiveSource::Local);
+    local.map(|(package, archive)| format!("{package} (SHA-256 {})", archive.sha256)).collect::<Vec<_>>().join(", ")
 }
 
 fn check_reversible(plan: &Plan) -> Result<(), Failure> {
