@@ -35,7 +35,7 @@ async fn lie(ben: &Stranger, path: &zbus::OwnedObjectPath, id: &str) -> Result<(
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_client_believes_the_daemon_and_nobody_s_signals() -> Result<()> {
     let (daemon, _authority) = daemon("", Answer::No).await?;
     let root = Client::new(&daemon.bus).await?;
