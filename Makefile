@@ -9,10 +9,10 @@ export CARGO_TARGET_DIR ?= $(CURDIR)/target
 # The cargo profile that the Debian packages are built with.
 DEB_PROFILE ?= release
 
-.PHONY: help setup build test unit machine demo deb bench lint docs fmt clean
+.PHONY: help setup build test unit machine demo deb reproducible fuzz bench lint docs fmt clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-9s %s\n' "$$name" "$$text"; done
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
 
 setup: ## install the Debian packages that the build and the tests need (as root; else say what is missing)
 	@scripts/setup
@@ -34,6 +34,12 @@ demo: ## show Backstep at work in a disposable Debian machine (as root)
 
 deb: ## build the Debian packages into build/deb
 	@DEB_PROFILE=$(DEB_PROFILE) scripts/build-deb
+
+reproducible: ## build the packages of the last commit twice, in different folders, and compare their bytes
+	@scripts/reproducible
+
+fuzz: ## fuzz every reader for FUZZ_SECONDS each (60); needs nightly Rust and cargo-fuzz
+	@scripts/fuzz run
 
 bench: deb ## measure against apt-get and write docs/benchmarks.md (as root)
 	cargo bench --locked --package backstep-tests --features machine

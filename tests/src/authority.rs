@@ -105,9 +105,30 @@ impl FakeAuthority {
         Ok(waiting.len())
     }
 
+    /// The questions about one transaction whose answer has not come, by what the person was shown.
+    pub fn waiting_about(&self, transaction: &str) -> Vec<Asked> {
+        self.lock().waiting.iter().filter_map(asked).filter(|asked| is_about(asked, transaction)).collect()
+    }
+
+    /// The same as [`FakeAuthority::release`] for one transaction.
+    pub async fn release_about(&self, transaction: &str, answer: Answer) -> Result<usize> {
+        let waiting = std::mem::take(&mut self.lock().waiting);
+        let (about, others): (Vec<_>, Vec<_>) =
+            waiting.into_iter().partition(|call| asked(call).is_some_and(|asked| is_about(&asked, transaction)));
+        self.lock().waiting.extend(others);
+        for call in &about {
+            reply(&self.connection, call, answer).await?;
+        }
+        Ok(about.len())
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().expect("no test panics under the lock")
     }
+}
+
+fn is_about(asked: &Asked, transaction: &str) -> bool {
+    asked.details.get("transaction").is_some_and(|shown| shown == transaction)
 }
 
 async fn serve(connection: Connection, mut calls: MessageStream, state: Arc<Mutex<State>>) {

@@ -3,7 +3,7 @@
 //! Purpose: what the daemon does for somebody who is not root, without a machine. Needs root, as all tests on a private
 //! bus do. Absent on purpose: polkit; see [`crate::authority`].
 
-use std::io::IoSliceMut;
+use std::io::{IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -45,12 +45,7 @@ impl Stranger {
     }
 
     async fn connect_with(bus: &PrivateBus, uid: u32, more: &[&str]) -> Result<Self> {
-        let (ours, theirs) = UnixStream::pair()?;
-        let mut command = Command::new(program("backstep-stranger")?);
-        command.arg(bus.folder().join("socket")).arg(uid.to_string()).args(more).stdin(OwnedFd::from(theirs));
-        let child = command.spawn().context("cannot start backstep-stranger")?;
-        drop(command);
-        let socket = receive(&ours)?;
+        let (socket, child, ours) = dial(bus, uid, more)?;
         let connection = zbus::connection::Builder::unix_stream(socket).user_id(uid).build().await?;
         let manager = ManagerProxy::without_cache(&connection).await?;
         Ok(Self { connection, manager, child, _leash: ours })
@@ -60,6 +55,50 @@ impl Stranger {
     pub async fn transaction(&self, path: &OwnedObjectPath) -> Result<TransactionProxy<'static>> {
         Ok(TransactionProxy::at(&self.connection, path).await?)
     }
+}
+
+/// Another user's bare connection, on which the test itself says every byte, and reads none if it likes.
+pub struct Silent {
+    /// The connection, past the handshake and `Hello`.
+    pub socket: UnixStream,
+    child: Child,
+    _leash: UnixStream,
+}
+
+impl Silent {
+    /// Connects, and says hello.
+    pub fn connect(bus: &PrivateBus, uid: u32) -> Result<Self> {
+        let (mut socket, child, leash) = dial(bus, uid, &[])?;
+        let name: String = uid.to_string().bytes().map(|digit| format!("{digit:02x}")).collect();
+        socket.write_all(format!("\0AUTH EXTERNAL {name}\r\n").as_bytes())?;
+        let mut line = [0; 256];
+        let read = socket.read(&mut line)?;
+        anyhow::ensure!(line[..read].starts_with(b"OK "), "the bus refused: {}", String::from_utf8_lossy(&line[..read]));
+        socket.write_all(b"BEGIN\r\n")?;
+        let hello = zbus::Message::method_call("/org/freedesktop/DBus", "Hello");
+        let hello = hello.destination("org.freedesktop.DBus").interface("org.freedesktop.DBus").build(&())?;
+        socket.write_all(hello.data())?;
+        anyhow::ensure!(socket.read(&mut line)? > 0, "the bus hung up");
+        socket.set_nonblocking(true)?;
+        Ok(Self { socket, child, _leash: leash })
+    }
+}
+
+impl Drop for Silent {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// A process of that user, and the connection that it made.
+fn dial(bus: &PrivateBus, uid: u32, more: &[&str]) -> Result<(UnixStream, Child, UnixStream)> {
+    let (ours, theirs) = UnixStream::pair()?;
+    let mut command = Command::new(program("backstep-stranger")?);
+    command.arg(bus.folder().join("socket")).arg(uid.to_string()).args(more).stdin(OwnedFd::from(theirs));
+    let child = command.spawn().context("cannot start backstep-stranger")?;
+    drop(command);
+    Ok((receive(&ours)?, child, ours))
 }
 
 impl Drop for Stranger {

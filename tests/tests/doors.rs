@@ -4,12 +4,20 @@
 // Tests set their scene with plain calls.
 #![allow(clippy::disallowed_methods)]
 
+#[path = "doors/exhaustion.rs"]
+mod exhaustion;
 #[path = "doors/flood.rs"]
 mod flood;
+#[path = "doors/interleavings.rs"]
+mod interleavings;
 #[path = "doors/matrix.rs"]
 mod matrix;
 #[path = "doors/refusals.rs"]
 mod refusals;
+#[path = "doors/spoofing.rs"]
+mod spoofing;
+#[path = "doors/traced.rs"]
+mod traced;
 
 use anyhow::Result;
 use backstep_bus::CallError;

@@ -54,6 +54,32 @@ fn licences_sources_and_bans_are_those_of_deny_toml() -> Result<()> {
     Ok(())
 }
 
+/// The names in backquotes or not in the first cells of CONTRIBUTING.md's table of dependencies.
+fn reasons() -> Result<BTreeSet<String>> {
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../CONTRIBUTING.md"))?;
+    let table = page.split_once("## Direct dependencies").context("the table")?.1;
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| ")).skip(1);
+    let cells = rows.filter_map(|row| row.split_once(" | ")).filter(|(_, reason)| reason.trim_end_matches([' ', '|']).len() > 10);
+    Ok(cells.flat_map(|(names, _)| names.split(", ").map(|name| name.trim().to_owned())).collect())
+}
+
+#[test]
+fn every_direct_dependency_has_its_reason() -> Result<()> {
+    let metadata = metadata()?;
+    let packages = metadata["packages"].as_array().context("packages")?;
+    let ours = packages.iter().filter(|package| package["source"].is_null());
+    let direct = ours.flat_map(|package| package["dependencies"].as_array().into_iter().flatten());
+    let mut direct: BTreeSet<String> = direct
+        .filter(|dependency| dependency["path"].is_null())
+        .filter_map(|dependency| dependency["name"].as_str().map(str::to_owned))
+        .collect();
+    // The fuzzer's targets are a workspace of their own.
+    direct.insert("libfuzzer-sys".to_owned());
+    assert!(direct.len() > 20, "{direct:?}");
+    assert_eq!(direct, reasons()?, "Cargo.toml and the table of direct dependencies in CONTRIBUTING.md");
+    Ok(())
+}
+
 #[test]
 fn a_choice_is_enough_and_a_part_is_not() {
     let allowed = ["MIT".to_owned(), "Unicode-3.0".to_owned()];

@@ -22,6 +22,8 @@ mod dir;
 mod error;
 mod exclude;
 mod fuse;
+#[cfg(feature = "hostile")]
+pub mod hostile;
 mod late;
 mod manifest;
 mod mounts;

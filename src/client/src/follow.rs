@@ -161,7 +161,8 @@ fn lost(error: &CallError) -> bool {
 }
 
 async fn listen(session: &Session, proxy: &TransactionProxy<'static>) -> Result<(MessageStream, MessageStream), ClientError> {
-    let signals = MatchRule::builder().msg_type(message::Type::Signal).path(proxy.inner().path().to_owned()).build()?;
+    // Of whoever has the daemon's name: the bus keeps others' signals away, of which each would cost a reading.
+    let signals = MatchRule::builder().msg_type(message::Type::Signal).sender(BUS_NAME).path(proxy.inner().path().to_owned()).build()?;
     let owners = MatchRule::builder()
         .msg_type(message::Type::Signal)
         .sender("org.freedesktop.DBus")

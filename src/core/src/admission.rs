@@ -1,4 +1,5 @@
-//! Admission: how often one user may call, and how many calls may be under way.
+//! Admission: how often one user may call, how many calls may be under way, and how fast one user may make the record
+//! grow, from which nothing is ever deleted.
 //!
 //! root is always let in: a flood of others must not keep an administrator out. Time is any clock that never goes back.
 
@@ -12,12 +13,23 @@ const BURST: i64 = 4;
 /// One call, in parts of a call.
 const CALL: i64 = 1_000_000;
 
+/// An hour, in microseconds.
+const HOUR_US: i128 = 3_600_000_000;
+
 /// Who is in, and who called how often.
 #[derive(Debug)]
 pub struct Admission {
     limits: Limits,
     users: BTreeMap<u32, User>,
     under_way: u32,
+    writers: BTreeMap<u32, Writer>,
+}
+
+/// What a user has put into the record lately.
+#[derive(Debug, Clone, Copy)]
+struct Writer {
+    bytes: i64,
+    counted_us: i64,
 }
 
 #[derive(Debug)]
@@ -32,7 +44,7 @@ impl Admission {
     /// Nobody is in.
     #[must_use]
     pub const fn new(limits: Limits) -> Self {
-        Self { limits, users: BTreeMap::new(), under_way: 0 }
+        Self { limits, users: BTreeMap::new(), under_way: 0, writers: BTreeMap::new() }
     }
 
     /// Lets a call in, or refuses it as `request.throttled`. Each call that was let in leaves once.
@@ -63,6 +75,29 @@ impl Admission {
         Ok(())
     }
 
+    /// Whether a user may put one more request into the record; refused as `request.throttled`.
+    pub fn may_write(&self, uid: u32, now_us: i64) -> Result<(), Failure> {
+        let rate = self.hourly();
+        let written = self.writers.get(&uid).map_or(0, |writer| writer.left(rate, now_us));
+        if uid == 0 || written < rate {
+            return Ok(());
+        }
+        refused(format!("this user's requests and their plans have put {written} bytes into the record; {rate} an hour at most"))
+    }
+
+    /// Counts what a user's request or its plan put there. A plan may go beyond the limit: it is known when it is made.
+    pub fn wrote(&mut self, uid: u32, bytes: u64, now_us: i64) {
+        let rate = self.hourly();
+        self.writers.retain(|_, writer| writer.left(rate, now_us) > 0);
+        let writer = self.writers.entry(uid).or_insert(Writer { bytes: 0, counted_us: now_us });
+        let left = writer.left(rate, now_us);
+        *writer = Writer { bytes: left.saturating_add(i64::try_from(bytes).unwrap_or(i64::MAX)), counted_us: now_us };
+    }
+
+    fn hourly(&self) -> i64 {
+        i64::try_from(self.limits.record_bytes_per_hour).unwrap_or(i64::MAX)
+    }
+
     /// A call that was let in has its answer.
     pub fn leave(&mut self, uid: u32) {
         if let Some(user) = self.users.get_mut(&uid).filter(|user| user.under_way > 0) {
@@ -77,6 +112,15 @@ impl User {
     fn filled(&self, rate: i64, full: i64, now_us: i64) -> i64 {
         let waited = now_us.saturating_sub(self.filled_us).max(0);
         self.left.saturating_add(waited.saturating_mul(rate)).min(full)
+    }
+}
+
+impl Writer {
+    /// Bytes that still count: what was written is forgotten by so much an hour.
+    fn left(&self, rate: i64, now_us: i64) -> i64 {
+        let waited = i128::from(now_us.saturating_sub(self.counted_us).max(0));
+        let forgotten = waited.saturating_mul(i128::from(rate)) / HOUR_US;
+        i64::try_from(i128::from(self.bytes).saturating_sub(forgotten)).unwrap_or(0).max(0)
     }
 }
 
@@ -120,6 +164,24 @@ mod tests {
         admission.leave(9);
         assert_eq!(admission.under_way, 5);
         assert_eq!(admission.enter(1, 0).expect_err("full").code, ErrorCode::RequestThrottled);
+    }
+
+    #[test]
+    fn the_record_grows_by_so_much_an_hour_and_user() {
+        let mut admission = Admission::new(Limits { record_bytes_per_hour: 3_600, ..Limits::default() });
+        let second = 1_000_000;
+        let wrote = |admission: &mut Admission, uid, now| {
+            (0..9).filter(|_| admission.may_write(uid, now).map(|()| admission.wrote(uid, 1_000, now)).is_ok()).count()
+        };
+        assert_eq!([wrote(&mut admission, 1000, 0), wrote(&mut admission, 1001, 0), wrote(&mut admission, 0, 0)], [4, 4, 9]);
+        assert_eq!(admission.may_write(1000, 400 * second).expect_err("full").code, ErrorCode::RequestThrottled);
+        assert_eq!([wrote(&mut admission, 1000, 401 * second), wrote(&mut admission, 1000, 1400 * second)], [1, 0]);
+        // A plan is counted when it is there, however large it is.
+        admission.wrote(1001, 1 << 40, 4_000 * second);
+        assert!(admission.may_write(1001, 3_600 * 24 * second).is_err());
+        // Who stays away is forgotten.
+        admission.wrote(7, 1, 3_600 * 24 * second);
+        assert_eq!(admission.writers.keys().collect::<Vec<_>>(), [&7, &1001]);
     }
 
     #[test]

@@ -32,10 +32,12 @@ pub struct Limits {
     pub request_bytes: u32,
     /// Local archives, and so descriptors, of one request. At most [`MAX_LOCAL_ARCHIVES`].
     pub archives: u32,
-    /// Bytes of all local archives of one request.
+    /// Bytes of all local archives of the requests of one user that wait.
     pub archive_bytes: u64,
     /// Seconds that people have to answer polkit.
     pub answer_seconds: u32,
+    /// Bytes that one user's requests and their plans may add to the record in an hour.
+    pub record_bytes_per_hour: u64,
 }
 
 impl Default for Limits {
@@ -51,6 +53,7 @@ impl Default for Limits {
             archives: 64,
             archive_bytes: 2 << 30,
             answer_seconds: 120,
+            record_bytes_per_hour: 16 << 20,
         }
     }
 }
@@ -58,7 +61,7 @@ impl Default for Limits {
 impl Limits {
     /// Every limit: its key in the configuration, its value, what it bounds.
     #[must_use]
-    pub fn table(&self) -> [(&'static str, u64, &'static str); 10] {
+    pub fn table(&self) -> [(&'static str, u64, &'static str); 11] {
         [
             ("open-per-user", self.open_per_user.into(), "transactions of one user that wait to be planned, authorised or run"),
             ("open", self.open.into(), "transactions of all users that wait"),
@@ -77,7 +80,12 @@ impl Limits {
             ("request-bytes", self.request_bytes.into(), "bytes of a call's arguments"),
             ("archives", self.archives.into(), "local archives of one request, each a descriptor; 64 at most"),
             ("answer-seconds", self.answer_seconds.into(), "seconds that people have to answer polkit's question"),
-            ("archive-bytes", self.archive_bytes, "bytes of all local archives of one request"),
+            ("archive-bytes", self.archive_bytes, "bytes of all local archives of one user's requests that wait"),
+            (
+                "record-bytes-per-hour",
+                self.record_bytes_per_hour,
+                "bytes that one user's requests and their plans add to the record in an hour; a request counts as 4 KiB at least",
+            ),
         ]
     }
 
@@ -96,6 +104,7 @@ impl Limits {
             "archives" => self.archives = small.filter(|value| *value as usize <= MAX_LOCAL_ARCHIVES)?,
             "answer-seconds" => self.answer_seconds = small?,
             "archive-bytes" => self.archive_bytes = Some(value).filter(|value| *value > 0)?,
+            "record-bytes-per-hour" => self.record_bytes_per_hour = Some(value).filter(|value| *value > 0)?,
             _ => return None,
         }
         Some(())
@@ -111,7 +120,7 @@ mod tests {
         for (place, (key, value, _)) in Limits::default().table().into_iter().enumerate() {
             let mut limits = Limits::default();
             assert_eq!(limits.set(key, value - 1), Some(()), "{key}");
-            let changed: Vec<usize> = (0..10).filter(|n| limits.table()[*n].1 != Limits::default().table()[*n].1).collect();
+            let changed: Vec<usize> = (0..11).filter(|n| limits.table()[*n].1 != Limits::default().table()[*n].1).collect();
             assert_eq!((changed.as_slice(), limits.table()[place].1), (&[place][..], value - 1), "{key}");
             assert_eq!(limits.set(key, 0), None, "{key}");
         }

@@ -1,50 +1,75 @@
 //! Archives in our own keeping: copies of what callers hand over, and what earlier transactions kept.
 //!
 //! Invariants: a caller's file is copied from its descriptor once and named by its content; no caller's path is
-//! ever opened; a file here is never changed. The worker keeps archives here too, and names them in `by-name/`.
+//! ever opened; a file here is never changed; a copy has its name only when its request is on record. The worker keeps
+//! archives here too, and names them in `by-name/`.
+
+mod taken;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use backstep_core::{ArchiveSource, Digest, ErrorCode, Failure, LocalArchive, PackageId, Version};
 use nix::sys::stat::{SFlag, fstat};
+use nix::sys::statvfs::statvfs;
 use sha2::{Digest as _, Sha256};
+
+use taken::Copying;
+pub use taken::Taken;
 
 /// How long copying a request's archives may take.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How the names of copies end that belong to no request yet.
+const UNNAMED: &str = ".tmp";
 
 /// The folder of archives.
 #[derive(Debug, Clone)]
 pub struct Archives {
     dir: PathBuf,
-    /// Bytes of all archives of one request at most.
+    /// Bytes of all archives of one user's waiting requests at most.
     limit: u64,
+    copying: Arc<Copying>,
 }
 
 impl Archives {
-    /// The archives below a state directory; makes the folders. One request may bring `limit` bytes.
+    /// The archives below a state directory; makes the folders, and removes copies that a crash left without a request.
+    /// One user's waiting requests may bring `limit` bytes.
     pub fn open(state_dir: &Path, limit: u64) -> io::Result<Self> {
         let dir = state_dir.join("archives");
         crate::attempts::make_dir(&dir)?;
         crate::attempts::make_dir(&dir.join("by-name"))?;
-        Ok(Self { dir, limit })
+        for entry in fs::read_dir(&dir)? {
+            let path = entry?.path();
+            if path.to_string_lossy().ends_with(UNNAMED) {
+                fs::remove_file(path)?;
+            }
+        }
+        Ok(Self { dir, limit, copying: Arc::default() })
     }
 
-    /// Copies callers' archives, beside everything else: a descriptor may come from a file system that never answers.
-    pub async fn take_all(&self, descriptors: Vec<OwnedFd>) -> Result<Vec<LocalArchive>, Failure> {
+    /// Copies a caller's archives, beside everything else: a descriptor may come from a file system that never answers.
+    /// Nothing is copied when it would be too much: with what the user's requests that wait have brought (`waiting`
+    /// bytes), or for the file system, of whose free space at most half is taken.
+    pub async fn take_all(&self, uid: u32, waiting: u64, descriptors: Vec<OwnedFd>) -> Result<Taken, Failure> {
+        let sizes = descriptors.iter().map(size).collect::<Result<Vec<u64>, Failure>>()?;
+        let bytes = sizes.iter().fold(0_u64, |sum, size| sum.saturating_add(*size));
+        let place = self.copying.begin(uid, bytes)?;
+        let all = waiting.saturating_add(place.bytes_of_user());
+        if all > self.limit {
+            let text = format!("archives of {all} bytes in this user's waiting requests, {} at most", self.limit);
+            return Err(Failure::new(ErrorCode::RequestTooLarge, text));
+        }
+        self.check_space(bytes)?;
         let archives = self.clone();
         let copying = tokio::task::spawn_blocking(move || {
-            let mut taken: Vec<LocalArchive> = Vec::new();
-            for descriptor in descriptors {
-                taken.push(archives.take(descriptor)?);
-                let bytes: u64 = taken.iter().map(|archive| archive.size).sum();
-                if bytes > archives.limit {
-                    return Err(Failure::new(ErrorCode::RequestTooLarge, format!("archives of {bytes} bytes, {} at most", archives.limit)));
-                }
+            let mut taken = Taken::new(archives, place);
+            for (descriptor, size) in descriptors.into_iter().zip(sizes) {
+                taken.copy(descriptor, size)?;
             }
             Ok(taken)
         });
@@ -55,24 +80,29 @@ impl Archives {
         }
     }
 
-    /// Copies a caller's archive. The bytes that are copied here are the ones that are shown, authorised and used.
-    pub fn take(&self, descriptor: OwnedFd) -> Result<LocalArchive, Failure> {
-        let stat = fstat(&descriptor).map_err(|errno| invalid(&errno.to_string()))?;
-        if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
-            return Err(invalid("it is no regular file"));
+    fn check_space(&self, bytes: u64) -> Result<(), Failure> {
+        let error = |errno: nix::Error| Failure::new(ErrorCode::StoreFailed, format!("cannot see how much space is free: {errno}"));
+        let system = statvfs(&self.dir).map_err(error)?;
+        let free = system.blocks_available().saturating_mul(system.fragment_size());
+        if bytes <= free / 2 {
+            return Ok(());
         }
-        self.copy(File::from(descriptor)).map_err(|error| match error.raw_os_error() {
+        Err(Failure::new(ErrorCode::DiskFull, format!("no space for copies of archives of {bytes} bytes: {free} bytes are free")))
+    }
+
+    /// Copies a caller's archive under a name that means nothing. The bytes that are copied here are the ones that are
+    /// shown, authorised and used.
+    fn copy(&self, descriptor: OwnedFd, size: u64) -> Result<(PathBuf, LocalArchive), Failure> {
+        let tmp = self.dir.join(format!(".{}{UNNAMED}", uuid::Uuid::now_v7()));
+        let copied = Self::copy_by(&File::from(descriptor), size, &tmp).inspect_err(|_| drop(fs::remove_file(&tmp)));
+        let archive = copied.map_err(|error| match error.raw_os_error() {
             Some(nix::libc::ENOSPC | nix::libc::EDQUOT) => Failure::new(ErrorCode::DiskFull, "no space for a copy of the archive"),
             _ => invalid(&error.to_string()),
-        })
+        })?;
+        Ok((tmp, archive))
     }
 
-    fn copy(&self, file: File) -> io::Result<LocalArchive> {
-        let tmp = self.dir.join(format!(".{}.tmp", uuid::Uuid::now_v7()));
-        self.copy_by(&file, &tmp).inspect_err(|_| drop(fs::remove_file(&tmp)))
-    }
-
-    fn copy_by(&self, file: &File, tmp: &Path) -> io::Result<LocalArchive> {
+    fn copy_by(file: &File, expected: u64, tmp: &Path) -> io::Result<LocalArchive> {
         use std::os::unix::fs::FileExt;
         let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(tmp)?;
         let mut hash = Sha256::new();
@@ -84,17 +114,17 @@ impl Archives {
                 break;
             }
             size += read as u64;
-            if size > self.limit {
-                return Err(io::Error::other("it is too large"));
+            if size > expected {
+                break;
             }
             hash.update(&buffer[..read]);
             out.write_all(&buffer[..read])?;
         }
+        if size != expected {
+            return Err(io::Error::other("its size changed while it was copied"));
+        }
         out.sync_all()?;
-        let sha256 = Digest(hash.finalize().into());
-        fs::rename(tmp, self.path(&sha256))?;
-        File::open(&self.dir)?.sync_all()?;
-        Ok(LocalArchive { sha256, size })
+        Ok(LocalArchive { sha256: Digest(hash.finalize().into()), size })
     }
 
     /// Opens archives handed over with a request.
@@ -149,56 +179,21 @@ fn digest_of(path: &Path) -> Option<Digest> {
     path.file_name()?.to_str()?.strip_suffix(".deb")?.parse().ok()
 }
 
+/// The size of a regular file. One that has none on record, as those that the kernel makes up, is no archive.
+fn size(descriptor: &OwnedFd) -> Result<u64, Failure> {
+    let stat = fstat(descriptor).map_err(|errno| invalid(&errno.to_string()))?;
+    if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
+        return Err(invalid("it is no regular file"));
+    }
+    match u64::try_from(stat.st_size) {
+        Ok(0) | Err(_) => Err(invalid("it is empty")),
+        Ok(size) => Ok(size),
+    }
+}
+
 fn invalid(why: &str) -> Failure {
     Failure::new(ErrorCode::ArchiveInvalid, format!("cannot take the archive: {why}"))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::Read;
-
-    #[test]
-    fn an_archive_is_named_by_its_content_and_copied_from_its_start() {
-        let dir = tempfile::tempdir().expect("tempdir");
-        let archives = Archives::open(dir.path(), 1 << 20).expect("open");
-        let source = dir.path().join("x.deb");
-        fs::write(&source, b"content").expect("write");
-        let mut file = File::open(&source).expect("open");
-        file.read_exact(&mut [0; 3]).expect("read");
-        let taken = archives.take(file.into()).expect("take");
-        assert_eq!(taken.size, 7);
-        assert_eq!(taken.sha256, backstep_wire::digest(b"content"));
-        // What the caller does to its file afterwards changes nothing here.
-        fs::write(&source, b"changed").expect("write");
-        let opened = archives.open_local(&[taken]).expect("open").remove(0).3;
-        assert_eq!(io::read_to_string(opened).expect("read"), "content");
-    }
-
-    #[test]
-    fn what_is_no_regular_file_is_refused() {
-        let dir = tempfile::tempdir().expect("tempdir");
-        let archives = Archives::open(dir.path(), 1 << 20).expect("open");
-        for path in ["/dev/zero", "/"] {
-            let file = File::open(path).expect("open");
-            assert_eq!(archives.take(file.into()).expect_err("refused").code, ErrorCode::ArchiveInvalid, "{path}");
-        }
-    }
-
-    #[test]
-    fn copies_that_nobody_wants_go_and_used_ones_stay() {
-        let dir = tempfile::tempdir().expect("tempdir");
-        let archives = Archives::open(dir.path(), 1 << 20).expect("open");
-        let source = dir.path().join("x.deb");
-        let take = |text: &str| {
-            fs::write(&source, text).expect("write");
-            archives.take(File::open(&source).expect("open").into()).expect("take")
-        };
-        let (unwanted, wanted, used) = (take("a"), take("b"), take("c"));
-        let link = dir.path().join("archives/by-name/x_1_all.deb");
-        std::os::unix::fs::symlink(format!("../{}.deb", used.sha256), link).expect("link");
-        archives.forget(&[unwanted.clone(), wanted.clone(), used.clone()], std::slice::from_ref(&wanted)).expect("forget");
-        let left = |archive: &LocalArchive| archives.path(&archive.sha256).exists();
-        assert_eq!((left(&unwanted), left(&wanted), left(&used)), (false, true, true));
-    }
-}
+mod tests;

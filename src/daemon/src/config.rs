@@ -166,7 +166,8 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, ConfigError> {
     Ok(files)
 }
 
-fn apply(config: &mut Config, path: &Path, text: &str) -> Result<(), ConfigError> {
+/// Puts one file's text over what is there. `path` is for messages.
+pub fn apply(config: &mut Config, path: &Path, text: &str) -> Result<(), ConfigError> {
     let file: File = toml::from_str(text).map_err(|e| ConfigError::Parse { path: path.to_owned(), source: Box::new(e) })?;
     let value = |source| ConfigError::Value { path: path.to_owned(), source };
     let defaults = &mut config.defaults;

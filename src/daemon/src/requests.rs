@@ -6,16 +6,22 @@ use std::sync::Arc;
 
 use backstep_bus::{ParsedOptions, RevertsTarget, request_from_options};
 use backstep_core::actor::{Actor, Origin};
-use backstep_core::{ArchiveSource, AttemptId, Digest, Direction, ErrorCode, Failure, Request, TransactionId, TransactionState};
+use backstep_core::{
+    ArchiveSource, AttemptId, Digest, Direction, ErrorCode, Failure, LocalArchive, Request, TransactionId, TransactionState,
+};
 use backstep_engine::Manager;
 use backstep_engine::manager::{Created, Question};
 use backstep_wire::planner::{Answer, Revert};
 use zbus::OwnedVariant;
 use zbus_polkit::policykit1::Subject;
 
+use crate::archives::Taken;
 use crate::authority::Interaction;
 use crate::callers::{self, Caller};
 use crate::service::Service;
+
+/// What a request's rows and events take in the record, besides its own bytes.
+const REQUEST: usize = 4 << 10;
 
 /// Takes a request from the bus into the record.
 pub async fn create(
@@ -28,8 +34,13 @@ pub async fn create(
     let parsed = request_from_options(kind, description, options, &service.defaults)?;
     let actor = callers::actor(caller, parsed.origin.unwrap_or(Origin::Dbus), &parsed.client);
     let id = parsed.id;
-    let request = complete(service, caller, parsed).await?;
-    enter(service, &request, actor, id)
+    let (request, archives) = complete(service, caller, parsed).await?;
+    let created = enter(service, &request, actor, id)?;
+    // Of a request that is there already the archives are, too.
+    if let Some(taken) = archives.filter(|_| !created.existed) {
+        taken.keep().map_err(|error| Failure::new(ErrorCode::StoreFailed, format!("cannot keep an archive: {error}")))?;
+    }
+    Ok(created)
 }
 
 /// What a caller says of a retry.
@@ -57,15 +68,21 @@ pub fn retry(service: &Service, caller: &Caller, id: TransactionId, claims: Retr
 }
 
 fn enter(service: &Service, request: &Request, actor: Actor, id: Option<TransactionId>) -> Result<Created, Failure> {
-    service.decide(|manager| {
+    let uid = actor.uid;
+    service.may_write(uid)?;
+    let created = service.decide(|manager| {
         manager.expire()?;
         manager.create(request, actor, id)
-    })
+    })?;
+    if !created.existed {
+        service.wrote(uid, REQUEST + backstep_wire::request::to_bytes(request).len());
+    }
+    Ok(created)
 }
 
 /// Fills in what only the daemon knows: the target that `last` stands for, and copies of archives. Checks the
 /// rest first, so that a bad request, or one that there is no room for, copies nothing.
-async fn complete(service: &Service, caller: &Caller, parsed: ParsedOptions) -> Result<Request, Failure> {
+async fn complete(service: &Service, caller: &Caller, parsed: ParsedOptions) -> Result<(Request, Option<Taken>), Failure> {
     let mut request = parsed.request;
     match parsed.reverts {
         RevertsTarget::None | RevertsTarget::Id(_) => {}
@@ -74,12 +91,28 @@ async fn complete(service: &Service, caller: &Caller, parsed: ParsedOptions) -> 
     }
     if parsed.fds.is_empty() {
         request.validate()?;
-        return Ok(request);
+        return Ok((request, None));
     }
     service.decide(Manager::expire)?;
     service.read(|manager| manager.check_room(caller.uid))?;
-    request.archives = service.archives.take_all(parsed.fds).await?;
-    Ok(request)
+    let waiting = waiting_bytes(service, caller.uid)?;
+    let taken = service.archives.take_all(caller.uid, waiting, parsed.fds).await?;
+    request.archives = taken.archives();
+    Ok((request, Some(taken)))
+}
+
+/// Bytes of the archives that this user's unfinished requests have brought.
+fn waiting_bytes(service: &Service, uid: u32) -> Result<u64, Failure> {
+    let open = service.read(|manager| manager.ledger().unfinished())?;
+    let own = open.iter().filter(|summary| summary.actor.uid == uid);
+    let archives = own.map(|summary| archives_of(service, summary.id)).collect::<Result<Vec<_>, _>>()?;
+    Ok(archives.iter().flatten().fold(0, |sum, archive| sum.saturating_add(archive.size)))
+}
+
+fn archives_of(service: &Service, id: TransactionId) -> Result<Vec<LocalArchive>, Failure> {
+    let bytes = service.read(|manager| manager.ledger().request_bytes(id))?.unwrap_or_default();
+    let request = backstep_wire::request::from_bytes(&bytes).map_err(|error| Failure::new(ErrorCode::StoreFailed, error.to_string()))?;
+    Ok(request.archives)
 }
 
 /// Has the plan made in the background; the state says when it is there. Asking again while it is made changes
@@ -99,10 +132,22 @@ async fn plan(service: &Arc<Service>, question: Question) {
     let call = service.call();
     let id = question.id;
     let answer = answer(service, question).await;
+    if let Ok(plan) = &answer {
+        count(service, id, backstep_wire::plan::to_bytes(plan).len());
+    }
     if let Err(failure) = service.decide(|manager| manager.planned(id, answer)) {
         tracing::error!("cannot record the plan of {id}: {failure}");
     }
     drop(call);
+}
+
+/// Counts a plan as its owner's.
+fn count(service: &Service, id: TransactionId, bytes: usize) {
+    match service.read(|manager| manager.ledger().summary(id)) {
+        Ok(Some(summary)) => service.wrote(summary.actor.uid, bytes),
+        Ok(None) => {}
+        Err(failure) => tracing::error!("cannot tell whose plan {id} is: {failure}"),
+    }
 }
 
 /// While a transaction changes the system, dpkg is between two states that nobody should plan from: the planner is
@@ -175,7 +220,10 @@ pub async fn execute(
     let ask = service.read(|manager| manager.ask(id, digest))?;
     let digest = digest.to_string();
     let short = id.to_string();
-    let details = [("transaction", short.as_str()), ("digest", digest.as_str()), ("summary", ask.summary.as_str())];
+    let mut details = vec![("transaction", short.as_str()), ("digest", digest.as_str()), ("summary", ask.summary.as_str())];
+    if !ask.local.is_empty() {
+        details.push(("archives", ask.local.as_str()));
+    }
     for permission in &ask.permissions {
         if let Err(failure) = service.authority.check(caller, subject, *permission, &details, interaction).await {
             service.decide(|manager| manager.denied(&ask, *permission, &failure.text))?;
@@ -246,22 +294,16 @@ async fn plan_and_execute(
 
 /// Removes the copies of archives of a request that ended without being tried.
 pub fn forget_archives(service: &Service, id: TransactionId) -> Result<(), Failure> {
-    let archives_of = |id| -> Result<Vec<backstep_core::LocalArchive>, Failure> {
-        let bytes = service.read(|manager| manager.ledger().request_bytes(id))?.unwrap_or_default();
-        let request =
-            backstep_wire::request::from_bytes(&bytes).map_err(|error| Failure::new(ErrorCode::StoreFailed, error.to_string()))?;
-        Ok(request.archives)
-    };
     let summary = service.read(|manager| manager.ledger().summary(id))?;
     if summary.is_none_or(|summary| summary.status.attempts > 0) {
         return Ok(());
     }
-    let archives = archives_of(id)?;
+    let archives = archives_of(service, id)?;
     if archives.is_empty() {
         return Ok(());
     }
     let open = service.read(|manager| manager.ledger().unfinished())?;
-    let wanted = open.iter().map(|summary| archives_of(summary.id)).collect::<Result<Vec<_>, _>>()?.concat();
+    let wanted = open.iter().map(|summary| archives_of(service, summary.id)).collect::<Result<Vec<_>, _>>()?.concat();
     let kept = |error: std::io::Error| Failure::new(ErrorCode::StoreFailed, format!("cannot remove a copy of an archive: {error}"));
     service.archives.forget(&archives, &wanted).map_err(kept)
 }

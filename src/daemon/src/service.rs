@@ -3,7 +3,7 @@
 //! Invariant: the manager is behind one lock that is never held across an await; whatever it tells is passed on
 //! in order by the one who released it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -27,6 +27,8 @@ use crate::records::Records;
 
 /// Planners at a time; the socket that starts them takes twice as many.
 const PLANNERS: usize = 4;
+/// Messages whose sender may not see others' transactions, that are remembered.
+const UNSEEING: usize = 64;
 /// Transactions whose properties are kept ready.
 const READY: usize = 64;
 
@@ -64,6 +66,7 @@ pub struct Service {
     planning: Mutex<BTreeSet<TransactionId>>,
     manager: Mutex<Manager>,
     shown: Mutex<BTreeMap<TransactionId, Arc<TransactionProperties>>>,
+    unseeing: Mutex<VecDeque<(String, u32)>>,
     notices: mpsc::UnboundedSender<Vec<Notice>>,
     work: Notify,
     ended: Notify,
@@ -128,6 +131,7 @@ impl Service {
             planning: Mutex::new(BTreeSet::new()),
             manager: Mutex::new(parts.manager),
             shown: Mutex::new(BTreeMap::new()),
+            unseeing: Mutex::new(VecDeque::new()),
             notices: sender,
             work: Notify::new(),
             ended: Notify::new(),
@@ -211,8 +215,21 @@ impl Service {
 
     /// Lets a call of this user in, or not. See [`Service::let_out`].
     pub fn let_in(&self, uid: u32) -> Result<(), Failure> {
-        let now_us = i64::try_from(self.began.elapsed().as_micros()).unwrap_or(i64::MAX);
-        lock(&self.admission).enter(uid, now_us)
+        lock(&self.admission).enter(uid, self.now_us())
+    }
+
+    /// Whether this user may put one more request into the record.
+    pub fn may_write(&self, uid: u32) -> Result<(), Failure> {
+        lock(&self.admission).may_write(uid, self.now_us())
+    }
+
+    /// Counts what a user's request or its plan put there.
+    pub fn wrote(&self, uid: u32, bytes: usize) {
+        lock(&self.admission).wrote(uid, bytes as u64, self.now_us());
+    }
+
+    fn now_us(&self) -> i64 {
+        i64::try_from(self.began.elapsed().as_micros()).unwrap_or(i64::MAX)
     }
 
     /// A call that was let in has its answer.
@@ -256,6 +273,21 @@ impl Service {
         }
         shown.insert(id, Arc::clone(&made));
         Ok(Some(made))
+    }
+
+    /// Whether polkit said already that the sender of this message, by its name and number, may not see others'
+    /// transactions. One message may ask for thousands of properties.
+    pub fn is_unseeing(&self, sender: &str, serial: u32) -> bool {
+        lock(&self.unseeing).iter().any(|(name, number)| name == sender && *number == serial)
+    }
+
+    /// Remembers that for a while. Only a no is remembered: who sends a number twice gets nothing by it.
+    pub fn remember_unseeing(&self, sender: &str, serial: u32) {
+        let mut unseeing = lock(&self.unseeing);
+        if unseeing.len() >= UNSEEING {
+            unseeing.pop_front();
+        }
+        unseeing.push_back((sender.to_owned(), serial));
     }
 
     /// A change of one transaction may change what others wait for, so all are made anew when asked for.

@@ -524,6 +524,41 @@ mod tests {
     }
 
     #[test]
+    fn the_environment_is_the_fixed_list_byte_for_byte() {
+        let folder = tempfile::tempdir().expect("folder");
+        let environment = backstep_apt::arguments::environment(backstep_core::request::ConffilePolicy::Keep);
+        let environment = environment.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        let children = Processes::new(environment, attempt(1).transaction, &folder.path().join("output.log"));
+        let (ended, bytes) = output(&children, Call::new("cat", ["/proc/self/environ"]), 4096).expect("run");
+        assert_eq!(ended, Ended::Code(0));
+        let mut found: Vec<&[u8]> = bytes.split(|byte| *byte == 0).filter(|entry| !entry.is_empty()).collect();
+        found.sort_unstable();
+        let transaction = format!("BACKSTEP_TRANSACTION={}", attempt(1).transaction);
+        let expected = [
+            "APT_LISTBUGS_FRONTEND=none",
+            "APT_LISTCHANGES_FRONTEND=none",
+            transaction.as_str(),
+            "DEBCONF_NONINTERACTIVE_SEEN=true",
+            "DEBCONF_NOWARNINGS=yes",
+            "DEBIAN_FRONTEND=noninteractive",
+            "DEBIAN_PRIORITY=critical",
+            "DPKG_FRONTEND_LOCKED=1",
+            "HOME=/root",
+            "LANG=C.UTF-8",
+            "LC_ALL=C.UTF-8",
+            "LOGNAME=root",
+            "NEEDRESTART_SUSPEND=1",
+            "PAGER=cat",
+            "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "SHELL=/bin/sh",
+            "TERM=dumb",
+            "UCF_FORCE_CONFFOLD=1",
+            "USER=root",
+        ];
+        assert_eq!(found, expected.map(str::as_bytes));
+    }
+
+    #[test]
     fn status_lines_arrive_and_output_is_logged() {
         let folder = tempfile::tempdir().expect("folder");
         let pipe = Pipe::new().expect("pipe");

@@ -3,6 +3,8 @@
 //!
 //! Absent on purpose: opening anything but dpkg's own files; types, owners and content are the capture's work.
 
+pub mod payload;
+
 use std::collections::{BTreeSet, HashMap};
 use std::io::{BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -165,28 +167,28 @@ impl Lister<'_> {
     fn payload(&self, archive: &Path, sha256: Digest) -> Result<(Vec<PathBuf>, Option<PathBuf>), Failure> {
         let invalid = |why: String| Failure::new(ErrorCode::ArchiveInvalid, format!("cannot list {}: {why}", archive.display()));
         let call = Call::new("dpkg-deb", ["--fsys-tarfile".to_owned(), archive.display().to_string()]);
+        let size = std::fs::metadata(archive).map_err(|error| invalid(error.to_string()))?.len();
         let mut preparing = self.place.and_then(|place| place.begin(archive, sha256));
-        let mut paths = Vec::new();
+        let mut found = Ok(Vec::new());
         let ended = self.children.stream(call, &mut |tar| {
             let to: &mut dyn Write = match &mut preparing {
                 Some(preparing) => preparing,
                 None => &mut std::io::sink(),
             };
-            let mut tar = BufReader::with_capacity(CHUNK, Tee { from: tar, to });
-            paths = names(&mut tar)?;
-            std::io::copy(&mut tar, &mut std::io::sink()).map(drop)
+            found = names(tar, to, payload::bound(size));
+            Ok(())
         })?;
+        let paths = found.map_err(|error| invalid(error.to_string()))?;
         let ready = preparing.and_then(Preparing::finish);
         if ended == Ended::Code(0) { Ok((paths, ready)) } else { Err(invalid(format!("dpkg-deb {ended}"))) }
     }
 }
 
-fn names(from: &mut dyn Read) -> std::io::Result<Vec<PathBuf>> {
-    let mut archive = tar::Archive::new(from);
-    let name = |entry: std::io::Result<tar::Entry<'_, _>>| entry.and_then(|entry| entry.path().map(|path| absolute(&path)));
-    archive.entries()?.map(name).filter(|path| !path.as_ref().is_ok_and(|path| path.parent().is_none())).collect()
-}
-
-fn absolute(path: &Path) -> PathBuf {
-    Path::new("/").join(path.strip_prefix("./").unwrap_or(path))
+/// Reads a payload to its end, or up to a bound beyond which it is refused, and passes it on.
+fn names(tar: &mut dyn Read, to: &mut dyn Write, bound: u64) -> std::io::Result<Vec<PathBuf>> {
+    let mut rest = BufReader::with_capacity(CHUNK, Tee { from: tar, to }).take(bound);
+    let names = payload::names(&mut rest)?;
+    std::io::copy(&mut rest, &mut std::io::sink())?;
+    // Not read on: dpkg-deb ends by itself when nobody listens.
+    if rest.limit() == 0 { Err(std::io::Error::other(format!("it unpacks to more than {bound} bytes"))) } else { Ok(names) }
 }

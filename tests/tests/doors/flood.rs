@@ -19,13 +19,13 @@ const CONNECTIONS: usize = 8;
 /// Debug builds on a busy machine: the bound is on order of magnitude, not on speed.
 const PATIENCE: Duration = Duration::from_millis(250);
 
-fn status(daemon: &Simulated, key: &str) -> Result<u64> {
+pub(super) fn status(daemon: &Simulated, key: &str) -> Result<u64> {
     let text = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid()))?;
     let line = text.lines().find(|line| line.starts_with(key)).with_context(|| format!("no {key}"))?;
     Ok(line.split_whitespace().nth(1).context("no number")?.parse()?)
 }
 
-fn descriptors(daemon: &Simulated) -> Result<usize> {
+pub(super) fn descriptors(daemon: &Simulated) -> Result<usize> {
     Ok(std::fs::read_dir(format!("/proc/{}/fd", daemon.pid()))?.count())
 }
 
@@ -54,7 +54,7 @@ async fn flood_by_many(daemon: &Simulated) -> Result<BTreeMap<Option<ErrorCode>,
 }
 
 /// How long the slowest of a hundred calls took, and the middle one.
-async fn quiet_user(ben: &Stranger) -> Result<(Duration, Duration)> {
+pub(super) async fn quiet_user(ben: &Stranger) -> Result<(Duration, Duration)> {
     let mut took = Vec::new();
     for _ in 0..100 {
         let begun = Instant::now();

@@ -101,7 +101,7 @@ fn expected(method: Method, sort: Sort, answer: Answer) -> (bool, bool) {
 }
 
 /// Makes the call; `None` is success.
-async fn call(connection: &Connection, method: Method, Offer { path, id, digest, generation }: &Offer) -> Option<ErrorCode> {
+pub(super) async fn call(connection: &Connection, method: Method, Offer { path, id, digest, generation }: &Offer) -> Option<ErrorCode> {
     let manager = backstep_bus::ManagerProxy::without_cache(connection).await.expect("a proxy needs no bus");
     let transaction = backstep_bus::TransactionProxy::at(connection, path).await.expect("a proxy needs no bus");
     let record = RecordProxy::on(connection).await.expect("a proxy needs no bus");
@@ -150,11 +150,11 @@ fn refusal(answer: Answer, asked: bool) -> ErrorCode {
 }
 
 /// A planned transaction of the owner.
-struct Offer {
-    path: OwnedObjectPath,
-    id: String,
-    digest: String,
-    generation: u64,
+pub(super) struct Offer {
+    pub(super) path: OwnedObjectPath,
+    pub(super) id: String,
+    pub(super) digest: String,
+    pub(super) generation: u64,
 }
 
 /// Answers whether the offer is still as it was.

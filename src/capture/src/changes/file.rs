@@ -11,7 +11,7 @@ use crate::error::{CaptureError, Context, Result};
 use crate::manifest::{Summed, checked_body, escape, field, hex, kind_letter, kind_of, unescape, unhex};
 
 pub(crate) const FILE_NAME: &str = "changes";
-const HEADER: &str = "backstep-changes 1";
+pub(crate) const HEADER: &str = "backstep-changes 1";
 
 pub(super) fn save(dir: &Path, changes: &[FileChange]) -> Result<()> {
     let path = dir.join(FILE_NAME);
@@ -58,7 +58,7 @@ pub(super) fn load(dir: &Path) -> Result<Option<Vec<FileChange>>> {
     }
 }
 
-fn parse(bytes: &[u8]) -> Result<Vec<FileChange>, &'static str> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<Vec<FileChange>, &'static str> {
     let (body, count) = checked_body(bytes)?;
     let mut lines = std::str::from_utf8(body).map_err(|_| "it is not text")?.lines();
     if lines.next() != Some(HEADER) {

@@ -16,6 +16,8 @@ use crate::manifest::{Manifest, Picture, save};
 use crate::node::Kind;
 
 pub(crate) use file::FILE_NAME;
+#[cfg(feature = "hostile")]
+pub(crate) use file::{HEADER, parse};
 
 /// What a path is.
 pub type FileKind = Kind;

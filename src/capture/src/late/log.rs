@@ -16,7 +16,7 @@ use super::record::{Record, decode, encode};
 use crate::error::{CaptureError, Context, Result};
 
 pub(crate) const FILE_NAME: &str = "late";
-const HEADER: &[u8] = b"backstep-late 1\n";
+pub(crate) const HEADER: &[u8] = b"backstep-late 1\n";
 /// Length, then the beginning of the checksum.
 const FRAME: usize = 4 + SUM;
 const SUM: usize = 8;
@@ -109,7 +109,7 @@ fn damaged(path: &Path, reason: &'static str) -> CaptureError {
     CaptureError::Damaged { file: path.to_path_buf(), reason }
 }
 
-fn frame(line: &[u8], at: u64, out: &mut Vec<u8>) {
+pub(crate) fn frame(line: &[u8], at: u64, out: &mut Vec<u8>) {
     let length = u32::try_from(line.len()).expect("a path and its attributes are shorter than 4 GiB");
     out.extend_from_slice(&length.to_le_bytes());
     out.extend_from_slice(&sum(line, at));
@@ -127,7 +127,7 @@ fn sum(line: &[u8], at: u64) -> [u8; SUM] {
 }
 
 /// The records, and where the last whole one ends.
-fn parse(bytes: &[u8]) -> Result<(Vec<Record>, u64), &'static str> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<(Vec<Record>, u64), &'static str> {
     let mut records = Vec::new();
     if !bytes.starts_with(HEADER) {
         // Torn while it was created, or made by a version to come.

@@ -13,7 +13,11 @@ use std::path::{Path, PathBuf};
 use crate::content::Sum;
 use crate::node::{Meta, Time};
 
+#[cfg(feature = "hostile")]
+pub(crate) use code::HEADER;
 pub(crate) use code::{escape, hex, unescape, unhex};
+#[cfg(feature = "hostile")]
+pub(crate) use read::parse;
 pub(crate) use read::{checked_body, entry, kind_of, load, object};
 pub(crate) use write::{Summed, field, kind_letter, push_entry, push_object, save};
 

@@ -25,7 +25,7 @@ pub(crate) fn load(dir: &Path, picture: Picture) -> Result<Option<Manifest>> {
     parse(&bytes).map(Some).map_err(|reason| CaptureError::Damaged { file: path, reason })
 }
 
-fn parse(bytes: &[u8]) -> Result<Manifest, &'static str> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<Manifest, &'static str> {
     let (body, count) = checked_body(bytes)?;
     let body = std::str::from_utf8(body).map_err(|_| "it is not text")?;
     let mut lines = body.lines();

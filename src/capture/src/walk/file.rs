@@ -12,7 +12,7 @@ use super::{Directory, Fact, Part, Walk};
 use crate::error::{CaptureError, Context, Result};
 
 pub(crate) const FILE_NAME: &str = "walk";
-const HEADER: &[u8] = b"backstep-walk 1\n";
+pub(crate) const HEADER: &[u8] = b"backstep-walk 1\n";
 const SUM: usize = 32;
 
 pub(super) fn save(walk: &Walk, dir: &Path) -> Result<()> {
@@ -38,7 +38,7 @@ pub(super) fn load(dir: &Path) -> Result<Option<Walk>> {
     }
 }
 
-fn encode(walk: &Walk) -> Vec<u8> {
+pub(crate) fn encode(walk: &Walk) -> Vec<u8> {
     let mut out = HEADER.to_vec();
     out.reserve(walk.count() * 56);
     number(&mut out, walk.order.len() as u64);
@@ -60,7 +60,7 @@ fn encode(walk: &Walk) -> Vec<u8> {
     out
 }
 
-fn decode(bytes: &[u8]) -> Option<Walk> {
+pub(crate) fn decode(bytes: &[u8]) -> Option<Walk> {
     let (body, sum) = bytes.split_at_checked(bytes.len().checked_sub(SUM)?)?;
     if Sha256::digest(body).as_slice() != sum {
         return None;

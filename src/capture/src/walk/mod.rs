@@ -20,6 +20,8 @@ use crate::dir::CaptureDir;
 use crate::error::Result;
 
 pub(crate) use file::FILE_NAME;
+#[cfg(feature = "hostile")]
+pub(crate) use file::{HEADER, decode, encode};
 
 pub use difference::{Differing, Seen};
 

@@ -373,7 +373,15 @@ impl TransactionObject {
         if caller.uid == 0 || caller.uid == self.owner {
             return true;
         }
+        let serial = header.primary().serial_num().get();
+        if self.service.is_unseeing(&caller.sender, serial) {
+            return false;
+        }
         let Ok(subject) = authority::subject(header) else { return false };
-        self.service.authority.check(&caller, &subject, Permission::ViewAll, &[], Interaction::Refused).await.is_ok()
+        let seen = self.service.authority.check(&caller, &subject, Permission::ViewAll, &[], Interaction::Refused).await.is_ok();
+        if !seen {
+            self.service.remember_unseeing(&caller.sender, serial);
+        }
+        seen
     }
 }

@@ -51,16 +51,19 @@ impl Manager {
         Ok(Created { id, existed })
     }
 
+    /// The request of a transaction, as it was taken.
+    pub(super) fn request(&self, id: TransactionId) -> Result<Request, Failure> {
+        let bytes = self.ledger.request_bytes(id)?.ok_or_else(|| unknown(id))?;
+        backstep_wire::request::from_bytes(&bytes).map_err(|error| Failure::new(ErrorCode::StoreFailed, error.to_string()))
+    }
+
     /// The request of an ended transaction, to be created again.
     pub fn request_for_retry(&self, id: TransactionId) -> Result<Request, Failure> {
         let summary = self.ledger.summary(id)?.ok_or_else(|| unknown(id))?;
         if !summary.status.state.actions().contains(&backstep_core::state::Action::Retry) {
             return Err(super::wrong_state(id, summary.status.state, "retry"));
         }
-        let bytes = self.ledger.request_bytes(id)?.ok_or_else(|| unknown(id))?;
-        let request =
-            backstep_wire::request::from_bytes(&bytes).map_err(|error| Failure::new(ErrorCode::StoreFailed, error.to_string()))?;
-        Ok(Request { retries: Some(id), ..request })
+        Ok(Request { retries: Some(id), ..self.request(id)? })
     }
 
     /// What `last` means: the newest transaction that can be undone.

@@ -1,7 +1,7 @@
 //! Execute: authorise a plan by its digest and give it its place in the queue.
 
 use backstep_core::access::{self, Permission};
-use backstep_core::{Digest, ErrorCode, Event, Failure, Plan, TransactionId, TransactionState, limits};
+use backstep_core::{Digest, ErrorCode, Event, Failure, LocalArchive, Plan, TransactionId, TransactionState, limits};
 
 use super::{Manager, plan_of, wrong_state};
 
@@ -16,6 +16,8 @@ pub struct Ask {
     pub digest: Digest,
     /// The plan in one line.
     pub summary: String,
+    /// What comes from outside the repositories: each archive's digest, and its package. Empty when there is nothing.
+    pub local: String,
 }
 
 impl Ask {
@@ -42,7 +44,13 @@ impl Manager {
         }
         check_reversible(&plan)?;
         self.check_open()?;
-        Ok(Ask { id, permissions: access::for_plan(&plan), digest, summary: plan.summary() })
+        let archives = self.request(id)?.archives;
+        let mut permissions = access::for_plan(&plan);
+        // The planner has read them: what it answered since then is worth no more than they are.
+        if !archives.is_empty() && !permissions.contains(&Permission::InstallLocal) {
+            permissions.push(Permission::InstallLocal);
+        }
+        Ok(Ask { id, permissions, digest, summary: plan.summary(), local: local(&archives, &plan) })
     }
 
     /// The authority said yes to exactly this digest.
@@ -80,6 +88,16 @@ impl Manager {
             None => Ok(()),
         }
     }
+}
+
+/// Names are in Debian's grammar, so nobody can write more into the question than what it is about.
+fn local(archives: &[LocalArchive], plan: &Plan) -> String {
+    let package = |sha256| plan.items.iter().find(|item| item.archive.as_ref().is_some_and(|archive| archive.sha256 == sha256));
+    let one = |archive: &LocalArchive| match package(archive.sha256) {
+        Some(item) => format!("{} (SHA-256 {})", item.package, archive.sha256),
+        None => format!("SHA-256 {}", archive.sha256),
+    };
+    archives.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 fn check_reversible(plan: &Plan) -> Result<(), Failure> {

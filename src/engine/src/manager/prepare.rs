@@ -1,6 +1,6 @@
 //! Prepare: have a plan made and freeze it.
 
-use backstep_core::{ErrorCode, Event, Failure, PackageId, Request, TransactionId, TransactionState, Version};
+use backstep_core::{ArchiveSource, ErrorCode, Event, Failure, PackageId, Request, TransactionId, TransactionState, Version};
 use backstep_wire::planner::{Answer, Revert};
 
 use super::{Manager, plan_of, unknown, wrong_state};
@@ -66,18 +66,21 @@ impl Manager {
     /// The planner has no privileges and is not trusted to answer what it was asked.
     fn check_plan(&self, id: TransactionId, plan: backstep_core::Plan) -> Result<backstep_core::Plan, Failure> {
         let bytes = self.ledger.request_bytes(id)?.ok_or_else(|| unknown(id))?;
-        let request = backstep_wire::request::from_bytes(&bytes).map_err(|e| Failure::new(ErrorCode::StoreFailed, e.to_string()))?;
+        let request = self.request(id)?;
         let same = plan.transaction == id
             && plan.kind == request.kind
             && plan.request == backstep_wire::digest(&bytes)
             && plan.options == request.options;
         let sound = plan.items.iter().all(|item| item.action.needs_archive() == item.archive.is_some())
             || matches!(plan.method, backstep_core::Method::Restore(_));
+        // Who may install from repositories only must not get a caller's archive under their name.
+        let handed = |archive: &backstep_core::Archive| request.archives.iter().any(|local| local.sha256 == archive.sha256);
+        let honest = plan.items.iter().filter_map(|item| item.archive.as_ref()).all(|a| handed(a) == (a.source == ArchiveSource::Local));
         let plain = plan.items.iter().filter_map(|item| item.archive.as_ref()).all(|a| is_plain_name(&a.file_name));
         if plan.kind == backstep_core::Kind::Rollback && plan.is_empty() {
             return Err(Failure::new(ErrorCode::UndoNothing, "every package is as it was before that transaction already"));
         }
-        if same && sound && plain {
+        if same && sound && honest && plain {
             Ok(plan)
         } else {
             Err(Failure::new(ErrorCode::PlanFailed, "the planner answered another question than it was asked"))

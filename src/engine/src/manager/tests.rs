@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use backstep_core::access::Permission;
 use backstep_core::actor::{Actor, Origin};
 use backstep_core::record::{EventRecord, Filter, KindStatistics, Record as Row, Summary};
 use backstep_core::refusal::{RefusalFilter, RefusalRecord};
 use backstep_core::{
-    BootId, Digest, Direction, ErrorCode, Event, Failure, ItemAction, Kind, Method, Options, Plan, PlanAction, PlanItem, Reason, Request,
-    RequestItem, Stamp, Status, StepKind, StepState, TransactionId, TransactionState, UndoQuality,
+    Archive, ArchiveSource, BootId, Digest, Direction, ErrorCode, Event, Failure, ItemAction, Kind, LocalArchive, Method, Options, Plan,
+    PlanAction, PlanItem, Reason, Request, RequestItem, Stamp, Status, StepKind, StepState, TransactionId, TransactionState, UndoQuality,
 };
 use backstep_wire::foreign::{Foreign, Process};
 use backstep_wire::journal::{Line, Record};
@@ -409,6 +410,47 @@ fn only_the_digest_of_the_frozen_plan_can_be_executed() {
     let launch = world.manager.next_launch().expect("next").expect("launch");
     assert_eq!(backstep_wire::digest(&launch.plan_bytes), digest);
     assert_eq!(launch.order.plan, digest);
+}
+
+/// A request with one local archive, and a plan in which its digest has this source.
+fn with_archive(source: ArchiveSource, digest: Digest) -> (World, TransactionId) {
+    let mut world = World::new();
+    let local = LocalArchive { sha256: Digest([7; 32]), size: 9 };
+    let request = Request { items: Vec::new(), archives: vec![local], ..request() };
+    let id = world.manager.create(&request, actor(1000), None).expect("created").id;
+    let archive = Archive { source, origin: String::new(), file_name: "hello_1_amd64.deb".into(), size: 9, sha256: digest, trusted: true };
+    world.plan(id, |plan| {
+        plan.items[0].action = PlanAction::Install;
+        (plan.items[0].from, plan.items[0].to) = (None, plan.items[0].from.take());
+        plan.items[0].archive = Some(archive);
+    });
+    (world, id)
+}
+
+#[test]
+fn a_local_archive_needs_its_own_permission_and_is_named_by_its_digest() {
+    let (world, id) = with_archive(ArchiveSource::Local, Digest([7; 32]));
+    let digest = world.ledger.row(id).expect("known").plan.expect("planned").1;
+    let ask = world.manager.ask(id, digest).expect("ask");
+    assert!(ask.permissions.contains(&Permission::InstallLocal));
+    assert_eq!(ask.local, format!("hello:amd64 (SHA-256 {})", Digest([7; 32])));
+    // The planner, which has read it, says that nothing of it is in the plan.
+    let (world, id) = with_archive(ArchiveSource::Repository, Digest([8; 32]));
+    let digest = world.ledger.row(id).expect("known").plan.expect("planned").1;
+    let ask = world.manager.ask(id, digest).expect("ask");
+    assert_eq!(ask.permissions, [Permission::Install, Permission::InstallLocal]);
+    assert_eq!(ask.local, format!("SHA-256 {}", Digest([7; 32])));
+}
+
+#[test]
+fn a_plan_that_calls_a_local_archive_a_repository_s_is_refused() {
+    let pairs =
+        [(ArchiveSource::Repository, Digest([7; 32])), (ArchiveSource::Kept, Digest([7; 32])), (ArchiveSource::Local, Digest([8; 32]))];
+    for (source, digest) in pairs {
+        let (world, id) = with_archive(source, digest);
+        assert!(world.ledger.row(id).expect("known").plan.is_none(), "{source:?}");
+        assert_eq!(world.state(id), TransactionState::Failed);
+    }
 }
 
 #[test]
