@@ -29,6 +29,7 @@ pub mod options;
 pub mod outlet;
 pub mod planner;
 pub mod records;
+pub mod recovery;
 pub mod requests;
 pub mod service;
 pub mod simulate;

@@ -133,6 +133,9 @@ pub trait Ledger {
 pub trait Mirror {
     /// Writes a transaction's document.
     fn mirror(&mut self, record: &Record) -> Result<(), Failure>;
+    /// Puts in order what a crash left, given everything that has not ended and what ended last; answers whose
+    /// documents are to be written again.
+    fn reconcile(&mut self, unfinished: &[TransactionId], ended: &[TransactionId]) -> Result<Vec<TransactionId>, Failure>;
 }
 
 /// Time.

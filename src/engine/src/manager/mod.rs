@@ -183,7 +183,17 @@ impl Manager {
                 let code = self.ledger.summary(id).ok().flatten().and_then(|s| s.error).map(|e| e.code);
                 self.notices.push(Notice::Finished { id, state: after.state, code });
             }
+            // CRASH: a document that lags is found at the next start by that of `id`, so that one is written last.
+            self.mirror_target(id, after.state);
             self.mirror_now(id);
+        }
+    }
+
+    /// The document of what is undone now says by whom.
+    fn mirror_target(&mut self, id: TransactionId, state: TransactionState) {
+        let target = self.ledger.summary(id).ok().flatten().and_then(|summary| summary.reverts);
+        if let Some(target) = target.filter(|_| state == TransactionState::Completed) {
+            self.mirror_now(target);
         }
     }
 
