@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use backstep_core::{AttemptId, ErrorCode, Failure, TransactionId, TransactionState};
+use backstep_core::{AttemptId, ErrorCode, Failure, Request, TransactionId, TransactionState};
 use backstep_engine::Manager;
 use backstep_engine::manager::{CancelOutcome, Launch, Verdict};
 use backstep_engine::ports::Clock;
@@ -35,6 +35,9 @@ pub struct Daemon {
 
 /// Plays a scenario to its end.
 pub fn play(dir: &Path, name: &str) -> Result<()> {
+    if let Some(seed) = name.strip_prefix("soak:") {
+        return crate::soak::serve(dir, seed.parse()?);
+    }
     let scenario = SCENARIOS.iter().find(|scenario| scenario.name == name).context("no such scenario")?;
     with(dir, async |daemon| {
         for act in scenario.acts {
@@ -64,7 +67,7 @@ pub fn with(dir: &Path, work: impl AsyncFnOnce(&mut Daemon) -> Result<()>) -> Re
     })
 }
 
-fn failed(failure: Failure) -> anyhow::Error {
+pub(crate) fn failed(failure: Failure) -> anyhow::Error {
     anyhow::anyhow!("{failure}")
 }
 
@@ -77,13 +80,27 @@ impl Daemon {
         }
     }
 
+    /// Where things are.
+    #[must_use]
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
     fn state(&self, id: TransactionId) -> Result<Option<TransactionState>> {
         Ok(self.manager.ledger().summary(id).map_err(failed)?.map(|summary| summary.status.state))
     }
 
+    fn submit(&mut self, id: TransactionId, wish: &Wish) -> Result<()> {
+        self.ask_for(id, &wish.request())?;
+        if wish.cancel == Cancel::Queued && self.state(id)?.is_some() {
+            self.manager.cancel(id, 0).map_err(failed)?;
+        }
+        Ok(())
+    }
+
     /// Makes, plans and authorises a request, from wherever it stands.
-    pub fn submit(&mut self, id: TransactionId, wish: &Wish) -> Result<()> {
-        match self.manager.create(&wish.request(), actor(), Some(id)) {
+    pub fn ask_for(&mut self, id: TransactionId, request: &Request) -> Result<()> {
+        match self.manager.create(request, actor(), Some(id)) {
             Err(failure) if failure.code == ErrorCode::UndoNothing => return Ok(()),
             created => created.map_err(failed)?,
         };
@@ -98,9 +115,9 @@ impl Daemon {
             let ask = self.manager.ask(id, digest).map_err(failed)?;
             self.manager.authorised(&ask).map_err(failed)?;
         }
-        println!("queued {id}");
-        if wish.cancel == Cancel::Queued {
-            self.manager.cancel(id, 0).map_err(failed)?;
+        // One whose plan was refused has ended already.
+        if self.manager.ledger().summary(id).map_err(failed)?.is_some_and(|summary| summary.sequence > 0) {
+            println!("queued {id}");
         }
         Ok(())
     }

@@ -38,15 +38,20 @@ pub fn judge(place: &Place, scenario: &Scenario, killed: bool) -> Result<()> {
         let right = if killed { wish.ends.allows(state) } else { state == wish.ends.undisturbed() };
         ensure!(right, "request {number} is {state}: {:#?}", record.events.iter().map(|event| &event.event).collect::<Vec<_>>());
     }
-    promises(place, &records)?;
-    effects(place, &records)?;
+    at_rest(place, &records)
+}
+
+/// Judges whatever was asked for.
+pub fn at_rest(place: &Place, records: &BTreeMap<TransactionId, Record>) -> Result<()> {
+    promises(place, records)?;
+    effects(place, records)?;
     for record in records.values() {
         explained(place, record).with_context(|| record.summary.id.to_string())?;
         mirrored(place, record)?;
     }
     let tmp = fs::read_dir(place.state().join("spool/tmp"))?.count();
     ensure!(tmp == 0, "{tmp} drafts are left in the spool");
-    system(place, scenario, &records)
+    system(place, records)
 }
 
 /// The record's transactions; the record itself is checked.
@@ -121,7 +126,9 @@ fn explained(place: &Place, record: &Record) -> Result<()> {
 fn mirrored(place: &Place, record: &Record) -> Result<()> {
     let name = format!("spool/done/{}.json", record.summary.id);
     let text = fs::read_to_string(place.state().join(&name)).with_context(|| format!("no {name}"))?;
-    ensure!(text == backstep_spool::document(record, HOST), "{name} is not the record");
+    let document = backstep_spool::document(record, HOST);
+    let other = text.lines().zip(document.lines()).find(|(found, expected)| found != expected);
+    ensure!(text == document, "{name} is not the record: {other:?}");
     let inflight = place.state().join(format!("spool/inflight/{}.json", record.summary.id));
     ensure!(!inflight.exists(), "{} is still there", inflight.display());
     Ok(())
@@ -184,7 +191,7 @@ fn plan_of(place: &Place, id: TransactionId) -> Result<Option<Plan>> {
     Ok(Some(backstep_wire::plan::from_bytes(&fs::read(path)?)?))
 }
 
-fn system(place: &Place, scenario: &Scenario, records: &BTreeMap<TransactionId, Record>) -> Result<()> {
+fn system(place: &Place, records: &BTreeMap<TransactionId, Record>) -> Result<()> {
     let mut system = System::at_first();
     let mut before = BTreeMap::new();
     let mut order: Vec<&Record> = records.values().collect();
@@ -206,7 +213,7 @@ fn system(place: &Place, scenario: &Scenario, records: &BTreeMap<TransactionId, 
         }
     }
     let found = System::found(place)?;
-    ensure!(found == system, "the system of {:?} is {found:#?} instead of {system:#?}", scenario.name);
+    ensure!(found == system, "the system is {found:#?} instead of {system:#?}");
     files(place, &system)
 }
 

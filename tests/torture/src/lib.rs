@@ -12,5 +12,6 @@ pub mod matrix;
 pub mod place;
 pub mod random;
 pub mod scenario;
+pub mod soak;
 pub mod tracer;
 pub mod universe;

@@ -9,9 +9,9 @@ use backstep_torture::matrix::{Matrix, named};
 use backstep_torture::random::Random;
 use backstep_torture::scenario::SCENARIOS;
 use backstep_torture::tracer::{Blow, CALLS, Role, Strike};
-use backstep_torture::{daemon, fake, hands, tracer};
+use backstep_torture::{daemon, fake, hands, soak, tracer};
 
-const USAGE: &str = "usage: backstep-torture points PART PARTS STRIDE | random SEED RUNS SECONDS | one SCENARIO ROLE AT [ROLE AT ...]";
+const USAGE: &str = "usage: backstep-torture points PART PARTS STRIDE | random SEED RUNS SECONDS | soak SEED SECONDS | one SCENARIO ROLE AT [ROLE AT ...]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -33,6 +33,7 @@ fn run(arguments: &[String]) -> Result<u8> {
         (program @ ("apt-get" | "dpkg" | "dpkg-deb"), rest) => return fake::run(program, rest),
         ("points", [part, parts, stride]) => points(part.parse()?, parts.parse()?, stride.parse()?)?,
         ("random", [seed, runs, seconds]) => random(seed.parse()?, runs.parse()?, seconds.parse()?)?,
+        ("soak", [seed, seconds]) => soak::soak(seed.parse()?, Duration::from_secs(seconds.parse()?))?,
         ("one", [scenario, strikes @ ..]) => one(scenario, strikes)?,
         _ => bail!(USAGE),
     }

@@ -13,6 +13,7 @@ use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -122,6 +123,9 @@ pub struct Tracer {
     alive: Arc<Mutex<(Option<Instant>, Vec<Pid>)>>,
     /// Points met since the last start of a daemon, by role.
     pub met: BTreeMap<Role, u32>,
+    patience: Duration,
+    /// The daemon that runs now, for those who watch it.
+    pub daemon: Arc<AtomicI32>,
     strike: Option<Strike>,
     /// Calls that counted for the strike.
     counted: u32,
@@ -142,7 +146,7 @@ impl Tracer {
         let alive: Arc<Mutex<(Option<Instant>, Vec<Pid>)>> = Arc::default();
         let watched = Arc::clone(&alive);
         std::thread::spawn(move || watch(&watched));
-        Self { roles: BTreeMap::new(), alive, met: BTreeMap::new(), strike: None, counted: 0, struck: None }
+        Self { roles: BTreeMap::new(), alive, met: BTreeMap::new(), patience: PATIENCE, daemon: Arc::default(), strike: None, counted: 0, struck: None }
     }
 
     /// Starts a daemon, strikes where it is told, and returns when the daemon has ended. Workers may live on.
@@ -156,8 +160,9 @@ impl Tracer {
         let mut child = command.spawn().context("cannot start the daemon")?;
         let pid = Pid::from_raw(i32::try_from(child.id())?);
         ptrace::seize(pid, options()).context("cannot trace")?;
-        self.set_deadline(Some(Instant::now() + PATIENCE));
+        self.set_deadline(Some(Instant::now() + self.patience));
         self.know(pid, Role::Daemon);
+        self.daemon.store(pid.as_raw(), Ordering::Relaxed);
         let mut stdin = child.stdin.take().context("no standard input")?;
         stdin.write_all(b"x")?;
         self.until(Some(pid))?.context("the daemon is nowhere")
@@ -257,6 +262,11 @@ impl Tracer {
 
     fn set_deadline(&self, at: Option<Instant>) {
         self.alive.lock().unwrap_or_else(PoisonError::into_inner).0 = at;
+    }
+
+    /// How long the next runs may take.
+    pub fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
     }
 
     /// Whether the deadline has passed: then everything was killed, and the run says nothing.

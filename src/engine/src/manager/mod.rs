@@ -184,17 +184,17 @@ impl Manager {
                 self.notices.push(Notice::Finished { id, state: after.state, code });
             }
             // CRASH: a document that lags is found at the next start by that of `id`, so that one is written last.
-            self.mirror_target(id, after.state);
+            if after.state == TransactionState::Completed {
+                self.undone_by(id).into_iter().for_each(|target| self.mirror_now(target));
+            }
             self.mirror_now(id);
         }
     }
 
-    /// The document of what is undone now says by whom.
-    fn mirror_target(&mut self, id: TransactionId, state: TransactionState) {
-        let target = self.ledger.summary(id).ok().flatten().and_then(|summary| summary.reverts);
-        if let Some(target) = target.filter(|_| state == TransactionState::Completed) {
-            self.mirror_now(target);
-        }
+    /// What a rollback undid, and what that one had undone, and so on: their documents say whether they are undone now.
+    fn undone_by(&self, id: TransactionId) -> Vec<TransactionId> {
+        let target = |id: TransactionId| self.ledger.summary(id).ok().flatten().and_then(|summary| summary.reverts);
+        std::iter::successors(target(id), |id| target(*id)).collect()
     }
 
     /// The mirror may lag the record, so its failure fails nothing; it is kept and tried again.

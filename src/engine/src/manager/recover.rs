@@ -45,8 +45,8 @@ impl Manager {
         let newest = self.ledger.list(&Filter { limit: LOOKED_AT, ..Filter::default() })?;
         let ended: Vec<TransactionId> = newest.iter().filter(|summary| summary.status.state.is_final()).map(|summary| summary.id).collect();
         let mut again: BTreeSet<TransactionId> = self.mirror.reconcile(&unfinished, &ended)?.into_iter().collect();
-        let undone = |summary: &&Summary| again.contains(&summary.id) && summary.status.state == TransactionState::Completed;
-        let undone: Vec<TransactionId> = newest.iter().filter(undone).filter_map(|summary| summary.reverts).collect();
+        let completed = |summary: &&Summary| again.contains(&summary.id) && summary.status.state == TransactionState::Completed;
+        let undone: Vec<TransactionId> = newest.iter().filter(completed).flat_map(|summary| self.undone_by(summary.id)).collect();
         again.extend(undone);
         again.into_iter().for_each(|id| self.mirror_now(id));
         Ok(())
