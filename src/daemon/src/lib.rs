@@ -31,6 +31,7 @@ pub mod planner;
 pub mod records;
 pub mod recovery;
 pub mod requests;
+pub mod reserve;
 pub mod service;
 pub mod simulate;
 pub mod status_file;

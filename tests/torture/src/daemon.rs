@@ -152,14 +152,26 @@ impl Daemon {
 
     async fn start(&mut self, launch: &Launch, is_cancelled: &dyn Fn(TransactionId) -> bool) -> Result<()> {
         let attempt = launch.order.attempt;
-        self.attempts.prepare(launch).map_err(failed)?;
+        if let Err(failure) = self.attempts.prepare(launch) {
+            return self.not_started(attempt, &failure).await;
+        }
         if is_cancelled(attempt.transaction)
             && let CancelOutcome::WillRollBack(attempt) = self.manager.cancel(attempt.transaction, 0).map_err(failed)?
         {
             self.attempts.request_cancel(attempt).map_err(failed)?;
         }
-        self.launcher.start(attempt).await.map_err(failed)?;
-        self.follow(attempt).await
+        match self.launcher.start(attempt).await {
+            Ok(()) => self.follow(attempt).await,
+            Err(failure) => self.not_started(attempt, &failure).await,
+        }
+    }
+
+    async fn not_started(&mut self, attempt: AttemptId, failure: &Failure) -> Result<()> {
+        let revoked = self.attempts.revoke(attempt);
+        if revoked.is_err() || self.launcher.is_alive(attempt).await {
+            return self.follow(attempt).await;
+        }
+        self.manager.launch_failed(attempt, &failure.text).map_err(failed)
     }
 
     /// As `backstepd::follow` does, without waiting for the kernel's word.

@@ -13,5 +13,6 @@ pub mod place;
 pub mod random;
 pub mod scenario;
 pub mod soak;
+pub mod storage;
 pub mod tracer;
 pub mod universe;

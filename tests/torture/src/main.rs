@@ -9,9 +9,9 @@ use backstep_torture::matrix::{Matrix, named};
 use backstep_torture::random::Random;
 use backstep_torture::scenario::SCENARIOS;
 use backstep_torture::tracer::{Blow, CALLS, Role, Strike};
-use backstep_torture::{daemon, fake, hands, soak, tracer};
+use backstep_torture::{daemon, fake, hands, soak, storage, tracer};
 
-const USAGE: &str = "usage: backstep-torture points PART PARTS STRIDE | random SEED RUNS SECONDS | soak SEED SECONDS | one SCENARIO ROLE AT [ROLE AT ...]";
+const USAGE: &str = "usage: backstep-torture points PART PARTS STRIDE | random SEED RUNS SECONDS | storage PART PARTS STRIDE | disks | soak SEED SECONDS | one SCENARIO ROLE AT [ROLE AT ...]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -33,6 +33,8 @@ fn run(arguments: &[String]) -> Result<u8> {
         (program @ ("apt-get" | "dpkg" | "dpkg-deb"), rest) => return fake::run(program, rest),
         ("points", [part, parts, stride]) => points(part.parse()?, parts.parse()?, stride.parse()?)?,
         ("random", [seed, runs, seconds]) => random(seed.parse()?, runs.parse()?, seconds.parse()?)?,
+        ("storage", [part, parts, stride]) => storage_fails(part.parse()?, parts.parse()?, stride.parse()?)?,
+        ("disks", []) => println!("{:?} disks, of them too small", storage::small_disks()?),
         ("soak", [seed, seconds]) => soak::soak(seed.parse()?, Duration::from_secs(seconds.parse()?))?,
         ("one", [scenario, strikes @ ..]) => one(scenario, strikes)?,
         _ => bail!(USAGE),
@@ -63,6 +65,13 @@ fn random(seed: u64, runs: u64, seconds: u64) -> Result<()> {
         matrix.random(&mut random, depth);
     }
     println!("seed {seed}: {} runs, {} failed, {} s", matrix.runs, matrix.failures.len(), begun.elapsed().as_secs());
+    matrix.end()
+}
+
+fn storage_fails(part: u32, parts: u32, stride: u32) -> Result<()> {
+    let (mut matrix, begun) = (Matrix::new()?, Instant::now());
+    let failed = storage::sweep(&mut matrix, |at| at % parts == part && (at / parts).is_multiple_of(stride))?;
+    println!("{failed} failing calls, {} runs, {} failed, {} s", matrix.runs, matrix.failures.len(), begun.elapsed().as_secs());
     matrix.end()
 }
 

@@ -54,7 +54,8 @@ impl Matrix {
             went.points = Role::ALL.map(|role| self.tracer.met.get(&role).copied().unwrap_or(0));
             went.struck += usize::from(self.tracer.struck.is_some());
             rested = end == End::Code(0);
-            ensure!(rested || end == End::Killed, "the daemon ended with {end:?}");
+            let may_end = matches!(strike.blow, Blow::Fail(_) | Blow::FailOn(_)) && self.tracer.struck.is_some();
+            ensure!(rested || may_end || end == End::Killed, "the daemon ended with {end:?}");
             if rested {
                 break;
             }
