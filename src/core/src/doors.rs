@@ -315,6 +315,7 @@ const OTHERS: &[Door] = &[
     file("/var/lib/backstep", Who::Root, "the folder of everything below"),
     file("/var/lib/backstep/lock", Who::Root, "which daemon runs"),
     file("/var/lib/backstep/store.db*", Who::Root, "the record"),
+    file("/var/lib/backstep/reserve", Who::Root, "nothing: space for the record's last words on a full disk"),
     file("/var/lib/backstep/spool", Who::Root, "the mirror of the record"),
     file("/var/lib/backstep/spool/new", Who::Root, "requests that came as files; not read yet"),
     file("/var/lib/backstep/spool/inflight", Who::Root, "documents of transactions that have not ended"),

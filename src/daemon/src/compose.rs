@@ -1,15 +1,12 @@
 //! The composition root: puts the parts together, recovers, serves, and ends when there is nothing to do.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
-use backstep_core::{AttemptId, Failure, TransactionState};
 use backstep_engine::Manager;
-use backstep_engine::manager::Found;
 use backstep_engine::ports::Clock;
 use nix::fcntl::{Flock, FlockArg};
 
@@ -27,6 +24,7 @@ use crate::planner::Planner;
 use crate::records::{Installed, Records};
 use crate::service::{Parts, Service};
 use crate::status_file::StatusFile;
+use crate::recovery::recover;
 use crate::{audit, config, foreign, idle, log, metrics, simulate, work};
 
 /// Runs the daemon until it is told to end or has nothing to do.
@@ -81,7 +79,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
 }
 
 /// One daemon a state directory. The lock ends with the process.
-fn lock_state(dir: &Path) -> anyhow::Result<Flock<File>> {
+pub fn lock_state(dir: &Path) -> anyhow::Result<Flock<File>> {
     let file = File::options().create(true).truncate(false).write(true).mode(0o600).open(dir.join("lock"))?;
     Flock::lock(file, FlockArg::LockExclusiveNonblock)
         .map_err(|(_, errno)| anyhow::anyhow!("another backstepd uses {} ({errno})", dir.display()))
@@ -119,24 +117,4 @@ fn planner(options: &Options) -> Planner {
 fn records(options: &Options) -> Records {
     let installed = if options.simulate { Installed::AsRecorded } else { Installed::Dpkg(PathBuf::from("/var/lib/dpkg/status")) };
     Records::new(options.state_dir.join("store.db"), installed)
-}
-
-/// Looks at what is alive first: nothing is decided beside a living worker.
-async fn recover(manager: &mut Manager, attempts: &Attempts, launcher: &Launcher) -> Result<(), Failure> {
-    let mut alive = BTreeMap::new();
-    for summary in manager.ledger().unfinished()? {
-        let state = summary.status.state;
-        if state.is_active() && state != TransactionState::NeedsAttention {
-            let attempt = AttemptId { transaction: summary.id, number: summary.status.attempts };
-            alive.insert(attempt, launcher.is_alive(attempt).await);
-        }
-    }
-    manager.recover(&mut |attempt| {
-        if !alive.get(&attempt).copied().unwrap_or(false) && !attempts.is_locked(attempt)? {
-            attempts.revoke(attempt)?;
-        }
-        // Looked at again: a worker that took its lock before the order was revoked is alive.
-        let found = attempts.find(attempt)?;
-        Ok(Found { alive: found.alive || alive.get(&attempt).copied().unwrap_or(false), ..found })
-    })
 }

@@ -152,6 +152,11 @@ impl Service {
     pub fn decide<R>(&self, act: impl FnOnce(&mut Manager) -> R) -> R {
         let mut manager = self.lock();
         let result = act(&mut manager);
+        if manager.ledger().is_broken() {
+            // Nothing is promised that may not be on the disk. The worker goes on; a new start reads what there is.
+            tracing::error!("the device of the record failed: ending, so that a new start reads what is on it");
+            std::process::exit(70);
+        }
         let notices = manager.take_notices();
         // Still under the lock: two deciders must not overtake each other.
         if !notices.is_empty() {

@@ -125,6 +125,11 @@ pub trait Ledger {
     fn last_failed(&self) -> Result<Option<TransactionId>, Failure>;
     /// Takes calls that were turned away into the record, in one row.
     fn refuse(&mut self, refused: &Refused) -> Result<(), Failure>;
+    /// Whether the device failed: what is on it is not known then, nothing more is written, and whoever goes on has to
+    /// read everything anew.
+    fn is_broken(&self) -> bool {
+        false
+    }
     /// Calls that were turned away, newest first.
     fn refusals(&self, filter: &RefusalFilter) -> Result<Vec<RefusalRecord>, Failure>;
 }
@@ -133,6 +138,9 @@ pub trait Ledger {
 pub trait Mirror {
     /// Writes a transaction's document.
     fn mirror(&mut self, record: &Record) -> Result<(), Failure>;
+    /// Puts in order what a crash left, given everything that has not ended and what ended last; answers whose
+    /// documents are to be written again.
+    fn reconcile(&mut self, unfinished: &[TransactionId], ended: &[TransactionId]) -> Result<Vec<TransactionId>, Failure>;
 }
 
 /// Time.

@@ -49,6 +49,9 @@ pub enum StoreError {
     /// The device failed.
     #[error("cannot write the record: input/output error: {0}")]
     Device(#[source] rusqlite::Error),
+    /// The device failed earlier: nothing more is written by this process.
+    #[error("cannot write the record: its device failed before; a new start reads what is on it")]
+    Stopped,
     /// Another process held the file for too long.
     #[error("cannot write the record: another process holds it")]
     Busy(#[source] rusqlite::Error),
@@ -131,6 +134,7 @@ impl StoreError {
             | Self::Foreign
             | Self::Corrupt { .. }
             | Self::Device(_)
+            | Self::Stopped
             | Self::Busy(_)
             | Self::Sql(_) => ErrorCode::StoreFailed,
         }

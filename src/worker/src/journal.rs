@@ -53,6 +53,10 @@ pub struct FileJournal {
     waiting: Option<Record>,
     progress_at: Option<Instant>,
     broken: bool,
+    /// Bytes that are known to be whole lines.
+    whole: u64,
+    /// Given up for the last words when there is no other space.
+    reserve: PathBuf,
 }
 
 impl FileJournal {
@@ -69,15 +73,25 @@ impl FileJournal {
         file.set_len(whole as u64).map_err(io)?;
         File::open(files.folder()).and_then(|folder| folder.sync_all()).map_err(io)?;
         let next = lines.last().map_or(1, |line| line.seq + 1);
-        Ok(Self { file, output: files.output(), next, waiting: None, progress_at: None, broken: false, path: path.clone() })
+        Ok(Self { file, output: files.output(), next, waiting: None, progress_at: None, broken: false, path: path.clone(), whole: whole as u64, reserve: reserve_of(files) })
     }
 
     fn append(&mut self, record: Record) -> io::Result<()> {
         let durable = record.is_durable();
         let line = to_line(&Line { seq: self.next, utc_us: utc_us(), record });
-        self.file.write_all(&line)?;
+        match self.file.write_all(&line) {
+            Err(error) if error.kind() == io::ErrorKind::StorageFull && fs::remove_file(&self.reserve).is_ok() => self.again(&line)?,
+            written => written?,
+        }
+        self.whole += line.len() as u64;
         self.next += 1;
         if durable { self.file.sync_data() } else { Ok(()) }
+    }
+
+    /// Writes a line that found no space, in the space of the reserve. A part of it may be there.
+    fn again(&mut self, line: &[u8]) -> io::Result<()> {
+        self.file.set_len(self.whole)?;
+        self.file.write_all(line)
     }
 
     fn checked(&mut self, record: Record) -> Result<(), Failure> {
@@ -119,6 +133,11 @@ impl Journal for FileJournal {
     fn log_offset(&self) -> u64 {
         fs::metadata(&self.output).map_or(0, |meta| meta.len())
     }
+}
+
+/// The daemon's reserve (`reserve` of its state): space for the end of what was begun.
+fn reserve_of(files: &AttemptFiles) -> PathBuf {
+    files.folder().ancestors().nth(2).unwrap_or_else(|| Path::new("/nonexistent")).join("reserve")
 }
 
 /// Reads the whole lines of a journal, and how many bytes they take; a journal that is not there is empty.

@@ -21,7 +21,7 @@ use backstep_engine::runner::{self, Control, Earlier, Journal, Outcome, Ports};
 use backstep_wire::journal::Record;
 use backstep_wire::order::Order;
 
-use crate::child::Processes;
+use crate::child::{Children, Processes};
 use crate::context::{Context, Shared};
 use crate::facts::MachineWorld;
 use crate::guard::Place;
@@ -68,15 +68,29 @@ impl Journal for Attentive<'_> {
     }
 }
 
+/// Other programs, over the real ones. The worker takes them as they are; the crash tests put their own in apt's place.
+pub type Programs<'a> = &'a dyn Fn(Processes) -> Box<dyn Children>;
+
 /// Carries out an attempt. Errors: there is no last record; whoever reads the journal starts a recovery.
 pub fn run(machine: &Machine, attempt: AttemptId, signals: &Noted, hook: Option<String>) -> Result<Outcome, Failure> {
+    run_with(machine, attempt, signals, hook, &|real| Box::new(real))
+}
+
+/// The same with other programs.
+pub fn run_with(
+    machine: &Machine,
+    attempt: AttemptId,
+    signals: &Noted,
+    hook: Option<String>,
+    programs: Programs<'_>,
+) -> Result<Outcome, Failure> {
     machine.folders().iter().try_for_each(|folder| private(folder))?;
     let files = machine.attempt(attempt);
     let _alive = AttemptLock::take(&files.lock())?;
     let material = Use::take(machine)?;
     let order = order::read_order(&files, attempt);
     let retention = order.as_ref().ok().map(|order| order.retention);
-    let outcome = carry_out(machine, order, &files, signals, hook)?;
+    let outcome = carry_out(machine, order, &files, signals, (hook, programs))?;
     let trouble = retention.map(|retention| release(machine, material, &retention, journal::utc_us()));
     for trouble in trouble.into_iter().flatten() {
         eprintln!("backstep-worker: cannot give up undo material: {trouble}");
@@ -84,12 +98,15 @@ pub fn run(machine: &Machine, attempt: AttemptId, signals: &Noted, hook: Option<
     Ok(outcome)
 }
 
+/// How apt calls this program back, and how programs are called.
+type Outside<'a> = (Option<String>, Programs<'a>);
+
 fn carry_out(
     machine: &Machine,
     order: Result<Order, OrderError>,
     files: &AttemptFiles,
     signals: &Noted,
-    hook: Option<String>,
+    outside: Outside<'_>,
 ) -> Result<Outcome, Failure> {
     not_again(files, order.as_ref().ok())?;
     let mut journal = Attentive { inner: FileJournal::open(files)?, signals };
@@ -97,7 +114,7 @@ fn carry_out(
     let control = CancelFile(files);
     let mut ports = Ports { journal: &mut journal, control: &control, world: &world };
     match begin(machine, files, order, &mut ports) {
-        Ok((order, plan, lock)) => work(machine, order, plan, lock, hook, &mut ports),
+        Ok((order, plan, lock)) => work(machine, order, plan, lock, outside, &mut ports),
         Err(Begin::Refused(why)) => runner::refuse(&why, &mut ports),
         Err(Begin::Stuck(why)) => runner::stick(why, &mut ports),
         Err(Begin::Revoked(why)) => Err(why),
@@ -199,19 +216,19 @@ fn work(
     order: Order,
     plan: Plan,
     lock: FrontendLock,
-    hook: Option<String>,
+    outside: Outside<'_>,
     ports: &mut Ports<'_>,
 ) -> Result<Outcome, Failure> {
     let lock = Arc::new(lock);
     let policy = plan.options.on_failure;
     match (order.direction, order.restore) {
         (Direction::Forward, _) => {
-            let context = context(machine, &order, plan, &lock, hook, false);
+            let context = context(machine, &order, plan, &lock, outside, false);
             runner::run(&mut steps::all(&context), policy, ports)
         }
         (Direction::Undo, Some(of)) => match hold(&machine.attempt(of), ports) {
             Ok(held) => {
-                let context = context(machine, &order, plan, &lock, hook, held.rebooted);
+                let context = context(machine, &order, plan, &lock, outside, held.rebooted);
                 undo(&held, &context, ports)
             }
             Err(why) => runner::stick(why, ports),
@@ -220,7 +237,7 @@ fn work(
     }
 }
 
-fn context(machine: &Machine, order: &Order, plan: Plan, lock: &Arc<FrontendLock>, hook: Option<String>, rebooted: bool) -> Shared {
+fn context(machine: &Machine, order: &Order, plan: Plan, lock: &Arc<FrontendLock>, (hook, programs): Outside<'_>, rebooted: bool) -> Shared {
     let environment = environment(plan.options.conffiles).map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
     let output = machine.attempt(order.attempt).output();
     let place =
@@ -231,7 +248,7 @@ fn context(machine: &Machine, order: &Order, plan: Plan, lock: &Arc<FrontendLock
         Direction::Undo => (order.restore.unwrap_or(order.attempt), None),
     };
     let (machine, attempt, number) = (machine.clone(), order.attempt, lock.number());
-    let (children, settled_units, aftermath, prepared) = (Box::new(children), RefCell::default(), RefCell::default(), RefCell::default());
+    let (children, settled_units, aftermath, prepared) = (programs(children), RefCell::default(), RefCell::default(), RefCell::default());
     Rc::new(Context {
         machine,
         attempt,

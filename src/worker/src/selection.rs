@@ -37,6 +37,8 @@ const COPIED: [&str; 12] = [
     "/var/lib/systemd/deb-systemd-user-helper-enabled",
     "/var/lib/systemd/deb-systemd-user-helper-masked",
 ];
+/// The draft of apt's marks, which a worker that is killed while it writes them leaves.
+const OWN_DRAFT: &str = "/var/lib/apt/extended_states.backstep-new";
 /// Never kept: locks belong to whoever holds them.
 const EXCLUDED: [&str; 3] = ["/var/lib/dpkg/lock", "/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/triggers/Lock"];
 /// How much of a payload is read at once, in bytes.
@@ -47,7 +49,8 @@ const BOOT: [&str; 5] = ["linux-image-", "initramfs-tools", "grub-", "shim-", "d
 /// What dpkg's scripts and triggers write besides package files.
 fn places(plan: &Plan) -> Selection {
     let set = |paths: &[&str]| paths.iter().map(PathBuf::from).collect();
-    let mut selection = Selection { tree: set(&LINKED_TREES), copy: set(&COPIED), exclude: set(&EXCLUDED), ..Selection::default() };
+    let (tree, copy, absent, exclude) = (set(&LINKED_TREES), set(&COPIED), set(&[OWN_DRAFT]), set(&EXCLUDED));
+    let mut selection = Selection { tree, copy, absent, exclude, ..Selection::default() };
     if plan.items.iter().any(|item| BOOT.iter().any(|name| item.package.name.as_str().starts_with(name))) {
         selection.copy.insert("/boot".into());
     }
@@ -72,7 +75,8 @@ pub fn of_packages(context: &Context) -> Result<Selection, Failure> {
 pub fn of_marks() -> Selection {
     let set = |paths: &[&str]| paths.iter().map(PathBuf::from).collect();
     let link = set(&["/var/lib/dpkg/status", "/var/lib/dpkg/status-old", "/var/lib/dpkg/available", "/var/lib/dpkg/available-old"]);
-    Selection { link, tree: set(&["/var/lib/dpkg/updates"]), copy: set(&["/var/lib/apt/extended_states"]), ..Selection::default() }
+    let (tree, copy, absent) = (set(&["/var/lib/dpkg/updates"]), set(&["/var/lib/apt/extended_states"]), set(&[OWN_DRAFT]));
+    Selection { link, tree, copy, absent, ..Selection::default() }
 }
 
 /// What a package owns now.

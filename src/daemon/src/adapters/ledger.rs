@@ -1,17 +1,25 @@
-//! The store as the engine's ledger.
+//! The store as the engine's ledger, and what is done about a full or failing disk.
+//!
+//! Invariants: after an error of the device nothing more is written: what a failed sync left on the disk is not known,
+//! and to try it again could succeed without meaning anything. On a full disk the reserve is given up for what was
+//! begun, never for something new.
 
 use std::path::Path;
 
 use anyhow::Context;
 use backstep_core::record::{Filter, KindStatistics, Record, Summary};
 use backstep_core::refusal::{RefusalFilter, RefusalRecord};
-use backstep_core::{Digest, Failure, Plan, Stamp, Status, TransactionId};
+use backstep_core::{Digest, ErrorCode, Failure, Plan, Stamp, Status, TransactionId};
 use backstep_engine::ports::{Adoption, Append, Entered, Ledger, NewTransaction, Refused};
 use backstep_store::{Created, Run, Store, StoreError};
+
+use crate::reserve::Reserve;
 
 /// The store.
 pub struct StoreLedger {
     store: Store,
+    reserve: Reserve,
+    broken: bool,
 }
 
 impl StoreLedger {
@@ -19,21 +27,48 @@ impl StoreLedger {
     pub fn open(path: &Path, at: Stamp) -> anyhow::Result<Self> {
         let run = Run { id: uuid::Uuid::now_v7().to_string(), version: env!("CARGO_PKG_VERSION").to_owned(), pid: std::process::id(), at };
         let store = Store::open(path, &run).with_context(|| format!("cannot open {}", path.display()))?;
-        Ok(Self { store })
+        Ok(Self { store, reserve: Reserve::of(path.parent().unwrap_or(path)), broken: false })
+    }
+
+    /// Writes, once.
+    fn write<T>(&mut self, write: impl FnOnce(&mut Store) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        if self.broken {
+            return Err(StoreError::Stopped);
+        }
+        let written = write(&mut self.store);
+        self.broken = matches!(written, Err(StoreError::Device(_)));
+        written
+    }
+
+    /// Writes of something that was begun: on a full disk again, in the space of the reserve. A write that found no
+    /// space has written nothing.
+    fn write_on<T>(&mut self, mut write: impl FnMut(&mut Store) -> Result<T, StoreError>) -> Result<T, Failure> {
+        match self.write(&mut write) {
+            Err(StoreError::Full(_)) if self.reserve.give_up() => said(self.write(write)),
+            written => said(written),
+        }
+    }
+
+    fn has_reserve(&self) -> Result<(), Failure> {
+        self.reserve.keep().map_err(|error| {
+            let text = format!("cannot keep the reserve for the record: {error}; nothing new is taken until there is space");
+            Failure::new(ErrorCode::DiskFull, text)
+        })
     }
 }
 
 impl Ledger for StoreLedger {
     fn enter(&mut self, new: &NewTransaction) -> Result<Entered, Failure> {
-        said(self.store.create(&entering(new))).map(entered)
+        self.has_reserve()?;
+        said(self.write(|store| store.create(&entering(new)))).map(entered)
     }
 
     fn freeze(&mut self, plan: &Plan, bytes: &[u8], digest: Digest, at: Stamp) -> Result<Status, Failure> {
-        said(self.store.freeze_plan(plan.transaction, plan, bytes, digest, at))
+        self.write_on(|store| store.freeze_plan(plan.transaction, plan, bytes, digest, at))
     }
 
     fn adopt(&mut self, adoption: &Adoption) -> Result<Entered, Failure> {
-        let adopted = said(self.store.adopt(&backstep_store::Adoption {
+        let adoption = backstep_store::Adoption {
             new: entering(&adoption.new),
             plan: &adoption.plan,
             plan_bytes: &adoption.plan_bytes,
@@ -41,19 +76,20 @@ impl Ledger for StoreLedger {
             events: &adoption.events,
             journal_seq: adoption.journal_seq,
             world_after: adoption.world_after,
-        }))?;
-        Ok(entered(adopted))
+        };
+        self.write_on(|store| store.adopt(&adoption)).map(entered)
     }
 
     fn append(&mut self, append: &Append) -> Result<Status, Failure> {
-        said(self.store.append(&backstep_store::Append {
+        let append = backstep_store::Append {
             id: append.id,
             attempt: append.attempt,
             events: &append.events,
             at: append.at,
             journal_seq: append.journal_seq,
             world_after: append.world_after,
-        }))
+        };
+        self.write_on(|store| store.append(&append))
     }
 
     fn record(&self, id: TransactionId) -> Result<Option<Record>, Failure> {
@@ -106,7 +142,12 @@ impl Ledger for StoreLedger {
 
     fn refuse(&mut self, refused: &Refused) -> Result<(), Failure> {
         let Refused { refusal, count, at, until } = refused;
-        said(self.store.refuse(&backstep_store::NewRefusal { refusal, count: *count, at: *at, until: *until }))
+        let new = backstep_store::NewRefusal { refusal, count: *count, at: *at, until: *until };
+        said(self.write(|store| store.refuse(&new)))
+    }
+
+    fn is_broken(&self) -> bool {
+        self.broken
     }
 
     fn refusals(&self, filter: &RefusalFilter) -> Result<Vec<RefusalRecord>, Failure> {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use backstep_core::record::Record;
-use backstep_core::{ErrorCode, Failure};
+use backstep_core::{Failure, TransactionId};
 use backstep_engine::ports::Mirror;
 use backstep_spool::Spool;
 
@@ -24,6 +24,15 @@ impl SpoolMirror {
 
 impl Mirror for SpoolMirror {
     fn mirror(&mut self, record: &Record) -> Result<(), Failure> {
-        self.spool.mirror(record, &self.host_id).map_err(|error| Failure::new(ErrorCode::StoreFailed, error.to_string()))
+        self.spool.mirror(record, &self.host_id).map_err(|error| Failure::from(&error))
+    }
+
+    fn reconcile(&mut self, unfinished: &[TransactionId], ended: &[TransactionId]) -> Result<Vec<TransactionId>, Failure> {
+        let found = self.spool.reconcile(unfinished).map_err(|error| Failure::from(&error))?;
+        for stranger in &found.strangers {
+            tracing::warn!("{} is no document of a transaction and is left alone", stranger.display());
+        }
+        let unmirrored = ended.iter().copied().filter(|id| !self.spool.is_done(*id));
+        Ok(found.stale.into_iter().chain(found.missing).chain(unmirrored).collect())
     }
 }

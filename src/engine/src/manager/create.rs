@@ -20,7 +20,6 @@ impl Manager {
     /// Takes a request. `id` is the caller's idempotency key; without one a new id is made.
     pub fn create(&mut self, request: &Request, actor: Actor, id: Option<TransactionId>) -> Result<Created, Failure> {
         request.validate()?;
-        self.check_target(request)?;
         let id = id.unwrap_or_else(|| self.ids.next());
         let request_bytes = backstep_wire::request::to_bytes(request);
         let new = NewTransaction {
@@ -36,11 +35,15 @@ impl Manager {
             retries: request.retries,
         };
         match self.ledger.summary(id)? {
-            None => self.check_room(new.actor.uid)?,
+            None => {
+                self.check_target(request)?;
+                self.check_room(new.actor.uid)?;
+            }
             // Whether it is the same request is nobody else's business.
             Some(there) if there.actor.uid != new.actor.uid => {
                 return Err(Failure::new(ErrorCode::RequestDuplicate, format!("the id {id} was used before")));
             }
+            // Asked again: what was true of its target then need not be true now.
             Some(_) => {}
         }
         let existed = self.ledger.enter(&new)? == Entered::AlreadyThere;

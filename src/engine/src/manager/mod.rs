@@ -183,8 +183,18 @@ impl Manager {
                 let code = self.ledger.summary(id).ok().flatten().and_then(|s| s.error).map(|e| e.code);
                 self.notices.push(Notice::Finished { id, state: after.state, code });
             }
+            // CRASH: a document that lags is found at the next start by that of `id`, so that one is written last.
+            if after.state == TransactionState::Completed {
+                self.undone_by(id).into_iter().for_each(|target| self.mirror_now(target));
+            }
             self.mirror_now(id);
         }
+    }
+
+    /// What a rollback undid, and what that one had undone, and so on: their documents say whether they are undone now.
+    fn undone_by(&self, id: TransactionId) -> Vec<TransactionId> {
+        let target = |id: TransactionId| self.ledger.summary(id).ok().flatten().and_then(|summary| summary.reverts);
+        std::iter::successors(target(id), |id| target(*id)).collect()
     }
 
     /// The mirror may lag the record, so its failure fails nothing; it is kept and tried again.

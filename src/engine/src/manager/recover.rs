@@ -2,12 +2,17 @@
 //!
 //! Recovery interrupted is recovery run again: each decision is one recorded event, made from what is found.
 
-use backstep_core::record::Summary;
+use std::collections::BTreeSet;
+
+use backstep_core::record::{Filter, Summary};
 use backstep_core::recovery::{self, Decision, Remains};
 use backstep_core::{AttemptId, Direction, ErrorCode, Event, Failure, TransactionId, TransactionState};
 use backstep_wire::journal::{Line, Record};
 
 use super::{Manager, follow, plan_of};
+
+/// Transactions whose documents are looked for at a start.
+const LOOKED_AT: u32 = 32;
 
 /// What is found of an attempt on disk.
 #[derive(Debug, Clone, Default)]
@@ -29,6 +34,21 @@ impl Manager {
             }
         }
         self.expire()?;
+        Ok(())
+    }
+
+    /// Brings the mirror up to what a crash kept from it: a state is recorded first and mirrored then. The few that
+    /// ended last are looked at, because a crash falls on the last of them; with a rollback what it undid is, too.
+    pub fn mirror_again(&mut self) -> Result<(), Failure> {
+        let ids = |summaries: Vec<Summary>| summaries.into_iter().map(|summary| summary.id).collect::<Vec<_>>();
+        let unfinished = ids(self.ledger.unfinished()?);
+        let newest = self.ledger.list(&Filter { limit: LOOKED_AT, ..Filter::default() })?;
+        let ended: Vec<TransactionId> = newest.iter().filter(|summary| summary.status.state.is_final()).map(|summary| summary.id).collect();
+        let mut again: BTreeSet<TransactionId> = self.mirror.reconcile(&unfinished, &ended)?.into_iter().collect();
+        let completed = |summary: &&Summary| again.contains(&summary.id) && summary.status.state == TransactionState::Completed;
+        let undone: Vec<TransactionId> = newest.iter().filter(completed).flat_map(|summary| self.undone_by(summary.id)).collect();
+        again.extend(undone);
+        again.into_iter().for_each(|id| self.mirror_now(id));
         Ok(())
     }
 

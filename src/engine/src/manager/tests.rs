@@ -240,6 +240,12 @@ impl Mirror for FakeMirror {
         self.written.lock().expect("lock").push((record.summary.id, record.summary.status.state));
         Ok(())
     }
+
+    fn reconcile(&mut self, unfinished: &[TransactionId], ended: &[TransactionId]) -> Result<Vec<TransactionId>, Failure> {
+        let last = |id: &TransactionId| self.written.lock().expect("lock").iter().rev().find(|row| row.0 == *id).map(|row| row.1);
+        let behind = |id: &&TransactionId| last(id).is_none_or(|state| ended.contains(id) && !state.is_final());
+        Ok(unfinished.iter().chain(ended).filter(behind).copied().collect())
+    }
 }
 
 #[derive(Clone, Default)]
@@ -685,6 +691,11 @@ fn only_what_changed_something_and_was_not_undone_can_be_rolled_back() {
     assert_eq!(launch.order.restore.map(|attempt| attempt.transaction), Some(id));
     world.manager.follow(launch.order.attempt, &lines(vec![Record::Committed { world: Digest([4; 32]) }])).expect("follow");
     assert_eq!(world.manager.create(&rollback(id), actor(0), None).expect_err("done").code, ErrorCode::UndoNothing);
+    let again = world.manager.create(&rollback(id), actor(0), Some(undo)).expect("a client that asks again after a crash");
+    assert!(again.existed);
+    let told = world.mirror.written.lock().expect("lock").clone();
+    let [.., target, last] = told.as_slice() else { panic!("{told:?}") };
+    assert_eq!((target.0, last.0), (id, undo), "what is undone says by whom, before it is said who undid it");
     let redo = world.manager.create(&rollback(undo), actor(0), None);
     assert!(redo.is_ok(), "a rollback can be rolled back");
 }
@@ -700,6 +711,22 @@ fn a_mirror_that_lags_fails_nothing_and_catches_up() {
     assert!(world.manager.lagging().is_empty());
     let written = world.mirror.written.lock().expect("lock").clone();
     assert!(written.contains(&(first, TransactionState::Prepared)) && written.contains(&(second, TransactionState::Prepared)));
+}
+
+#[test]
+fn what_a_crash_kept_from_the_mirror_is_written_at_the_next_start() {
+    let mut world = World::new();
+    let (id, launch) = world.launched();
+    *world.mirror.broken.lock().expect("lock") = true;
+    world.manager.follow(launch.order.attempt, &lines(vec![Record::Committed { world: Digest([3; 32]) }])).expect("follow");
+    *world.mirror.broken.lock().expect("lock") = false;
+    let before = world.mirror.written.lock().expect("lock").clone();
+    world.restart(Found::default());
+    world.manager.mirror_again().expect("mirror");
+    let after = world.mirror.written.lock().expect("lock").clone();
+    assert_eq!(after[before.len()..], [(id, TransactionState::Completed)]);
+    world.manager.mirror_again().expect("again");
+    assert_eq!(*world.mirror.written.lock().expect("lock"), after, "a start in peace writes nothing");
 }
 
 #[test]
