@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use zbus::proxy::CacheProperties;
 use zbus::{OwnedObjectPath, Variant, proxy};
 
-use crate::CallError;
+use crate::ignores::{IgnoreFilter, IgnoreOptions, IgnoreRow};
 use crate::names::{BUS_NAME, TRANSACTION_INTERFACE};
 use crate::properties::TransactionProperties;
 use crate::refusals::{RefusalRow, RefusalRowFilter};
 use crate::rows::{ListFilter, ListRow, PlanRow, StatisticsRow, StepRow};
+use crate::{CallError, Claims};
 
 /// The manager: makes, finds and lists transactions.
 #[proxy(interface = "org.backstep1.Manager", default_service = "org.backstep1", default_path = "/org/backstep1")]
@@ -40,6 +41,17 @@ pub trait Manager {
 
     /// Lists calls that were turned away, newest first.
     fn list_refusals(&self, filter: RefusalRowFilter) -> zbus::Result<Vec<RefusalRow>>;
+
+    /// Says which versions nobody is offered, and why; answers the ignore's number.
+    #[zbus(allow_interactive_auth)]
+    fn add_ignore(&self, pattern: &str, comment: &str, options: IgnoreOptions) -> zbus::Result<u64>;
+
+    /// Takes an ignore back.
+    #[zbus(allow_interactive_auth)]
+    fn remove_ignore(&self, number: u64, comment: &str, claims: Claims) -> zbus::Result<()>;
+
+    /// Lists what is ignored.
+    fn list_ignores(&self, filter: IgnoreFilter) -> zbus::Result<Vec<IgnoreRow>>;
 
     /// The daemon's version.
     #[zbus(property(emits_changed_signal = "const"))]

@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::moment::Moment;
 use crate::record_args::{AuditVerb, BackupArgs, GenerationVerb, GenerationsArgs, StatsArgs, WhyArgs};
+use crate::upkeep_args::IgnoreVerb;
 
 const AFTER: &str = "\
 Exit status:
@@ -102,6 +103,11 @@ pub(crate) enum Command {
     },
     /// Copy the whole record to a new file while it is in use
     Backup(BackupArgs),
+    /// Say which versions nobody is offered, also not by apt
+    Ignore {
+        #[command(subcommand)]
+        verb: IgnoreVerb,
+    },
     /// Show what is half done, and decide how a transaction goes on
     Repair(RepairArgs),
     /// The same commands, by noun and verb
@@ -418,6 +424,9 @@ mod tests {
             "backstep audit export --format csv --after 5 events.csv",
             "backstep backup /root/record.db",
             "backstep backup --to 2026-11-01 then.db",
+            "backstep ignore add linux-image-* g++=1? -m why --until 30d --suite sid",
+            "backstep ignore list --all",
+            "backstep ignore remove 3 4",
             "backstep timeline -n 5",
             "backstep generation list --before 12",
             "backstep generation show 12",

@@ -22,6 +22,12 @@ closed_enum! {
         GetStatistics = "GetStatistics",
         /// Lists calls that were turned away.
         ListRefusals = "ListRefusals",
+        /// Says which versions nobody is offered.
+        AddIgnore = "AddIgnore",
+        /// Takes that back.
+        RemoveIgnore = "RemoveIgnore",
+        /// Lists what is ignored.
+        ListIgnores = "ListIgnores",
         /// Has a transaction planned.
         Prepare = "Prepare",
         /// Authorises and queues it.
@@ -149,6 +155,13 @@ impl Method {
             ),
             Self::GetStatistics => (ManagerMethod, Who::Everybody, "counts and durations of each kind"),
             Self::ListRefusals => (ManagerMethod, Who::SelfOr(Permission::ViewAll), "who was turned away, when, why; of oneself"),
+            Self::AddIgnore => (ManagerMethod, Who::Holder(Permission::Ignore), "pins versions away in apt's preferences"),
+            Self::RemoveIgnore => (ManagerMethod, Who::Holder(Permission::Ignore), "takes such a pin back"),
+            Self::ListIgnores => (
+                ManagerMethod,
+                Who::SelfOr(Permission::ViewAll),
+                "patterns, comments and times, as in the file that apt reads; users of one's own",
+            ),
             Self::Prepare => (TransactionMethod, Who::Owner, "starts the unprivileged planner"),
             Self::Execute => (TransactionMethod, Who::Plan, "queues exactly the plan of the digest"),
             Self::Cancel => (TransactionMethod, Who::OwnerOr(Permission::CancelAny), "stops it; what was changed is undone"),
@@ -309,6 +322,7 @@ const OTHERS: &[Door] = &[
     verb("log", Who::OwnerOr(Permission::ViewAll), "ReadLog"),
     verb("watch", Who::Everybody, "the transaction's properties and signals"),
     verb("stats", Who::Everybody, "GetStatistics, GetStepStatistics"),
+    verb("ignore", Who::Holder(Permission::Ignore), "AddIgnore, RemoveIgnore; ListIgnores for everybody"),
     verb("repair", Who::Holder(Permission::ResolveAttention), "properties; Resume, Undo or Accept"),
     verb("transaction", Who::Everybody, "the same verbs, by noun"),
     verb("generate", Who::Everybody, "writes man pages and completions where the caller says, with the caller's rights"),
@@ -359,6 +373,7 @@ const OTHERS: &[Door] = &[
     file("/run/backstep-planner.sock", Who::Root, "questions to the planner"),
     file("/etc/backstep/backstep.toml", Who::Machine, "the configuration; written by root"),
     file("/etc/backstep/backstep.toml.d/*.toml", Who::Machine, "the same"),
+    file("/etc/apt/preferences.d/backstep.pref", Who::Machine, "what is ignored; written by the daemon, read by apt"),
     row(Place::Program, "backstepd", Who::Root, "the daemon; flags are for tests"),
     row(Place::Program, "backstep-worker run", Who::Root, "carries out an attempt whose order and plan are in the state folder"),
     row(Place::Program, "backstep-worker check-plan", Who::Root, "apt's hook: compares apt's list with the plan"),

@@ -81,6 +81,8 @@ closed_enum! {
         TransactionUnknown = "transaction.unknown",
         /// No generation has that number.
         GenerationUnknown = "generation.unknown",
+        /// No live ignore has that number.
+        IgnoreUnknown = "ignore.unknown",
         /// The transaction's state does not allow that.
         TransactionState = "transaction.state",
         /// Too many transactions wait.
@@ -146,7 +148,8 @@ impl ErrorCode {
             | Self::PackageNotInstalled
             | Self::VersionUnknown
             | Self::TransactionUnknown
-            | Self::GenerationUnknown => 3,
+            | Self::GenerationUnknown
+            | Self::IgnoreUnknown => 3,
             Self::PackageHeld
             | Self::DepsUnsatisfiable
             | Self::PlanEssential
@@ -217,6 +220,7 @@ impl ErrorCode {
             Self::UndoConflict => "Undo the later transactions first: 'backstep history' lists them.",
             Self::TransactionUnknown => "See 'backstep history' for the ids there are.",
             Self::GenerationUnknown => "See 'backstep generation list' for the numbers there are.",
+            Self::IgnoreUnknown => "See 'backstep ignore list' for the numbers there are.",
             Self::TransactionState => "See 'backstep show ID' for what the transaction allows now.",
             Self::QueueFull => "Wait until a transaction has ended: 'backstep list'.",
             Self::QueueClosed => "See 'backstep status' for the transaction, and 'backstep repair' for what can be decided.",

@@ -17,6 +17,7 @@ pub mod history;
 #[cfg(any(test, feature = "hostile"))]
 pub mod hostile;
 pub mod id;
+pub mod ignore;
 pub mod limits;
 pub mod measures;
 pub mod package;

@@ -24,10 +24,11 @@ use crate::launcher::Launcher;
 use crate::objects::{Registry, emit};
 use crate::options::Options;
 use crate::planner::Planner;
+use crate::preferences::PreferencesFile;
 use crate::records::{Installed, Records};
 use crate::service::{Parts, Service};
 use crate::status_file::StatusFile;
-use crate::{audit, config, foreign, idle, log, metrics, simulate, work};
+use crate::{audit, config, foreign, idle, log, metrics, preferences, simulate, work};
 
 /// Runs the daemon until it is told to end or has nothing to do.
 ///
@@ -56,6 +57,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         attempts,
         runs,
         archives: Archives::open(&options.state_dir, config.limits.archive_bytes)?,
+        preferences: preferences(&options),
         records: records(&options),
         defaults: config.defaults,
         host_id,
@@ -65,6 +67,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         connection,
     };
     let (service, notices) = Service::new(parts);
+    preferences::refresh_or_log(&service);
     let registry = Arc::new(Registry::default());
     registry.serve(&service).await.map_err(anyhow::Error::new)?;
     tokio::spawn(emit(Arc::clone(&service), registry, notices, StatusFile::new(&options.runtime_dir), Inhibitor::default()));
@@ -114,6 +117,11 @@ fn planner(options: &Options) -> Planner {
     } else {
         Planner::Socket(options.planner_socket.clone())
     }
+}
+
+fn preferences(options: &Options) -> PreferencesFile {
+    let system = (!options.simulate).then(|| PathBuf::from(preferences::PATH));
+    PreferencesFile::new(options.preferences.clone().or(system))
 }
 
 fn records(options: &Options) -> Records {

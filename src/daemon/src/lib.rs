@@ -28,6 +28,7 @@ pub mod objects;
 pub mod options;
 pub mod outlet;
 pub mod planner;
+pub mod preferences;
 pub mod records;
 pub mod requests;
 pub mod service;

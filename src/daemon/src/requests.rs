@@ -15,6 +15,7 @@ use zbus_polkit::policykit1::Subject;
 
 use crate::authority::Interaction;
 use crate::callers::{self, Caller};
+use crate::preferences;
 use crate::service::Service;
 
 /// Takes a request from the bus into the record.
@@ -138,6 +139,8 @@ const fn is_of_the_moment(code: ErrorCode) -> bool {
 }
 
 async fn ask(service: &Arc<Service>, question: Question) -> Answer {
+    // The planner reads what apt reads.
+    preferences::refresh(service)?;
     let mut archives = service.archives.open_local(&question.request.archives)?;
     archives.extend(service.archives.open_kept(&question.wanted));
     let (described, files): (Vec<(ArchiveSource, Digest, u64)>, Vec<File>) =

@@ -23,6 +23,7 @@ use crate::foreign::Runs;
 use crate::launcher::Launcher;
 use crate::lock::lock;
 use crate::planner::Planner;
+use crate::preferences::PreferencesFile;
 use crate::records::Records;
 
 /// Planners at a time; the socket that starts them takes twice as many.
@@ -48,6 +49,8 @@ pub struct Service {
     pub runs: Runs,
     /// Archives in our keeping.
     pub archives: Archives,
+    /// What apt is told of ignores.
+    pub preferences: PreferencesFile,
     /// Readers of the record.
     pub records: Records,
     /// What a request gets when it does not say otherwise.
@@ -89,6 +92,8 @@ pub struct Parts {
     pub runs: Runs,
     /// Archives in our keeping.
     pub archives: Archives,
+    /// What apt is told of ignores.
+    pub preferences: PreferencesFile,
     /// Readers of the record.
     pub records: Records,
     /// What a request gets when it does not say otherwise.
@@ -117,6 +122,7 @@ impl Service {
             attempts: parts.attempts,
             runs: parts.runs,
             archives: parts.archives,
+            preferences: parts.preferences,
             records: parts.records,
             defaults: parts.defaults,
             host_id: parts.host_id,

@@ -1,6 +1,7 @@
 //! What the manager needs of the world, as traits. Fakes of them serve the manager's unit tests.
 
 use backstep_core::actor::Actor;
+use backstep_core::ignore::{Ignore, IgnoreRecord, Said};
 use backstep_core::record::{Filter, KindStatistics, Record, Summary};
 use backstep_core::refusal::{Refusal, RefusalFilter, RefusalRecord};
 use backstep_core::{Digest, Event, Failure, Kind, Plan, Stamp, Status, TransactionId};
@@ -127,6 +128,14 @@ pub trait Ledger {
     fn refuse(&mut self, refused: &Refused) -> Result<(), Failure>;
     /// Calls that were turned away, newest first.
     fn refusals(&self, filter: &RefusalFilter) -> Result<Vec<RefusalRecord>, Failure>;
+    /// Takes an ignore; one that says the same of the same ends with it. Answers its number.
+    fn ignore(&mut self, said: &Said<Ignore>) -> Result<u64, Failure>;
+    /// Takes an ignore back; `false` when there is none with that number, or not any more.
+    fn unignore(&mut self, said: &Said<u64>) -> Result<bool, Failure>;
+    /// The ignores that nobody took back, in their order; those that are over by themselves are among them.
+    fn ignores(&self) -> Result<Vec<IgnoreRecord>, Failure>;
+    /// Every ignore there ever was, newest first.
+    fn all_ignores(&self, limit: u32) -> Result<Vec<IgnoreRecord>, Failure>;
 }
 
 /// The mirror of the record for people and programs that read files.

@@ -24,6 +24,7 @@ mod find;
 mod freeze;
 mod generation;
 mod generations;
+mod ignores;
 mod list;
 mod list_query;
 mod measures;

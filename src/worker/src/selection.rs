@@ -32,8 +32,9 @@ const COPIED: [&str; 12] = [
     "/var/lib/systemd/deb-systemd-user-helper-enabled",
     "/var/lib/systemd/deb-systemd-user-helper-masked",
 ];
-/// Never kept: locks belong to whoever holds them.
-const EXCLUDED: [&str; 3] = ["/var/lib/dpkg/lock", "/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/triggers/Lock"];
+/// Never kept: locks belong to whoever holds them, and what is ignored is the record's business.
+const EXCLUDED: [&str; 4] =
+    ["/var/lib/dpkg/lock", "/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/triggers/Lock", "/etc/apt/preferences.d/backstep.pref"];
 /// Packages whose change writes kernels, images or boot menus.
 const BOOT: [&str; 5] = ["linux-image-", "initramfs-tools", "grub-", "shim-", "dracut"];
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use backstep_bus::record::{BackUpOptions, GenerationListFilter};
-use backstep_bus::{ListFilter, RecordProxy, RefusalRowFilter};
+use backstep_bus::{Claims, IgnoreFilter, IgnoreOptions, ListFilter, RecordProxy, RefusalRowFilter};
 use backstep_core::doors::{Method, Who};
 use backstep_core::{ErrorCode, TransactionState};
 use backstep_tests::authority::{Answer, FakeAuthority};
@@ -113,6 +113,9 @@ async fn call(connection: &Connection, method: Method, Offer { path, id, digest,
         Method::ListTransactions => code(manager.list_transactions(ListFilter::default()).await),
         Method::GetStatistics => code(manager.get_statistics(0).await),
         Method::ListRefusals => code(manager.list_refusals(RefusalRowFilter::default()).await),
+        Method::AddIgnore => code(manager.add_ignore("alpha", "why", IgnoreOptions::default()).await),
+        Method::RemoveIgnore => code(manager.remove_ignore(1, "", Claims::default()).await),
+        Method::ListIgnores => code(manager.list_ignores(IgnoreFilter::default()).await),
         Method::Prepare => code(transaction.prepare().await),
         Method::Execute => code(transaction.execute(digest).await),
         Method::Cancel => code(transaction.cancel().await),

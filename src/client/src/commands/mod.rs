@@ -8,6 +8,7 @@ mod drive;
 mod files;
 mod generate;
 mod generation;
+mod ignore;
 mod list;
 mod log;
 mod repair;
@@ -44,6 +45,7 @@ pub(crate) async fn run(cli: Cli, ui: &Ui) -> Result<u8, ClientError> {
         Command::Generation { verb } => generation::generation(&connect(global).await?, ui, verb).await,
         Command::Audit { verb } => audit::audit(&connect(global).await?, ui, verb).await,
         Command::Backup(args) => audit::backup(&connect(global).await?, ui, &args).await,
+        Command::Ignore { verb } => ignore::ignore(&connect(global).await?, ui, verb).await,
         Command::Repair(args) => repair::repair(&mut connect(global).await?, ui, &args).await,
         Command::Transaction { verb } => transaction(global, ui, verb).await,
         Command::Generate { what, dir } => generate::generate(what, &dir),

@@ -5,6 +5,7 @@ pub(crate) mod denied;
 pub(crate) mod escape;
 pub(crate) mod files;
 pub(crate) mod generation;
+pub(crate) mod ignore;
 pub(crate) mod json;
 pub(crate) mod origin;
 pub(crate) mod plan;

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 
 use backstep_bus::names::{BUS_NAME, MANAGER_PATH, TRANSACTION_INTERFACE, transaction_path};
 use backstep_bus::record::{ChangeRow, GenerationRow, OriginRow, StepStatisticsRow};
-use backstep_bus::{BusError, ListRow, PackageArgument, RefusalRow, StatisticsRow, TransactionProperties};
+use backstep_bus::{BusError, IgnoreRow, ListRow, PackageArgument, RefusalRow, StatisticsRow, TransactionProperties};
 use backstep_core::{ErrorCode, TransactionId};
 use futures_util::StreamExt;
 use zbus::fdo::RequestNameFlags;
@@ -229,6 +229,21 @@ async fn on_manager(connection: &Connection, state: &Mutex<State>, call: &Messag
                 error_code: "auth.denied".into(),
                 ..RefusalRow::default()
             };
+            connection.reply(&header, &(vec![row],)).await?;
+        }
+        "AddIgnore" => {
+            let (pattern, comment, options): (String, String, HashMap<String, OwnedVariant>) = call.body().deserialize()?;
+            let mut keys: Vec<String> = options.into_keys().collect();
+            keys.sort_unstable();
+            state.lock().expect("lock").calls.push(format!("AddIgnore {pattern} {comment} {}", keys.join(",")));
+            connection.reply(&header, &7_u64).await?;
+        }
+        "RemoveIgnore" => match call.body().deserialize::<(u64, String, HashMap<String, OwnedVariant>)>()?.0 {
+            7 => connection.reply(&header, &()).await?,
+            other => return Err(BusError::new(ErrorCode::IgnoreUnknown, format!("no ignore that holds has the number {other}"))),
+        },
+        "ListIgnores" => {
+            let row = IgnoreRow { number: 7, pattern: "jq*".into(), comment: "why".into(), added: 1, ..IgnoreRow::default() };
             connection.reply(&header, &(vec![row],)).await?;
         }
         "GetStatistics" => {

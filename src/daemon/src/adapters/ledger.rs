@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context;
+use backstep_core::ignore::{Ignore, IgnoreRecord, Said};
 use backstep_core::record::{Filter, KindStatistics, Record, Summary};
 use backstep_core::refusal::{RefusalFilter, RefusalRecord};
 use backstep_core::{Digest, Failure, Plan, Stamp, Status, TransactionId};
@@ -111,6 +112,22 @@ impl Ledger for StoreLedger {
 
     fn refusals(&self, filter: &RefusalFilter) -> Result<Vec<RefusalRecord>, Failure> {
         said(self.store.refusals(filter))
+    }
+
+    fn ignore(&mut self, ignore: &Said<Ignore>) -> Result<u64, Failure> {
+        said(self.store.ignore(ignore))
+    }
+
+    fn unignore(&mut self, number: &Said<u64>) -> Result<bool, Failure> {
+        said(self.store.unignore(number))
+    }
+
+    fn ignores(&self) -> Result<Vec<IgnoreRecord>, Failure> {
+        said(self.store.ignores())
+    }
+
+    fn all_ignores(&self, limit: u32) -> Result<Vec<IgnoreRecord>, Failure> {
+        said(self.store.all_ignores(limit))
     }
 }
 

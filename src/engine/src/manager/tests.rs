@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use backstep_core::actor::{Actor, Origin};
+use backstep_core::ignore::{Ignore, IgnoreRecord, Said};
 use backstep_core::record::{EventRecord, Filter, KindStatistics, Record as Row, Summary};
 use backstep_core::refusal::{RefusalFilter, RefusalRecord};
 use backstep_core::{
@@ -17,6 +18,7 @@ use super::{Adopted, CancelOutcome, Found, Launch, Manager, Noted, Verdict};
 use crate::notice::Notice;
 use crate::ports::{Adoption, Append, Clock, Entered, Identities, Ledger, Mirror, NewTransaction, Refused};
 
+mod ignores;
 mod interleavings;
 
 #[derive(Clone)]
@@ -36,6 +38,7 @@ struct Inner {
     rows: BTreeMap<TransactionId, Stored>,
     queued: i64,
     refused: Vec<Refused>,
+    ignores: Vec<IgnoreRecord>,
 }
 
 #[derive(Clone, Default)]
@@ -222,6 +225,30 @@ impl Ledger for FakeLedger {
 
     fn refusals(&self, _filter: &RefusalFilter) -> Result<Vec<RefusalRecord>, Failure> {
         Ok(Vec::new())
+    }
+
+    fn ignore(&mut self, said: &Said<Ignore>) -> Result<u64, Failure> {
+        let Said { what, actor, at, .. } = said.clone();
+        self.with(|inner| {
+            let number = inner.ignores.len() as u64 + 1;
+            inner.ignores.push(IgnoreRecord { number, ignore: what, uid: actor.uid, user: actor.user, added: at, removed: None });
+            Ok(number)
+        })
+    }
+
+    fn unignore(&mut self, said: &Said<u64>) -> Result<bool, Failure> {
+        self.with(|inner| {
+            let found = inner.ignores.iter_mut().find(|record| record.number == said.what && record.removed.is_none());
+            Ok(found.map(|record| record.removed = Some(said.at)).is_some())
+        })
+    }
+
+    fn ignores(&self) -> Result<Vec<IgnoreRecord>, Failure> {
+        self.with(|inner| Ok(inner.ignores.iter().filter(|record| record.removed.is_none()).cloned().collect()))
+    }
+
+    fn all_ignores(&self, _limit: u32) -> Result<Vec<IgnoreRecord>, Failure> {
+        self.with(|inner| Ok(inner.ignores.iter().rev().cloned().collect()))
     }
 }
 

@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use super::Fixture;
 use crate::list_query::Place;
 use crate::{
-    create, event_row, find, list, list_query, project_attempts, project_items, project_steps, project_transaction, read, refuse,
+    create, event_row, find, ignores, list, list_query, project_attempts, project_items, project_steps, project_transaction, read, refuse,
     statistics,
 };
 use crate::{export, generations, measures, step_statistics, verify, why};
@@ -61,6 +61,8 @@ fn all() -> Vec<String> {
         measures::LAST_END,
         verify::EVENTS,
         verify::TOTAL,
+        ignores::ALL,
+        ignores::LIVE,
         generations::CHANGES,
         generations::OWNER,
         step_statistics::STEPS,

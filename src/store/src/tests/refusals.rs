@@ -6,6 +6,7 @@ use backstep_core::{Event, Kind, TransactionState};
 use rusqlite::Connection;
 
 use super::Fixture;
+use super::ignores::{ignore, said};
 
 const OPEN: &str = "UPDATE gate SET generation = 1, run = 1, at_us = 1;";
 
@@ -20,7 +21,8 @@ const UNJOURNALED: [(&str, &str); 6] = [
 ];
 
 /// Every column that may change, by table.
-const MUTABLE: [(&str, &[&str]); 4] = [
+const MUTABLE: [(&str, &[&str]); 5] = [
+    ("ignores", &["removed_generation", "removed_us", "removed_monotonic_us", "removed_boot"]),
     (
         "transactions",
         &[
@@ -73,6 +75,7 @@ fn filled() -> Fixture {
     let refusal = super::refusals_kept::refusal(1000, backstep_core::ErrorCode::AuthDenied);
     let at = f.at();
     f.store.refuse(&crate::NewRefusal { refusal: &refusal, count: 1, at, until: at }).expect("refuse");
+    f.store.ignore(&said(ignore("hello"), 1)).expect("ignore");
     f
 }
 
@@ -197,6 +200,7 @@ fn what_is_set_once_stays_and_nothing_goes_back() {
     let raw = f.raw();
     let world = "UPDATE transactions SET world_after = zeroblob(32);";
     let statements = [
+        ("UPDATE ignores SET removed_generation = 1, removed_us = 5;", "UPDATE ignores SET removed_generation = NULL, removed_us = NULL"),
         ("", "UPDATE transactions SET sequence = 7"),
         ("", "UPDATE transactions SET queued_us = 7"),
         ("", "UPDATE transactions SET started_us = NULL"),
