@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use zbus::proxy::CacheProperties;
 use zbus::{OwnedObjectPath, Variant, proxy};
 
+use crate::backoffs::{BackoffFilter, BackoffRow};
 use crate::ignores::{IgnoreFilter, IgnoreOptions, IgnoreRow};
 use crate::names::{BUS_NAME, TRANSACTION_INTERFACE};
 use crate::properties::TransactionProperties;
@@ -52,6 +53,17 @@ pub trait Manager {
 
     /// Lists what is ignored.
     fn list_ignores(&self, filter: IgnoreFilter) -> zbus::Result<Vec<IgnoreRow>>;
+
+    /// Has work left alone by what runs unattended; answers the back-off's number.
+    #[zbus(allow_interactive_auth)]
+    fn add_backoff(&self, subject: &str, process: &str, until: i64, comment: &str, claims: Claims) -> zbus::Result<u64>;
+
+    /// Lets work run again; an empty subject or process is any. Answers how many back-offs held.
+    #[zbus(allow_interactive_auth)]
+    fn clear_backoffs(&self, subject: &str, process: &str, comment: &str, claims: Claims) -> zbus::Result<u32>;
+
+    /// Lists what is left alone.
+    fn list_backoffs(&self, filter: BackoffFilter) -> zbus::Result<Vec<BackoffRow>>;
 
     /// The daemon's version.
     #[zbus(property(emits_changed_signal = "const"))]

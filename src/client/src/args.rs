@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::moment::Moment;
 use crate::record_args::{AuditVerb, BackupArgs, GenerationVerb, GenerationsArgs, StatsArgs, WhyArgs};
-use crate::upkeep_args::IgnoreVerb;
+use crate::upkeep_args::{BackoffVerb, IgnoreVerb};
 
 const AFTER: &str = "\
 Exit status:
@@ -103,6 +103,11 @@ pub(crate) enum Command {
     },
     /// Copy the whole record to a new file while it is in use
     Backup(BackupArgs),
+    /// Leave packages that failed alone for a while, or let them run again
+    Backoff {
+        #[command(subcommand)]
+        verb: BackoffVerb,
+    },
     /// Say which versions nobody is offered, also not by apt
     Ignore {
         #[command(subcommand)]
@@ -425,6 +430,10 @@ mod tests {
             "backstep backup /root/record.db",
             "backstep backup --to 2026-11-01 then.db",
             "backstep ignore add linux-image-* g++=1? -m why --until 30d --suite sid",
+            "backstep backoff add * --until 8h -m freeze",
+            "backstep backoff clear jq --kind upgrade",
+            "backstep backoff clear --all",
+            "backstep backoff list",
             "backstep ignore list --all",
             "backstep ignore remove 3 4",
             "backstep timeline -n 5",

@@ -32,6 +32,8 @@ closed_enum! {
         ResolveAttention = "org.backstep1.resolve-attention",
         /// Say which versions nobody is offered, and take that back.
         Ignore = "org.backstep1.ignore",
+        /// Set and clear back-offs.
+        Backoff = "org.backstep1.backoff",
         /// Repair an interrupted dpkg.
         Repair = "org.backstep1.repair",
     }

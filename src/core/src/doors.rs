@@ -28,6 +28,12 @@ closed_enum! {
         RemoveIgnore = "RemoveIgnore",
         /// Lists what is ignored.
         ListIgnores = "ListIgnores",
+        /// Has work left alone for a while.
+        AddBackoff = "AddBackoff",
+        /// Takes that back.
+        ClearBackoffs = "ClearBackoffs",
+        /// Lists what is left alone.
+        ListBackoffs = "ListBackoffs",
         /// Has a transaction planned.
         Prepare = "Prepare",
         /// Authorises and queues it.
@@ -161,6 +167,13 @@ impl Method {
                 ManagerMethod,
                 Who::SelfOr(Permission::ViewAll),
                 "patterns, comments and times, as in the file that apt reads; users of one's own",
+            ),
+            Self::AddBackoff => (ManagerMethod, Who::Holder(Permission::Backoff), "holds unattended work back for a time"),
+            Self::ClearBackoffs => (ManagerMethod, Who::Holder(Permission::Backoff), "lets it run again"),
+            Self::ListBackoffs => (
+                ManagerMethod,
+                Who::SelfOr(Permission::ViewAll),
+                "that something is backed off and until when; packages, causes and users of one's own",
             ),
             Self::Prepare => (TransactionMethod, Who::Owner, "starts the unprivileged planner"),
             Self::Execute => (TransactionMethod, Who::Plan, "queues exactly the plan of the digest"),
@@ -306,7 +319,7 @@ const OTHERS: &[Door] = &[
     verb("plan", Who::Everybody, "CreateTransaction, Prepare, Cancel"),
     verb("cancel", Who::OwnerOr(Permission::CancelAny), "Cancel"),
     verb("retry", Who::OwnerOr(Permission::ViewAll), "Retry, then as a change"),
-    verb("status", Who::Everybody, "the manager's properties"),
+    verb("status", Who::Everybody, "the manager's properties; ListBackoffs"),
     verb("list", Who::SelfOr(Permission::ViewAll), "ListTransactions"),
     verb(
         "history",
@@ -322,6 +335,7 @@ const OTHERS: &[Door] = &[
     verb("log", Who::OwnerOr(Permission::ViewAll), "ReadLog"),
     verb("watch", Who::Everybody, "the transaction's properties and signals"),
     verb("stats", Who::Everybody, "GetStatistics, GetStepStatistics"),
+    verb("backoff", Who::Holder(Permission::Backoff), "AddBackoff, ClearBackoffs; ListBackoffs for everybody"),
     verb("ignore", Who::Holder(Permission::Ignore), "AddIgnore, RemoveIgnore; ListIgnores for everybody"),
     verb("repair", Who::Holder(Permission::ResolveAttention), "properties; Resume, Undo or Accept"),
     verb("transaction", Who::Everybody, "the same verbs, by noun"),

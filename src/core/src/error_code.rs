@@ -89,6 +89,8 @@ closed_enum! {
         QueueFull = "queue.full",
         /// A transaction needs a person first.
         QueueClosed = "queue.closed",
+        /// It failed lately and is left alone for a while.
+        BackoffActive = "backoff.active",
         /// Stopped on request.
         Cancelled = "cancelled",
         /// Waited too long.
@@ -157,7 +159,7 @@ impl ErrorCode {
             | Self::PlanFailed
             | Self::ArchiveInvalid => 4,
             Self::AuthDenied | Self::AuthUnavailable => 5,
-            Self::LockBusy | Self::QueueFull | Self::QueueClosed | Self::RequestThrottled => 6,
+            Self::LockBusy | Self::QueueFull | Self::QueueClosed | Self::RequestThrottled | Self::BackoffActive => 6,
             Self::FetchFailed | Self::FetchHashMismatch | Self::TrustUnsigned => 7,
             Self::DiskFull | Self::DiskReadOnly => 8,
             Self::CaptureFailed | Self::ScriptFailed | Self::DpkgFailed | Self::CheckMismatch | Self::ServiceFailed => 9,
@@ -224,6 +226,7 @@ impl ErrorCode {
             Self::TransactionState => "See 'backstep show ID' for what the transaction allows now.",
             Self::QueueFull => "Wait until a transaction has ended: 'backstep list'.",
             Self::QueueClosed => "See 'backstep status' for the transaction, and 'backstep repair' for what can be decided.",
+            Self::BackoffActive => "See 'backstep backoff list' for why, and 'backstep backoff clear' to let it run again.",
             Self::Cancelled => "Start it again with 'backstep retry ID'.",
             Self::Expired => "Start it again with 'backstep retry ID'.",
             Self::WorkerLost => "See 'backstep show ID' for what became of it, and 'backstep repair' if it needs a decision.",

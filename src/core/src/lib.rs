@@ -10,6 +10,7 @@ mod closed_enum;
 pub mod access;
 pub mod actor;
 pub mod admission;
+pub mod backoff;
 pub mod doors;
 pub mod error_code;
 pub mod event;

@@ -139,6 +139,7 @@ const fn is_of_the_moment(code: ErrorCode) -> bool {
 }
 
 async fn ask(service: &Arc<Service>, question: Question) -> Answer {
+    let leave_out = question.held?;
     // The planner reads what apt reads.
     preferences::refresh(service)?;
     let mut archives = service.archives.open_local(&question.request.archives)?;
@@ -150,6 +151,7 @@ async fn ask(service: &Arc<Service>, question: Question) -> Answer {
         request: question.request,
         request_digest: question.request_digest,
         archives: described,
+        leave_out,
         revert: question.revert.map(|revert| with_what_is_kept(service, revert)),
     };
     let planner = service.planner.clone();

@@ -46,6 +46,8 @@ impl Reader {
         let bound = bound(&tx, until, last)?;
         copy_refusals(&tx, bound)?;
         copy_ended_rows(&tx, &IGNORES, bound)?;
+        copy_ended_rows(&tx, &BACKOFFS, bound)?;
+        copy_work_history(&tx, bound)?;
         tx.execute("UPDATE gate SET generation = NULL, run = NULL, at_us = NULL", [])?;
         tx.commit()?;
         store.conn.execute("DETACH DATABASE old", [])?;
@@ -153,6 +155,27 @@ const IGNORES: EndedRows = EndedRows {
     ended_in: "removed_generation",
 };
 
+const BACKOFFS: EndedRows = EndedRows {
+    table: "work_backoff",
+    fixed: "key, generation, subject, process, failures, error_code, error_text, transaction_id, comment, uid, user, set_us,
+        set_monotonic_us, set_boot, until_us",
+    begun: "set_us",
+    mutable: "ended_generation, ended_us, ended_monotonic_us, ended_boot, ended_by",
+    ended: "ended_us",
+    ended_in: "ended_generation",
+};
+
+/// How work went up to the moment.
+fn copy_work_history(tx: &Transaction<'_>, bound: i64) -> Result<(), StoreError> {
+    let mut statement = tx.prepare("SELECT key, generation, run, at_us FROM old.work_history WHERE at_us <= ?1 ORDER BY key")?;
+    let mut found = statement.query([bound])?;
+    while let Some(row) = found.next()? {
+        frame(tx, (row.get(1)?, row.get(2)?, row.get(3)?))?;
+        tx.execute("INSERT INTO work_history SELECT * FROM old.work_history WHERE key = ?1", [row.get::<_, i64>(0)?])?;
+    }
+    Ok(())
+}
+
 /// Rows that had begun at the moment, ended only if they had ended then. Beginnings and ends in the order in which they
 /// came, because an end makes room for the next one of its kind.
 fn copy_ended_rows(tx: &Transaction<'_>, rows: &EndedRows, bound: i64) -> Result<(), StoreError> {
@@ -162,7 +185,7 @@ fn copy_ended_rows(tx: &Transaction<'_>, rows: &EndedRows, bound: i64) -> Result
              JOIN old.generations g ON g.key = r.generation WHERE r.{begun} <= ?1
          UNION ALL SELECT r.key, r.{ended_in}, g.run, r.{ended}, 0 FROM old.{table} r
              JOIN old.generations g ON g.key = r.{ended_in} WHERE r.{ended} <= ?1 AND r.{begun} <= ?1
-         ORDER BY 2, 5"
+         ORDER BY 4, 2, 5"
     );
     let insert = format!("INSERT INTO {table} ({fixed}) SELECT {fixed} FROM old.{table} WHERE key = ?1");
     let end = format!("UPDATE {table} SET ({mutable}) = (SELECT {mutable} FROM old.{table} o WHERE o.key = {table}.key) WHERE key = ?1");
@@ -265,7 +288,7 @@ mod tests {
     fn dump(conn: &Connection) -> Vec<String> {
         let mut lines = Vec::new();
         let derived = ["transactions", "requests", "plans", "items", "steps", "attempts", "events"];
-        for table in ["runs", "generations", "gate", "refusals", "ignores"].into_iter().chain(derived) {
+        for table in ["runs", "generations", "gate", "refusals", "ignores", "work_backoff", "work_history"].into_iter().chain(derived) {
             let mut statement = conn.prepare(&format!("SELECT * FROM {table}")).expect(table);
             let columns = statement.column_count();
             let mut rows = statement.query([]).expect(table);
@@ -296,8 +319,20 @@ mod tests {
         f.store.ignore(&said(ignore("hello"), f.now)).expect("ignore again");
     }
 
+    /// A failure, another one, and somebody who has it left alone for longer.
+    fn back_off(f: &mut Fixture, n: u32) {
+        use crate::tests::ignores::said;
+        use crate::tests::work::{asked, fails};
+        fails(f, n, Kind::Install, ErrorCode::ScriptFailed, None);
+        fails(f, n + 1, Kind::Install, ErrorCode::ScriptFailed, None);
+        let at = f.at().monotonic_us;
+        f.store.back_off(&said(asked("hello", "install", 1 << 50), at)).expect("set");
+        f.at();
+    }
+
     fn history(f: &mut Fixture) {
         ignore(f);
+        back_off(f, 11);
         refuse(f, None);
         f.completed(1, Kind::Install, None);
         refuse(f, Some(1));
@@ -334,6 +369,7 @@ mod tests {
         f.started(2, Kind::Install, None);
         refuse(&mut f, Some(2));
         ignore(&mut f);
+        back_off(&mut f, 11);
         let (then, before) = (f.now + 500, dump(&f.store.conn));
         refuse(&mut f, Some(2));
         let at = f.at().monotonic_us;

@@ -12,6 +12,7 @@
 
 mod adopt;
 mod append;
+mod backoffs;
 mod backup;
 mod chain;
 mod columns;
@@ -42,6 +43,7 @@ mod step_statistics;
 mod summary_row;
 mod verify;
 mod why;
+mod work;
 
 #[cfg(test)]
 mod tests;

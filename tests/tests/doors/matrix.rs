@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use backstep_bus::record::{BackUpOptions, GenerationListFilter};
-use backstep_bus::{Claims, IgnoreFilter, IgnoreOptions, ListFilter, RecordProxy, RefusalRowFilter};
+use backstep_bus::{BackoffFilter, Claims, IgnoreFilter, IgnoreOptions, ListFilter, RecordProxy, RefusalRowFilter};
 use backstep_core::doors::{Method, Who};
 use backstep_core::{ErrorCode, TransactionState};
 use backstep_tests::authority::{Answer, FakeAuthority};
@@ -116,6 +116,10 @@ async fn call(connection: &Connection, method: Method, Offer { path, id, digest,
         Method::AddIgnore => code(manager.add_ignore("alpha", "why", IgnoreOptions::default()).await),
         Method::RemoveIgnore => code(manager.remove_ignore(1, "", Claims::default()).await),
         Method::ListIgnores => code(manager.list_ignores(IgnoreFilter::default()).await),
+        // Over before it begins: nothing holds anything back in what follows.
+        Method::AddBackoff => code(manager.add_backoff("beta", "install", 1, "why", Claims::default()).await),
+        Method::ClearBackoffs => code(manager.clear_backoffs("beta", "", "", Claims::default()).await),
+        Method::ListBackoffs => code(manager.list_backoffs(BackoffFilter::default()).await),
         Method::Prepare => code(transaction.prepare().await),
         Method::Execute => code(transaction.execute(digest).await),
         Method::Cancel => code(transaction.cancel().await),

@@ -1,6 +1,7 @@
 //! One module a verb. Each takes its arguments and answers an exit code.
 
 mod audit;
+mod backoff;
 mod cancel;
 mod change;
 mod denied;
@@ -45,6 +46,7 @@ pub(crate) async fn run(cli: Cli, ui: &Ui) -> Result<u8, ClientError> {
         Command::Generation { verb } => generation::generation(&connect(global).await?, ui, verb).await,
         Command::Audit { verb } => audit::audit(&connect(global).await?, ui, verb).await,
         Command::Backup(args) => audit::backup(&connect(global).await?, ui, &args).await,
+        Command::Backoff { verb } => backoff::backoff(&connect(global).await?, ui, verb).await,
         Command::Ignore { verb } => ignore::ignore(&connect(global).await?, ui, verb).await,
         Command::Repair(args) => repair::repair(&mut connect(global).await?, ui, &args).await,
         Command::Transaction { verb } => transaction(global, ui, verb).await,

@@ -1,7 +1,7 @@
 //! What is ignored, as a table and for programs.
 
 use backstep_bus::IgnoreRow;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::render::escape::escaped;
 use crate::render::json::object;

@@ -1,5 +1,6 @@
 //! What people and programs see. Every function takes facts and answers text; none of them writes.
 
+pub(crate) mod backoff;
 pub(crate) mod course;
 pub(crate) mod denied;
 pub(crate) mod escape;

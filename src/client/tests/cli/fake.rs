@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 
 use backstep_bus::names::{BUS_NAME, MANAGER_PATH, TRANSACTION_INTERFACE, transaction_path};
 use backstep_bus::record::{ChangeRow, GenerationRow, OriginRow, StepStatisticsRow};
-use backstep_bus::{BusError, IgnoreRow, ListRow, PackageArgument, RefusalRow, StatisticsRow, TransactionProperties};
+use backstep_bus::{BackoffRow, BusError, IgnoreRow, ListRow, PackageArgument, RefusalRow, StatisticsRow, TransactionProperties};
 use backstep_core::{ErrorCode, TransactionId};
 use futures_util::StreamExt;
 use zbus::fdo::RequestNameFlags;
@@ -229,6 +229,22 @@ async fn on_manager(connection: &Connection, state: &Mutex<State>, call: &Messag
                 error_code: "auth.denied".into(),
                 ..RefusalRow::default()
             };
+            connection.reply(&header, &(vec![row],)).await?;
+        }
+        "AddBackoff" => {
+            let (subject, process, _, comment, _): (String, String, i64, String, HashMap<String, OwnedVariant>) =
+                call.body().deserialize()?;
+            state.lock().expect("lock").calls.push(format!("AddBackoff {subject} {process} {comment}"));
+            connection.reply(&header, &3_u64).await?;
+        }
+        "ClearBackoffs" => {
+            let (subject, process, ..): (String, String, String, HashMap<String, OwnedVariant>) = call.body().deserialize()?;
+            state.lock().expect("lock").calls.push(format!("ClearBackoffs {subject}/{process}"));
+            connection.reply(&header, &1_u32).await?;
+        }
+        "ListBackoffs" => {
+            let (subject, process) = (Some("jq".to_owned()), "upgrade".to_owned());
+            let row = BackoffRow { number: 3, subject, process, remaining: 5_000_000, ..BackoffRow::default() };
             connection.reply(&header, &(vec![row],)).await?;
         }
         "AddIgnore" => {

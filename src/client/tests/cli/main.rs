@@ -440,6 +440,23 @@ fn a_broken_record_has_an_exit_code_and_half_a_copy_is_none() {
 }
 
 #[test]
+fn what_is_backed_off_is_listed_set_and_cleared() {
+    let bus = Bus::start();
+    let daemon = Daemon::start(&bus, Script::default());
+    assert!(out(&run(&bus, "backoff list")).contains("3  jq"));
+    assert!(out(&run(&bus, "status")).contains("Left alone for a while:"), "shown in the status, too");
+    let rows: Value = serde_json::from_str(&out(&run(&bus, "status --json"))).expect("JSON");
+    assert_eq!(rows["backoffs"][0]["subject"], "jq");
+    assert_eq!(run(&bus, "backoff add jq nano --until 3d -m why --kind upgrade").status.code(), Some(0));
+    assert!(out(&run(&bus, "backoff clear jq")).contains("1 cleared"));
+    assert_eq!(run(&bus, "backoff clear --all --kind install").status.code(), Some(0));
+    assert_eq!(run(&bus, "backoff clear").status.code(), Some(2), "what is to be cleared is said");
+    let calls: Vec<String> = daemon.calls().into_iter().filter(|call| call.contains("Backoff")).collect();
+    let expected = ["AddBackoff jq upgrade why", "AddBackoff nano upgrade why", "ClearBackoffs jq/", "ClearBackoffs /install"];
+    assert_eq!(calls, expected);
+}
+
+#[test]
 fn what_is_ignored_is_said_listed_and_taken_back() {
     let bus = Bus::start();
     let daemon = Daemon::start(&bus, Script::default());

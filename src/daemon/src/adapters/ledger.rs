@@ -3,6 +3,8 @@
 use std::path::Path;
 
 use anyhow::Context;
+use backstep_core::actor::Actor;
+use backstep_core::backoff::{Backoff, NewBackoff};
 use backstep_core::ignore::{Ignore, IgnoreRecord, Said};
 use backstep_core::record::{Filter, KindStatistics, Record, Summary};
 use backstep_core::refusal::{RefusalFilter, RefusalRecord};
@@ -128,6 +130,26 @@ impl Ledger for StoreLedger {
 
     fn all_ignores(&self, limit: u32) -> Result<Vec<IgnoreRecord>, Failure> {
         said(self.store.all_ignores(limit))
+    }
+
+    fn back_off(&mut self, backoff: &Said<NewBackoff>) -> Result<u64, Failure> {
+        said(self.store.back_off(backoff))
+    }
+
+    fn clear_backoffs(&mut self, numbers: &Said<Vec<u64>>) -> Result<u32, Failure> {
+        said(self.store.clear_backoffs(numbers))
+    }
+
+    fn begin_backoffs_anew(&mut self, numbers: &[u64], actor: &Actor, at: Stamp) -> Result<(), Failure> {
+        said(self.store.begin_backoffs_anew(numbers, actor, at))
+    }
+
+    fn backoffs(&self) -> Result<Vec<Backoff>, Failure> {
+        said(self.store.backoffs())
+    }
+
+    fn all_backoffs(&self, limit: u32) -> Result<Vec<Backoff>, Failure> {
+        said(self.store.all_backoffs(limit))
     }
 }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use backstep_bus::names::transaction_path;
 use backstep_bus::{
-    BusError, Claims, IgnoreFilter, IgnoreOptions, IgnoreRow, ListFilter, ListRow, RefusalRow, RefusalRowFilter, StatisticsRow,
+    BackoffFilter, BackoffRow, BusError, Claims, IgnoreFilter, IgnoreOptions, IgnoreRow, ListFilter, ListRow, RefusalRow, RefusalRowFilter,
+    StatisticsRow,
 };
 use backstep_core::access::Permission;
 use backstep_core::actor::Origin;
@@ -145,6 +146,42 @@ impl ManagerObject {
     async fn list_ignores(&self, filter: IgnoreFilter, #[zbus(header)] header: Header<'_>) -> Result<Vec<IgnoreRow>, BusError> {
         let visit = Visit::begin(&self.service, &header, Method::ListIgnores).await?;
         let result = self.ignores(visit.caller(), &filter, &header).await;
+        visit.end(result)
+    }
+
+    #[zbus(out_args("number"))]
+    async fn add_backoff(
+        &self,
+        subject: String,
+        process: String,
+        until: i64,
+        comment: String,
+        claims: Claims,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<u64, BusError> {
+        let visit = Visit::begin(&self.service, &header, Method::AddBackoff).await?;
+        let result = self.back_off((&subject, &process), (until, comment), &claims, &header).await;
+        visit.end(result)
+    }
+
+    #[zbus(out_args("cleared"))]
+    async fn clear_backoffs(
+        &self,
+        subject: String,
+        process: String,
+        comment: String,
+        claims: Claims,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<u32, BusError> {
+        let visit = Visit::begin(&self.service, &header, Method::ClearBackoffs).await?;
+        let result = self.cleared((&subject, &process), comment, &claims, &header).await;
+        visit.end(result)
+    }
+
+    #[zbus(out_args("backoffs"))]
+    async fn list_backoffs(&self, filter: BackoffFilter, #[zbus(header)] header: Header<'_>) -> Result<Vec<BackoffRow>, BusError> {
+        let visit = Visit::begin(&self.service, &header, Method::ListBackoffs).await?;
+        let result = self.backoffs(visit.caller(), &filter, &header).await;
         visit.end(result)
     }
 

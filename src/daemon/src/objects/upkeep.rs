@@ -1,10 +1,11 @@
 //! The manager's methods that say what is to be left alone; each is a change-set of its own.
 
 use backstep_bus::claims::{Claims, claimed};
-use backstep_bus::{IgnoreFilter, IgnoreOptions, IgnoreRow};
+use backstep_bus::{BackoffFilter, BackoffRow, IgnoreFilter, IgnoreOptions, IgnoreRow};
 use backstep_core::Failure;
 use backstep_core::access::Permission;
 use backstep_core::actor::Actor;
+use backstep_core::backoff::{Backoff, NewBackoff};
 use backstep_core::ignore::IgnoreRecord;
 use zbus::message::Header;
 
@@ -47,6 +48,47 @@ impl ManagerObject {
         let seen = |record: &IgnoreRecord| {
             let row = IgnoreRow::from(record);
             if all || record.uid == caller.uid { row } else { row.redacted() }
+        };
+        Ok(found.iter().map(seen).collect())
+    }
+
+    pub(super) async fn back_off(
+        &self,
+        (subject, process): (&str, &str),
+        (until_us, comment): (i64, String),
+        claims: &Claims,
+        header: &Header<'_>,
+    ) -> Result<u64, Failure> {
+        let new = NewBackoff { subject: subject.parse()?, process: process.parse()?, until_us };
+        let actor = self.holder(Permission::Backoff, claims, header).await?;
+        self.service.decide(|manager| manager.back_off(new, comment, actor))
+    }
+
+    pub(super) async fn cleared(
+        &self,
+        (subject, process): (&str, &str),
+        comment: String,
+        claims: &Claims,
+        header: &Header<'_>,
+    ) -> Result<u32, Failure> {
+        let subject = (!subject.is_empty()).then(|| subject.parse()).transpose()?;
+        let process = (!process.is_empty()).then(|| process.parse()).transpose()?;
+        let actor = self.holder(Permission::Backoff, claims, header).await?;
+        self.service.decide(|manager| manager.clear_backoffs((subject, process), comment, actor))
+    }
+
+    pub(super) async fn backoffs(&self, caller: &Caller, filter: &BackoffFilter, header: &Header<'_>) -> Result<Vec<BackoffRow>, Failure> {
+        let all = self.sees_all(caller, header).await?;
+        let (found, now) = self.service.read(|manager| {
+            let found = match filter.all {
+                Some(true) => manager.ledger().all_backoffs(MAX_ROWS),
+                Some(false) | None => manager.active_backoffs(),
+            };
+            found.map(|found| (found, manager.time()))
+        })?;
+        let seen = |backoff: &Backoff| {
+            let row = BackoffRow::new(backoff, backoff.remaining_us(now));
+            if all || backoff.uid == caller.uid { row } else { row.redacted() }
         };
         Ok(found.iter().map(seen).collect())
     }

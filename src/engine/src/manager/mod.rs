@@ -6,6 +6,7 @@
 
 mod adopt;
 mod attention;
+mod backoffs;
 mod cancel;
 mod create;
 mod execute;
@@ -147,6 +148,12 @@ impl Manager {
     pub fn is_idle(&self) -> Result<bool, Failure> {
         let waits = |state| !matches!(state, TransactionState::NeedsAttention);
         Ok(self.running.is_none() && !self.ledger.unfinished()?.iter().any(|summary| waits(summary.status.state)))
+    }
+
+    /// The time by which everything here is decided.
+    #[must_use]
+    pub fn time(&self) -> Stamp {
+        self.now()
     }
 
     fn now(&self) -> Stamp {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use backstep_core::actor::{Actor, Origin};
+use backstep_core::backoff::{Backoff, NewBackoff};
 use backstep_core::ignore::{Ignore, IgnoreRecord, Said};
 use backstep_core::record::{EventRecord, Filter, KindStatistics, Record as Row, Summary};
 use backstep_core::refusal::{RefusalFilter, RefusalRecord};
@@ -18,6 +19,7 @@ use super::{Adopted, CancelOutcome, Found, Launch, Manager, Noted, Verdict};
 use crate::notice::Notice;
 use crate::ports::{Adoption, Append, Clock, Entered, Identities, Ledger, Mirror, NewTransaction, Refused};
 
+mod backoffs;
 mod ignores;
 mod interleavings;
 
@@ -39,6 +41,7 @@ struct Inner {
     queued: i64,
     refused: Vec<Refused>,
     ignores: Vec<IgnoreRecord>,
+    backoffs: Vec<Backoff>,
 }
 
 #[derive(Clone, Default)]
@@ -249,6 +252,37 @@ impl Ledger for FakeLedger {
 
     fn all_ignores(&self, _limit: u32) -> Result<Vec<IgnoreRecord>, Failure> {
         self.with(|inner| Ok(inner.ignores.iter().rev().cloned().collect()))
+    }
+
+    fn back_off(&mut self, said: &Said<NewBackoff>) -> Result<u64, Failure> {
+        let Said { what: NewBackoff { subject, process, until_us }, comment, actor, at } = said.clone();
+        self.with(|inner| {
+            let number = inner.backoffs.len() as u64 + 1;
+            let (uid, user) = (actor.uid, actor.user);
+            let (failures, cause, transaction, ended) = (0, None, None, None);
+            let new = Backoff { number, subject, process, failures, cause, transaction, comment, uid, user, set: at, until_us, ended };
+            inner.backoffs.push(new);
+            Ok(number)
+        })
+    }
+
+    fn clear_backoffs(&mut self, said: &Said<Vec<u64>>) -> Result<u32, Failure> {
+        self.with(|inner| {
+            let live = inner.backoffs.iter_mut().filter(|b| said.what.contains(&b.number) && b.ended.is_none());
+            Ok(live.map(|b| b.ended = Some(said.at)).count() as u32)
+        })
+    }
+
+    fn begin_backoffs_anew(&mut self, _numbers: &[u64], _actor: &Actor, _at: Stamp) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn backoffs(&self) -> Result<Vec<Backoff>, Failure> {
+        self.with(|inner| Ok(inner.backoffs.iter().filter(|b| b.ended.is_none()).cloned().collect()))
+    }
+
+    fn all_backoffs(&self, _limit: u32) -> Result<Vec<Backoff>, Failure> {
+        self.with(|inner| Ok(inner.backoffs.clone()))
     }
 }
 

@@ -10,6 +10,7 @@ mod refusals;
 pub(crate) mod refusals_kept;
 mod report;
 mod vocabulary;
+pub(crate) mod work;
 
 use std::path::PathBuf;
 

@@ -35,6 +35,8 @@ fn every_check_lists_the_core_s_names() {
         ("generations", "origin", names(Origin::ALL)),
         ("refusals", "origin", names(Origin::ALL)),
         ("ignores", "source_kind", names(SourceKind::ALL)),
+        ("work_history", "process", names(Kind::ALL)),
+        ("work_backoff", "process", names(Kind::ALL).into_iter().chain(["*".to_owned()]).collect()),
         ("items", "action", names(PlanAction::ALL)),
         ("items", "reason", names(Reason::ALL)),
         ("items", "state", names(ItemState::ALL)),
