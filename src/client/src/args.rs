@@ -8,7 +8,7 @@ use backstep_core::{Kind, TransactionState};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::moment::Moment;
-use crate::record_args::{AuditVerb, BackupArgs, GenerationVerb, GenerationsArgs, StatsArgs, WhyArgs};
+use crate::record_args::{AuditVerb, BackupArgs, GenerationVerb, GenerationsArgs, InventoryArgs, StatsArgs, WhyArgs};
 use crate::upkeep_args::{BackoffVerb, IgnoreVerb};
 
 const AFTER: &str = "\
@@ -29,6 +29,12 @@ Packages are written NAME, NAME:ARCH, NAME=VERSION or NAME:ARCH=VERSION. A sign 
 action than the command's: NAME- removes, NAME_ purges, NAME+ installs. A + is a sign only where installing is
 not what the command does anyway, and never in a name that ends in ++ (g++ is a name); write NAME:ARCH for a
 name that ends in one +, such as memtest86+. A path with a slash (./hello.deb) is a local archive.";
+
+const INVENTORY_HELP: &str = "\
+What changes packages without being asked of Backstep is on record, too, each as a transaction and a generation of its
+own: runs of apt and of dpkg with who ran them, by hooks in /etc/apt/apt.conf.d and /etc/dpkg/dpkg.cfg.d; what came
+past the hooks (BY is \"found\") when the daemon next looks, and then nobody knows who it was. `backstep rollback`
+undoes them by packages.";
 
 /// Undo for apt: package changes as transactions that complete or are undone.
 #[derive(Debug, Parser)]
@@ -89,6 +95,9 @@ pub(crate) enum Command {
     Stats(StatsArgs),
     /// Show which transaction brought a package, and on whose request
     Why(WhyArgs),
+    /// List packages that plain apt or dpkg changed last, past Backstep
+    #[command(after_help = INVENTORY_HELP)]
+    Inventory(InventoryArgs),
     /// List what changed the system, a line per generation, newest first
     Timeline(GenerationsArgs),
     /// List the change-sets of the record, or show one
@@ -436,6 +445,7 @@ mod tests {
             "backstep backoff list",
             "backstep ignore list --all",
             "backstep ignore remove 3 4",
+            "backstep inventory --all",
             "backstep timeline -n 5",
             "backstep generation list --before 12",
             "backstep generation show 12",

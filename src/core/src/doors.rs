@@ -60,6 +60,8 @@ closed_enum! {
         GetGeneration = "GetGeneration",
         /// The rows that were written under one.
         ListChanges = "ListChanges",
+        /// Lists what is installed, and through what.
+        ListInventory = "ListInventory",
         /// How steps fared.
         GetStepStatistics = "GetStepStatistics",
         /// Checks the record.
@@ -198,6 +200,11 @@ impl Method {
             ),
             Self::GetGeneration => (RecordMethod, Who::SelfOr(Permission::ViewAll), "the same of one"),
             Self::ListChanges => (RecordMethod, Who::OwnerOr(Permission::ViewAll), "every row of the record that was written under one"),
+            Self::ListInventory => (
+                RecordMethod,
+                Who::SelfOr(Permission::ViewAll),
+                "what is installed, as dpkg tells everybody; which transactions made it so, of one's own",
+            ),
             Self::GetStepStatistics => (RecordMethod, Who::Everybody, "counts and durations of each kind's steps"),
             Self::Verify => (RecordMethod, Who::Holder(Permission::ViewAll), "reads the whole record; how many events, and its last hash"),
             Self::Export => (RecordMethod, Who::Holder(Permission::ViewAll), "every event, into the caller's pipe"),
@@ -327,6 +334,7 @@ const OTHERS: &[Door] = &[
         "ListTransactions, narrowed by hidden facts only to what one sees; with --denied ListRefusals",
     ),
     verb("why", Who::SelfOr(Permission::ViewAll), "ExplainPackage"),
+    verb("inventory", Who::SelfOr(Permission::ViewAll), "ListInventory"),
     verb("timeline", Who::SelfOr(Permission::ViewAll), "ListGenerations"),
     verb("generation", Who::SelfOr(Permission::ViewAll), "ListGenerations; GetGeneration and ListChanges"),
     verb("audit", Who::Holder(Permission::ViewAll), "Verify or Export; writes with the caller's rights"),
@@ -367,6 +375,8 @@ const OTHERS: &[Door] = &[
     file("/var/lib/backstep/attempts/*/unguarded", Who::Root, "why the change ran without a guard"),
     file("/var/lib/backstep/attempts/*/unsynced", Who::Root, "that what was unpacked is not durable yet"),
     file("/var/lib/backstep/attempts/*/foreign.json", Who::Root, "of a plain run of apt: what its hook wrote down before"),
+    file("/var/lib/backstep/inventory", Who::Root, "what dpkg's database was when it was last accounted for"),
+    file("/var/lib/backstep/inventory.lock", Who::Root, "who accounts for it"),
     file("/var/lib/backstep/foreign", Who::Root, "plain runs of apt that the daemon has not taken in yet"),
     file("/var/lib/backstep/foreign/*", Who::Root, "one of them"),
     file("/var/lib/backstep/attempts/*/.*", Who::Root, "one of these being written"),
@@ -391,6 +401,7 @@ const OTHERS: &[Door] = &[
     row(Place::Program, "backstepd", Who::Root, "the daemon; flags are for tests"),
     row(Place::Program, "backstep-worker run", Who::Root, "carries out an attempt whose order and plan are in the state folder"),
     row(Place::Program, "backstep-worker check-plan", Who::Root, "apt's hook: compares apt's list with the plan"),
+    row(Place::Program, "backstep-worker dpkg-after", Who::Root, "dpkg's hook: writes down what a run by hand changed"),
     row(Place::Program, "backstep-worker guard", Who::Root, "keeps files of the system in an attempt's capture just before they change"),
     row(Place::Program, "backstep-worker under-guard", Who::Root, "puts itself under the guard on its standard input and becomes apt"),
     row(Place::Program, "backstep-dpkg", Who::Root, "what apt calls in dpkg's place: decides when writes become durable, and becomes dpkg"),

@@ -12,6 +12,7 @@ pub mod actor;
 pub mod admission;
 pub mod backoff;
 pub mod doors;
+pub mod drift;
 pub mod error_code;
 pub mod event;
 pub mod history;

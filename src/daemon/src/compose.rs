@@ -20,6 +20,7 @@ use crate::authority::Verdict;
 use crate::callers::Callers;
 use crate::foreign::Runs;
 use crate::inhibit::Inhibitor;
+use crate::inventory::InventoryFiles;
 use crate::launcher::Launcher;
 use crate::objects::{Registry, emit};
 use crate::options::Options;
@@ -28,7 +29,7 @@ use crate::preferences::PreferencesFile;
 use crate::records::{Installed, Records};
 use crate::service::{Parts, Service};
 use crate::status_file::StatusFile;
-use crate::{audit, config, foreign, idle, log, metrics, preferences, simulate, work};
+use crate::{audit, config, foreign, idle, inventory, log, metrics, preferences, simulate, work};
 
 /// Runs the daemon until it is told to end or has nothing to do.
 ///
@@ -57,6 +58,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         attempts,
         runs,
         archives: Archives::open(&options.state_dir, config.limits.archive_bytes)?,
+        inventory: (!options.simulate).then(|| InventoryFiles::new(&options.state_dir, Path::new("/"))),
         preferences: preferences(&options),
         records: records(&options),
         defaults: config.defaults,
@@ -68,6 +70,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     };
     let (service, notices) = Service::new(parts);
     preferences::refresh_or_log(&service);
+    inventory::refresh(&service).await;
     let registry = Arc::new(Registry::default());
     registry.serve(&service).await.map_err(anyhow::Error::new)?;
     tokio::spawn(emit(Arc::clone(&service), registry, notices, StatusFile::new(&options.runtime_dir), Inhibitor::default()));

@@ -20,6 +20,7 @@ pub mod follow;
 pub mod foreign;
 pub mod idle;
 pub mod inhibit;
+pub mod inventory;
 pub mod launcher;
 mod lock;
 pub mod log;

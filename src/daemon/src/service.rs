@@ -20,6 +20,7 @@ use crate::attempts::Attempts;
 use crate::authority::{Authority, Verdict};
 use crate::callers::Callers;
 use crate::foreign::Runs;
+use crate::inventory::InventoryFiles;
 use crate::launcher::Launcher;
 use crate::lock::lock;
 use crate::planner::Planner;
@@ -49,6 +50,8 @@ pub struct Service {
     pub runs: Runs,
     /// Archives in our keeping.
     pub archives: Archives,
+    /// What dpkg's database is compared with; `None` when nothing is ever changed.
+    pub inventory: Option<InventoryFiles>,
     /// What apt is told of ignores.
     pub preferences: PreferencesFile,
     /// Readers of the record.
@@ -92,6 +95,8 @@ pub struct Parts {
     pub runs: Runs,
     /// Archives in our keeping.
     pub archives: Archives,
+    /// What dpkg's database is compared with; `None` when nothing is ever changed.
+    pub inventory: Option<InventoryFiles>,
     /// What apt is told of ignores.
     pub preferences: PreferencesFile,
     /// Readers of the record.
@@ -122,6 +127,7 @@ impl Service {
             attempts: parts.attempts,
             runs: parts.runs,
             archives: parts.archives,
+            inventory: parts.inventory,
             preferences: parts.preferences,
             records: parts.records,
             defaults: parts.defaults,

@@ -25,6 +25,7 @@ use crate::child::Processes;
 use crate::context::{Context, Shared};
 use crate::facts::MachineWorld;
 use crate::guard::Place;
+use crate::inventory;
 use crate::journal::{self, FileJournal};
 use crate::locks::{AttemptLock, FrontendLock, LockError};
 use crate::machine::{AttemptFiles, Machine};
@@ -77,6 +78,9 @@ pub fn run(machine: &Machine, attempt: AttemptId, signals: &Noted, hook: Option<
     let order = order::read_order(&files, attempt);
     let retention = order.as_ref().ok().map(|order| order.retention);
     let outcome = carry_out(machine, order, &files, signals, hook)?;
+    if let Err(trouble) = inventory::account(machine) {
+        eprintln!("backstep-worker: cannot account for the change: {trouble}");
+    }
     let trouble = retention.map(|retention| release(machine, material, &retention, journal::utc_us()));
     for trouble in trouble.into_iter().flatten() {
         eprintln!("backstep-worker: cannot give up undo material: {trouble}");

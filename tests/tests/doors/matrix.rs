@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use backstep_bus::record::{BackUpOptions, GenerationListFilter};
+use backstep_bus::record::{BackUpOptions, GenerationListFilter, InventoryFilter};
 use backstep_bus::{BackoffFilter, Claims, IgnoreFilter, IgnoreOptions, ListFilter, RecordProxy, RefusalRowFilter};
 use backstep_core::doors::{Method, Who};
 use backstep_core::{ErrorCode, TransactionState};
@@ -133,6 +133,7 @@ async fn call(connection: &Connection, method: Method, Offer { path, id, digest,
         Method::ListGenerations => code(record.list_generations(GenerationListFilter::default()).await),
         Method::GetGeneration => code(record.get_generation(*generation).await),
         Method::ListChanges => code(record.list_changes(*generation, 0, 0).await),
+        Method::ListInventory => code(record.list_inventory(InventoryFilter::default()).await),
         Method::GetStepStatistics => code(record.get_step_statistics(0).await),
         Method::Verify => code(record.verify(sink()).await),
         Method::Export => code(record.export("jsonl", u64::MAX >> 1, sink()).await),

@@ -10,6 +10,7 @@ mod files;
 mod generate;
 mod generation;
 mod ignore;
+mod inventory;
 mod list;
 mod log;
 mod repair;
@@ -42,6 +43,7 @@ pub(crate) async fn run(cli: Cli, ui: &Ui) -> Result<u8, ClientError> {
         Command::Watch(args) => watch::watch(&mut connect(global).await?, ui, &args).await,
         Command::Stats(args) => stats::stats(&connect(global).await?, ui, &args).await,
         Command::Why(args) => why::why(&connect(global).await?, ui, &args).await,
+        Command::Inventory(args) => inventory::inventory(&connect(global).await?, ui, &args).await,
         Command::Timeline(args) => generation::timeline(&connect(global).await?, ui, &args).await,
         Command::Generation { verb } => generation::generation(&connect(global).await?, ui, verb).await,
         Command::Audit { verb } => audit::audit(&connect(global).await?, ui, verb).await,

@@ -7,6 +7,7 @@ pub(crate) mod escape;
 pub(crate) mod files;
 pub(crate) mod generation;
 pub(crate) mod ignore;
+pub(crate) mod inventory;
 pub(crate) mod json;
 pub(crate) mod origin;
 pub(crate) mod plan;

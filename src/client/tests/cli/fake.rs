@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use backstep_bus::names::{BUS_NAME, MANAGER_PATH, TRANSACTION_INTERFACE, transaction_path};
-use backstep_bus::record::{ChangeRow, GenerationRow, OriginRow, StepStatisticsRow};
+use backstep_bus::record::{ChangeRow, GenerationRow, InventoryRow, OriginRow, StepStatisticsRow};
 use backstep_bus::{BackoffRow, BusError, IgnoreRow, ListRow, PackageArgument, RefusalRow, StatisticsRow, TransactionProperties};
 use backstep_core::{ErrorCode, TransactionId};
 use futures_util::StreamExt;
@@ -295,6 +295,15 @@ async fn on_record(connection: &Connection, state: &Mutex<State>, call: &Message
             let (arch, role, kind) = ("amd64".to_owned(), "brought".to_owned(), Some("install".to_owned()));
             let row = OriginRow { package, arch, role, kind, transaction: Some(id), ..OriginRow::default() };
             connection.reply(&header, &(vec![row],)).await?;
+        }
+        "ListInventory" => {
+            let filter: HashMap<String, OwnedVariant> = call.body().deserialize()?;
+            let (arch, by) = ("amd64".to_owned(), Some("dpkg".to_owned()));
+            let state = "installed".to_owned();
+            let row = InventoryRow { package: "hello".into(), arch, version: "2".into(), state, by, ..InventoryRow::default() };
+            // In two answers, so that readers must put them together.
+            let next = if filter.contains_key("after") { "" } else { "hello:amd64" };
+            connection.reply(&header, &(vec![row], next)).await?;
         }
         "ListGenerations" => {
             let filter: HashMap<String, OwnedVariant> = call.body().deserialize()?;

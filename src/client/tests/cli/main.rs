@@ -445,7 +445,7 @@ fn what_is_backed_off_is_listed_set_and_cleared() {
     let daemon = Daemon::start(&bus, Script::default());
     assert!(out(&run(&bus, "backoff list")).contains("3  jq"));
     assert!(out(&run(&bus, "status")).contains("Left alone for a while:"), "shown in the status, too");
-    let rows: Value = serde_json::from_str(&out(&run(&bus, "status --json"))).expect("JSON");
+    let rows: serde_json::Value = serde_json::from_str(&out(&run(&bus, "status --json"))).expect("JSON");
     assert_eq!(rows["backoffs"][0]["subject"], "jq");
     assert_eq!(run(&bus, "backoff add jq nano --until 3d -m why --kind upgrade").status.code(), Some(0));
     assert!(out(&run(&bus, "backoff clear jq")).contains("1 cleared"));
@@ -454,6 +454,16 @@ fn what_is_backed_off_is_listed_set_and_cleared() {
     let calls: Vec<String> = daemon.calls().into_iter().filter(|call| call.contains("Backoff")).collect();
     let expected = ["AddBackoff jq upgrade why", "AddBackoff nano upgrade why", "ClearBackoffs jq/", "ClearBackoffs /install"];
     assert_eq!(calls, expected);
+}
+
+#[test]
+fn the_inventory_is_read_to_its_end() {
+    let bus = Bus::start();
+    let _daemon = Daemon::start(&bus, Script::default());
+    let text = out(&run(&bus, "inventory"));
+    assert_eq!(text.matches("hello:amd64").count(), 2, "{text}");
+    let rows: serde_json::Value = serde_json::from_str(&out(&run(&bus, "inventory --all --json"))).expect("JSON");
+    assert_eq!((rows.as_array().map(Vec::len), rows[1]["by"].as_str()), (Some(2), Some("dpkg")));
 }
 
 #[test]
@@ -466,7 +476,7 @@ fn what_is_ignored_is_said_listed_and_taken_back() {
     let calls: Vec<String> = daemon.calls().into_iter().filter(|call| call.starts_with("AddIgnore")).collect();
     assert_eq!(calls, ["AddIgnore jq* why client,from,origin,until", "AddIgnore nano why client,from,origin,until"]);
     assert!(out(&run(&bus, "ignore list")).contains("     7  jq*"));
-    let rows: Value = serde_json::from_str(&out(&run(&bus, "ignore list --json"))).expect("JSON");
+    let rows: serde_json::Value = serde_json::from_str(&out(&run(&bus, "ignore list --json"))).expect("JSON");
     assert_eq!((rows[0]["number"].as_u64(), rows[0].get("until")), (Some(7), None));
     assert_eq!(run(&bus, "ignore remove 7").status.code(), Some(0));
     assert_eq!(run(&bus, "ignore remove 8").status.code(), Some(3));
