@@ -6,9 +6,10 @@
 use std::collections::HashMap;
 
 use anyhow::Result;
-use backstep_bus::{ListFilter, OptionsBuilder, RevertsTarget};
+use backstep_bus::{BackoffFilter, Claims, IgnoreFilter, IgnoreOptions, ListFilter, OptionsBuilder, RevertsTarget};
+use backstep_core::actor::Origin;
 use backstep_core::{ErrorCode, TransactionState};
-use backstep_tests::private_bus::{Client, PATIENCE, Simulated, code, packages};
+use backstep_tests::private_bus::{Client, PATIENCE, PrivateBus, Simulated, code, packages};
 use zbus::Variant;
 
 fn is(state: TransactionState) -> impl Fn(&backstep_bus::TransactionProperties) -> bool {
@@ -35,6 +36,57 @@ async fn a_transaction_is_created_prepared_executed_and_rolled_back() -> Result<
     let rolled = client.wait_for(&rollback, is(TransactionState::Completed)).await?;
     assert_eq!((rolled.reverts.as_str(), rolled.method.as_str()), (id.as_str(), "restore"));
     assert_eq!(transaction.properties().await?.reverted_by, undo);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_failure_holds_timers_back_and_warns_people() -> Result<()> {
+    let daemon = Simulated::start().await?;
+    let client = Client::new(&daemon.bus).await?;
+    let manager = &client.manager;
+    let (_, path) = manager.submit("install", "", packages(&["broken"])).await?;
+    client.wait_for(&client.transaction(&path).await?, |now| now.is_final()).await?;
+    let rows = manager.list_backoffs(BackoffFilter::default()).await?;
+    let seen: Vec<_> = rows.iter().map(|row| (row.subject.as_deref(), row.process.as_str(), row.failures, row.remaining > 0)).collect();
+    assert_eq!(seen, [(Some("broken"), "install", Some(1), true)]);
+    let timer = || OptionsBuilder::new().packages(vec![(String::new(), "broken".to_owned(), String::new())]).origin(Origin::Timer);
+    assert_eq!(code(manager.submit("install", "", timer().build()).await), Some(ErrorCode::BackoffActive));
+    manager.add_backoff("beta", "upgrade", i64::MAX / 2, "no", Claims::default()).await.expect_err("a year at most");
+    let soon = rows[0].until;
+    manager.add_backoff("beta", "upgrade", soon, "it breaks", Claims::default()).await?;
+    let (_, path) = manager.create_transaction("upgrade", "", OptionsBuilder::new().origin(Origin::Timer).build()).await?;
+    client.transaction(&path).await?.prepare().await?;
+    let plan = client.wait_for(&client.transaction(&path).await?, is(TransactionState::Prepared)).await?;
+    assert_eq!(plan.plan.iter().map(|row| row.package.as_str()).collect::<Vec<_>>(), ["gamma"]);
+    assert!(plan.plan_warnings.iter().any(|text| text.starts_with("left out, because beta is backed off")), "{:?}", plan.plan_warnings);
+    let (_, path) = manager.create_transaction("install", "", packages(&["broken"])).await?;
+    client.transaction(&path).await?.prepare().await?;
+    let plan = client.wait_for(&client.transaction(&path).await?, is(TransactionState::Prepared)).await?;
+    assert!(plan.plan_warnings.iter().any(|text| text.starts_with("broken is backed off")), "{:?}", plan.plan_warnings);
+    assert_eq!(manager.clear_backoffs("", "", "", Claims::default()).await?, 2);
+    assert_eq!(manager.list_backoffs(BackoffFilter::default()).await?, []);
+    assert_eq!(manager.list_backoffs(BackoffFilter { all: Some(true) }).await?.len(), 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_ignored_is_a_file_for_apt() -> Result<()> {
+    let bus = PrivateBus::start()?;
+    let path: &'static str = bus.folder().join("backstep.pref").display().to_string().leak();
+    let daemon = Simulated::on(bus, vec!["--preferences", path].leak()).await?;
+    let file = || std::fs::read_to_string(daemon.bus.folder().join("backstep.pref")).unwrap_or_default();
+    let client = Client::new(&daemon.bus).await?;
+    let options = IgnoreOptions { suite: Some("sid".into()), ..IgnoreOptions::default() };
+    let number = client.manager.add_ignore("al*", "why", options).await?;
+    assert!(file().contains("Package: al*\nPin: release sid\nPin-Priority: -1\n"), "{}", file());
+    assert_eq!(code(client.manager.add_ignore("*", "why", IgnoreOptions::default()).await), Some(ErrorCode::RequestMalformed));
+    std::fs::write(daemon.bus.folder().join("backstep.pref"), "edited")?;
+    assert_eq!(client.manager.list_ignores(IgnoreFilter::default()).await?.len(), 1);
+    assert!(file().contains("Package: al*"), "an edit does not stay: {}", file());
+    client.manager.remove_ignore(number, "enough", Claims::default()).await?;
+    assert!(!daemon.bus.folder().join("backstep.pref").exists());
+    assert_eq!(code(client.manager.remove_ignore(number, "", Claims::default()).await), Some(ErrorCode::IgnoreUnknown));
+    assert_eq!(client.manager.list_ignores(IgnoreFilter { all: Some(true) }).await?.len(), 1);
     Ok(())
 }
 

@@ -80,7 +80,9 @@ fn every_verb_of_the_command_line_has_a_row() -> Result<()> {
         let name = page?.file_name().to_string_lossy().into_owned();
         let verb = name.strip_prefix("backstep-").and_then(|name| name.strip_suffix(".1"));
         // Pages of verbs below a verb have its name in front.
-        let below = |verb: &&str| ["plan-", "transaction-", "generation-", "audit-"].iter().any(|over| verb.starts_with(over));
+        let below = |verb: &&str| {
+            ["plan-", "transaction-", "generation-", "audit-", "ignore-", "backoff-"].iter().any(|over| verb.starts_with(over))
+        };
         verbs.extend(verb.filter(|verb| !below(verb)).map(str::to_owned));
     }
     assert_eq!(verbs, names(Place::Verb));

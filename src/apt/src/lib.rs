@@ -6,6 +6,7 @@ pub mod arguments;
 pub mod boot_critical;
 pub mod extended_states;
 pub mod interrupted;
+pub mod inventory;
 pub mod lists;
 pub mod pre_install_pkgs;
 pub mod quality;

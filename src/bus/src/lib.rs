@@ -4,7 +4,10 @@
 //! of a row is spelled here and nowhere else; every error that crosses the bus is a [`backstep_core::Failure`].
 //! Absent on purpose: objects (the daemon has them), decisions, and anything that touches a system.
 
+pub mod backoffs;
+pub mod claims;
 pub mod errors;
+pub mod ignores;
 pub mod names;
 pub mod options;
 pub mod properties;
@@ -13,7 +16,10 @@ pub mod record;
 pub mod refusals;
 pub mod rows;
 
+pub use backoffs::{BackoffFilter, BackoffRow};
+pub use claims::Claims;
 pub use errors::{BusError, CallError};
+pub use ignores::{IgnoreFilter, IgnoreOptions, IgnoreRow};
 pub use options::{Choices, OptionKey, OptionsBuilder, PackageArgument, ParsedOptions, RevertsTarget, request_from_options};
 pub use properties::TransactionProperties;
 pub use proxies::{ManagerProxy, TransactionProxy};

@@ -5,11 +5,13 @@ use std::collections::HashMap;
 use zbus::proxy::CacheProperties;
 use zbus::{OwnedObjectPath, Variant, proxy};
 
-use crate::CallError;
+use crate::backoffs::{BackoffFilter, BackoffRow};
+use crate::ignores::{IgnoreFilter, IgnoreOptions, IgnoreRow};
 use crate::names::{BUS_NAME, TRANSACTION_INTERFACE};
 use crate::properties::TransactionProperties;
 use crate::refusals::{RefusalRow, RefusalRowFilter};
 use crate::rows::{ListFilter, ListRow, PlanRow, StatisticsRow, StepRow};
+use crate::{CallError, Claims};
 
 /// The manager: makes, finds and lists transactions.
 #[proxy(interface = "org.backstep1.Manager", default_service = "org.backstep1", default_path = "/org/backstep1")]
@@ -40,6 +42,28 @@ pub trait Manager {
 
     /// Lists calls that were turned away, newest first.
     fn list_refusals(&self, filter: RefusalRowFilter) -> zbus::Result<Vec<RefusalRow>>;
+
+    /// Says which versions nobody is offered, and why; answers the ignore's number.
+    #[zbus(allow_interactive_auth)]
+    fn add_ignore(&self, pattern: &str, comment: &str, options: IgnoreOptions) -> zbus::Result<u64>;
+
+    /// Takes an ignore back.
+    #[zbus(allow_interactive_auth)]
+    fn remove_ignore(&self, number: u64, comment: &str, claims: Claims) -> zbus::Result<()>;
+
+    /// Lists what is ignored.
+    fn list_ignores(&self, filter: IgnoreFilter) -> zbus::Result<Vec<IgnoreRow>>;
+
+    /// Has work left alone by what runs unattended; answers the back-off's number.
+    #[zbus(allow_interactive_auth)]
+    fn add_backoff(&self, subject: &str, process: &str, until: i64, comment: &str, claims: Claims) -> zbus::Result<u64>;
+
+    /// Lets work run again; an empty subject or process is any. Answers how many back-offs held.
+    #[zbus(allow_interactive_auth)]
+    fn clear_backoffs(&self, subject: &str, process: &str, comment: &str, claims: Claims) -> zbus::Result<u32>;
+
+    /// Lists what is left alone.
+    fn list_backoffs(&self, filter: BackoffFilter) -> zbus::Result<Vec<BackoffRow>>;
 
     /// The daemon's version.
     #[zbus(property(emits_changed_signal = "const"))]

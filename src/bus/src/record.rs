@@ -1,5 +1,6 @@
 //! `org.backstep1.Record`: its rows and its proxy.
 
+use backstep_core::PackageId;
 use backstep_core::history::{Generation, GenerationFilter, ItemChange, RowChange, StepStatistics};
 use backstep_core::record::Summary;
 use zbus::proxy::CacheProperties;
@@ -202,6 +203,63 @@ impl From<&StepStatistics> for StepStatisticsRow {
     }
 }
 
+/// An installed package and the change that made it as it is. See the contract for the keys.
+#[derive(Debug, Clone, PartialEq, Eq, Default, SerializeDict, DeserializeDict, Type)]
+#[zbus(signature = "a{sv}")]
+#[allow(missing_docs)]
+pub struct InventoryRow {
+    pub package: String,
+    pub arch: String,
+    pub version: String,
+    pub state: String,
+    pub by: Option<String>,
+    pub hidden: Option<bool>,
+    pub from: Option<String>,
+    pub at: Option<i64>,
+    pub uid: Option<u32>,
+    pub user: Option<String>,
+    pub transaction: Option<String>,
+    pub description: Option<String>,
+}
+
+impl InventoryRow {
+    /// A package with dpkg's word for it, and nothing of the record.
+    #[must_use]
+    pub fn bare(package: &PackageId, word: &str) -> Self {
+        let (state, version) = word.split_once(' ').unwrap_or((word, ""));
+        let (name, arch) = (package.name.to_string(), package.arch.to_string());
+        Self { package: name, arch, version: version.to_owned(), state: state.to_owned(), ..Self::default() }
+    }
+
+    /// The same with the change that made it so; `by` says through what.
+    #[must_use]
+    pub fn with(self, change: &ItemChange, by: &str) -> Self {
+        let summary = &change.summary;
+        Self {
+            by: Some(by.to_owned()),
+            from: change.from.clone(),
+            at: summary.finished.map(|stamp| stamp.utc_us),
+            uid: Some(summary.actor.uid),
+            user: some_text(&summary.actor.user),
+            transaction: Some(summary.id.to_string()),
+            description: some_text(&summary.description),
+            ..self
+        }
+    }
+}
+
+/// What `ListInventory` narrows by. A closed list of keys.
+#[derive(Debug, Clone, PartialEq, Eq, Default, SerializeDict, DeserializeDict, Type)]
+#[zbus(signature = "a{sv}", deny_unknown_fields)]
+pub struct InventoryFilter {
+    /// Also packages that no plain run changed last.
+    pub all: Option<bool>,
+    /// Where the last answer stopped.
+    pub after: Option<String>,
+    /// Packages that are looked at for one answer; absent or 0 is 500.
+    pub limit: Option<u32>,
+}
+
 fn some_text(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
@@ -221,6 +279,9 @@ pub trait Record {
     /// What was written under a generation after this change, in order.
     #[zbus(allow_interactive_auth)]
     fn list_changes(&self, generation: u64, after: u64, limit: u32) -> zbus::Result<Vec<ChangeRow>>;
+
+    /// Installed packages with who changed them last, by name, and where to go on; empty when that is all.
+    fn list_inventory(&self, filter: InventoryFilter) -> zbus::Result<(Vec<InventoryRow>, String)>;
 
     /// How long each step took in transactions that ended since then.
     fn get_step_statistics(&self, since_us: i64) -> zbus::Result<Vec<StepStatisticsRow>>;

@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::dir::ELSEWHERE;
 
 /// Relative to the root. Everything below is left alone too.
-const EXCLUDED: [&str; 22] = [
+const EXCLUDED: [&str; 23] = [
     // The kernel's own file systems: nothing in them is a file that could be put back.
     "proc",
     "sys",
@@ -28,6 +28,8 @@ const EXCLUDED: [&str; 22] = [
     "var/log",
     // Our own state: undo material must not undo itself.
     "var/lib/backstep",
+    // Written from our record at any time.
+    "etc/apt/preferences.d/backstep.pref",
     // apt's downloads and what it computes from them: large, and made again by `apt-get update`.
     "var/cache/apt",
     "var/lib/apt/lists",

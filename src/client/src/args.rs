@@ -8,7 +8,8 @@ use backstep_core::{Kind, TransactionState};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::moment::Moment;
-use crate::record_args::{AuditVerb, BackupArgs, GenerationVerb, GenerationsArgs, StatsArgs, WhyArgs};
+use crate::record_args::{AuditVerb, BackupArgs, GenerationVerb, GenerationsArgs, InventoryArgs, StatsArgs, WhyArgs};
+use crate::upkeep_args::{BackoffVerb, IgnoreVerb};
 
 const AFTER: &str = "\
 Exit status:
@@ -28,6 +29,12 @@ Packages are written NAME, NAME:ARCH, NAME=VERSION or NAME:ARCH=VERSION. A sign 
 action than the command's: NAME- removes, NAME_ purges, NAME+ installs. A + is a sign only where installing is
 not what the command does anyway, and never in a name that ends in ++ (g++ is a name); write NAME:ARCH for a
 name that ends in one +, such as memtest86+. A path with a slash (./hello.deb) is a local archive.";
+
+const INVENTORY_HELP: &str = "\
+What changes packages without being asked of Backstep is on record, too, each as a transaction and a generation of its
+own: runs of apt and of dpkg with who ran them, by hooks in /etc/apt/apt.conf.d and /etc/dpkg/dpkg.cfg.d; what came
+past the hooks (BY is \"found\") when the daemon next looks, and then nobody knows who it was. `backstep rollback`
+undoes them by packages.";
 
 /// Undo for apt: package changes as transactions that complete or are undone.
 #[derive(Debug, Parser)]
@@ -88,6 +95,9 @@ pub(crate) enum Command {
     Stats(StatsArgs),
     /// Show which transaction brought a package, and on whose request
     Why(WhyArgs),
+    /// List packages that plain apt or dpkg changed last, past Backstep
+    #[command(after_help = INVENTORY_HELP)]
+    Inventory(InventoryArgs),
     /// List what changed the system, a line per generation, newest first
     Timeline(GenerationsArgs),
     /// List the change-sets of the record, or show one
@@ -102,6 +112,16 @@ pub(crate) enum Command {
     },
     /// Copy the whole record to a new file while it is in use
     Backup(BackupArgs),
+    /// Leave packages that failed alone for a while, or let them run again
+    Backoff {
+        #[command(subcommand)]
+        verb: BackoffVerb,
+    },
+    /// Say which versions nobody is offered, also not by apt
+    Ignore {
+        #[command(subcommand)]
+        verb: IgnoreVerb,
+    },
     /// Show what is half done, and decide how a transaction goes on
     Repair(RepairArgs),
     /// The same commands, by noun and verb
@@ -418,6 +438,14 @@ mod tests {
             "backstep audit export --format csv --after 5 events.csv",
             "backstep backup /root/record.db",
             "backstep backup --to 2026-11-01 then.db",
+            "backstep ignore add linux-image-* g++=1? -m why --until 30d --suite sid",
+            "backstep backoff add * --until 8h -m freeze",
+            "backstep backoff clear jq --kind upgrade",
+            "backstep backoff clear --all",
+            "backstep backoff list",
+            "backstep ignore list --all",
+            "backstep ignore remove 3 4",
+            "backstep inventory --all",
             "backstep timeline -n 5",
             "backstep generation list --before 12",
             "backstep generation show 12",

@@ -15,6 +15,7 @@ mod record_args;
 mod render;
 mod session;
 mod ui;
+mod upkeep_args;
 
 use std::process::ExitCode;
 

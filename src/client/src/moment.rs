@@ -21,6 +21,14 @@ pub(crate) enum Moment {
 pub(crate) struct MomentError;
 
 impl Moment {
+    /// The same where one looks ahead: so long from now.
+    pub(crate) fn ahead(self, now_us: i64) -> i64 {
+        match self {
+            Self::Ago(us) => now_us.saturating_add(us),
+            Self::At(us) => us,
+        }
+    }
+
     /// Microseconds since 1970 in UTC; not before 1970.
     pub(crate) fn at(self, now_us: i64) -> i64 {
         match self {
@@ -84,5 +92,6 @@ mod tests {
             assert_eq!(parse(text), Err(MomentError), "{text}");
         }
         assert_eq!(Moment::Ago(50).at(20), 0);
+        assert_eq!((Moment::Ago(50).ahead(20), Moment::At(50).ahead(90)), (70, 50));
     }
 }

@@ -13,6 +13,13 @@ pub(crate) struct WhyArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct InventoryArgs {
+    /// Every installed package, not only those
+    #[arg(long, short)]
+    pub(crate) all: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct GenerationsArgs {
     /// At most so many: 50 when absent, 500 at most
     #[arg(long, short = 'n', value_name = "NUMBER")]

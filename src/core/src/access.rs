@@ -30,6 +30,10 @@ closed_enum! {
         ViewAll = "org.backstep1.view-all",
         /// Decide for a transaction that waits for a person.
         ResolveAttention = "org.backstep1.resolve-attention",
+        /// Say which versions nobody is offered, and take that back.
+        Ignore = "org.backstep1.ignore",
+        /// Set and clear back-offs.
+        Backoff = "org.backstep1.backoff",
         /// Repair an interrupted dpkg.
         Repair = "org.backstep1.repair",
     }

@@ -22,6 +22,18 @@ closed_enum! {
         GetStatistics = "GetStatistics",
         /// Lists calls that were turned away.
         ListRefusals = "ListRefusals",
+        /// Says which versions nobody is offered.
+        AddIgnore = "AddIgnore",
+        /// Takes that back.
+        RemoveIgnore = "RemoveIgnore",
+        /// Lists what is ignored.
+        ListIgnores = "ListIgnores",
+        /// Has work left alone for a while.
+        AddBackoff = "AddBackoff",
+        /// Takes that back.
+        ClearBackoffs = "ClearBackoffs",
+        /// Lists what is left alone.
+        ListBackoffs = "ListBackoffs",
         /// Has a transaction planned.
         Prepare = "Prepare",
         /// Authorises and queues it.
@@ -48,6 +60,8 @@ closed_enum! {
         GetGeneration = "GetGeneration",
         /// The rows that were written under one.
         ListChanges = "ListChanges",
+        /// Lists what is installed, and through what.
+        ListInventory = "ListInventory",
         /// How steps fared.
         GetStepStatistics = "GetStepStatistics",
         /// Checks the record.
@@ -149,6 +163,20 @@ impl Method {
             ),
             Self::GetStatistics => (ManagerMethod, Who::Everybody, "counts and durations of each kind"),
             Self::ListRefusals => (ManagerMethod, Who::SelfOr(Permission::ViewAll), "who was turned away, when, why; of oneself"),
+            Self::AddIgnore => (ManagerMethod, Who::Holder(Permission::Ignore), "pins versions away in apt's preferences"),
+            Self::RemoveIgnore => (ManagerMethod, Who::Holder(Permission::Ignore), "takes such a pin back"),
+            Self::ListIgnores => (
+                ManagerMethod,
+                Who::SelfOr(Permission::ViewAll),
+                "patterns, comments and times, as in the file that apt reads; users of one's own",
+            ),
+            Self::AddBackoff => (ManagerMethod, Who::Holder(Permission::Backoff), "holds unattended work back for a time"),
+            Self::ClearBackoffs => (ManagerMethod, Who::Holder(Permission::Backoff), "lets it run again"),
+            Self::ListBackoffs => (
+                ManagerMethod,
+                Who::SelfOr(Permission::ViewAll),
+                "that something is backed off and until when; packages, causes and users of one's own",
+            ),
             Self::Prepare => (TransactionMethod, Who::Owner, "starts the unprivileged planner"),
             Self::Execute => (TransactionMethod, Who::Plan, "queues exactly the plan of the digest"),
             Self::Cancel => (TransactionMethod, Who::OwnerOr(Permission::CancelAny), "stops it; what was changed is undone"),
@@ -172,6 +200,11 @@ impl Method {
             ),
             Self::GetGeneration => (RecordMethod, Who::SelfOr(Permission::ViewAll), "the same of one"),
             Self::ListChanges => (RecordMethod, Who::OwnerOr(Permission::ViewAll), "every row of the record that was written under one"),
+            Self::ListInventory => (
+                RecordMethod,
+                Who::SelfOr(Permission::ViewAll),
+                "what is installed, as dpkg tells everybody; which transactions made it so, of one's own",
+            ),
             Self::GetStepStatistics => (RecordMethod, Who::Everybody, "counts and durations of each kind's steps"),
             Self::Verify => (RecordMethod, Who::Holder(Permission::ViewAll), "reads the whole record; how many events, and its last hash"),
             Self::Export => (RecordMethod, Who::Holder(Permission::ViewAll), "every event, into the caller's pipe"),
@@ -293,7 +326,7 @@ const OTHERS: &[Door] = &[
     verb("plan", Who::Everybody, "CreateTransaction, Prepare, Cancel"),
     verb("cancel", Who::OwnerOr(Permission::CancelAny), "Cancel"),
     verb("retry", Who::OwnerOr(Permission::ViewAll), "Retry, then as a change"),
-    verb("status", Who::Everybody, "the manager's properties"),
+    verb("status", Who::Everybody, "the manager's properties; ListBackoffs"),
     verb("list", Who::SelfOr(Permission::ViewAll), "ListTransactions"),
     verb(
         "history",
@@ -301,6 +334,7 @@ const OTHERS: &[Door] = &[
         "ListTransactions, narrowed by hidden facts only to what one sees; with --denied ListRefusals",
     ),
     verb("why", Who::SelfOr(Permission::ViewAll), "ExplainPackage"),
+    verb("inventory", Who::SelfOr(Permission::ViewAll), "ListInventory"),
     verb("timeline", Who::SelfOr(Permission::ViewAll), "ListGenerations"),
     verb("generation", Who::SelfOr(Permission::ViewAll), "ListGenerations; GetGeneration and ListChanges"),
     verb("audit", Who::Holder(Permission::ViewAll), "Verify or Export; writes with the caller's rights"),
@@ -309,6 +343,8 @@ const OTHERS: &[Door] = &[
     verb("log", Who::OwnerOr(Permission::ViewAll), "ReadLog"),
     verb("watch", Who::Everybody, "the transaction's properties and signals"),
     verb("stats", Who::Everybody, "GetStatistics, GetStepStatistics"),
+    verb("backoff", Who::Holder(Permission::Backoff), "AddBackoff, ClearBackoffs; ListBackoffs for everybody"),
+    verb("ignore", Who::Holder(Permission::Ignore), "AddIgnore, RemoveIgnore; ListIgnores for everybody"),
     verb("repair", Who::Holder(Permission::ResolveAttention), "properties; Resume, Undo or Accept"),
     verb("transaction", Who::Everybody, "the same verbs, by noun"),
     verb("generate", Who::Everybody, "writes man pages and completions where the caller says, with the caller's rights"),
@@ -340,6 +376,8 @@ const OTHERS: &[Door] = &[
     file("/var/lib/backstep/attempts/*/unguarded", Who::Root, "why the change ran without a guard"),
     file("/var/lib/backstep/attempts/*/unsynced", Who::Root, "that what was unpacked is not durable yet"),
     file("/var/lib/backstep/attempts/*/foreign.json", Who::Root, "of a plain run of apt: what its hook wrote down before"),
+    file("/var/lib/backstep/inventory", Who::Root, "what dpkg's database was when it was last accounted for"),
+    file("/var/lib/backstep/inventory.lock", Who::Root, "who accounts for it"),
     file("/var/lib/backstep/foreign", Who::Root, "plain runs of apt that the daemon has not taken in yet"),
     file("/var/lib/backstep/foreign/*", Who::Root, "one of them"),
     file("/var/lib/backstep/attempts/*/.*", Who::Root, "one of these being written"),
@@ -362,9 +400,11 @@ const OTHERS: &[Door] = &[
     file("/run/backstep-planner.sock", Who::Root, "questions to the planner"),
     file("/etc/backstep/backstep.toml", Who::Machine, "the configuration; written by root"),
     file("/etc/backstep/backstep.toml.d/*.toml", Who::Machine, "the same"),
+    file("/etc/apt/preferences.d/backstep.pref", Who::Machine, "what is ignored; written by the daemon, read by apt"),
     row(Place::Program, "backstepd", Who::Root, "the daemon; flags are for tests"),
     row(Place::Program, "backstep-worker run", Who::Root, "carries out an attempt whose order and plan are in the state folder"),
     row(Place::Program, "backstep-worker check-plan", Who::Root, "apt's hook: compares apt's list with the plan"),
+    row(Place::Program, "backstep-worker dpkg-after", Who::Root, "dpkg's hook: writes down what a run by hand changed"),
     row(Place::Program, "backstep-worker guard", Who::Root, "keeps files of the system in an attempt's capture just before they change"),
     row(Place::Program, "backstep-worker under-guard", Who::Root, "puts itself under the guard on its standard input and becomes apt"),
     row(Place::Program, "backstep-dpkg", Who::Root, "what apt calls in dpkg's place: decides when writes become durable, and becomes dpkg"),

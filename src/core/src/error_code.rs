@@ -81,12 +81,16 @@ closed_enum! {
         TransactionUnknown = "transaction.unknown",
         /// No generation has that number.
         GenerationUnknown = "generation.unknown",
+        /// No live ignore has that number.
+        IgnoreUnknown = "ignore.unknown",
         /// The transaction's state does not allow that.
         TransactionState = "transaction.state",
         /// Too many transactions wait.
         QueueFull = "queue.full",
         /// A transaction needs a person first.
         QueueClosed = "queue.closed",
+        /// It failed lately and is left alone for a while.
+        BackoffActive = "backoff.active",
         /// Stopped on request.
         Cancelled = "cancelled",
         /// Waited too long.
@@ -146,7 +150,8 @@ impl ErrorCode {
             | Self::PackageNotInstalled
             | Self::VersionUnknown
             | Self::TransactionUnknown
-            | Self::GenerationUnknown => 3,
+            | Self::GenerationUnknown
+            | Self::IgnoreUnknown => 3,
             Self::PackageHeld
             | Self::DepsUnsatisfiable
             | Self::PlanEssential
@@ -154,7 +159,7 @@ impl ErrorCode {
             | Self::PlanFailed
             | Self::ArchiveInvalid => 4,
             Self::AuthDenied | Self::AuthUnavailable => 5,
-            Self::LockBusy | Self::QueueFull | Self::QueueClosed | Self::RequestThrottled => 6,
+            Self::LockBusy | Self::QueueFull | Self::QueueClosed | Self::RequestThrottled | Self::BackoffActive => 6,
             Self::FetchFailed | Self::FetchHashMismatch | Self::TrustUnsigned => 7,
             Self::DiskFull | Self::DiskReadOnly => 8,
             Self::CaptureFailed | Self::ScriptFailed | Self::DpkgFailed | Self::CheckMismatch | Self::ServiceFailed => 9,
@@ -217,9 +222,11 @@ impl ErrorCode {
             Self::UndoConflict => "Undo the later transactions first: 'backstep history' lists them.",
             Self::TransactionUnknown => "See 'backstep history' for the ids there are.",
             Self::GenerationUnknown => "See 'backstep generation list' for the numbers there are.",
+            Self::IgnoreUnknown => "See 'backstep ignore list' for the numbers there are.",
             Self::TransactionState => "See 'backstep show ID' for what the transaction allows now.",
             Self::QueueFull => "Wait until a transaction has ended: 'backstep list'.",
             Self::QueueClosed => "See 'backstep status' for the transaction, and 'backstep repair' for what can be decided.",
+            Self::BackoffActive => "See 'backstep backoff list' for why, and 'backstep backoff clear' to let it run again.",
             Self::Cancelled => "Start it again with 'backstep retry ID'.",
             Self::Expired => "Start it again with 'backstep retry ID'.",
             Self::WorkerLost => "See 'backstep show ID' for what became of it, and 'backstep repair' if it needs a decision.",

@@ -10,13 +10,16 @@ mod closed_enum;
 pub mod access;
 pub mod actor;
 pub mod admission;
+pub mod backoff;
 pub mod doors;
+pub mod drift;
 pub mod error_code;
 pub mod event;
 pub mod history;
 #[cfg(any(test, feature = "hostile"))]
 pub mod hostile;
 pub mod id;
+pub mod ignore;
 pub mod limits;
 pub mod measures;
 pub mod package;

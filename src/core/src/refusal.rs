@@ -88,6 +88,7 @@ pub const fn is_refusal(code: ErrorCode) -> bool {
             | ErrorCode::UndoNothing
             | ErrorCode::TransactionUnknown
             | ErrorCode::GenerationUnknown
+            | ErrorCode::IgnoreUnknown
             | ErrorCode::TransactionState
             | ErrorCode::QueueFull
             | ErrorCode::QueueClosed

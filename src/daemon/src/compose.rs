@@ -17,15 +17,17 @@ use crate::authority::Verdict;
 use crate::callers::Callers;
 use crate::foreign::Runs;
 use crate::inhibit::Inhibitor;
+use crate::inventory::InventoryFiles;
 use crate::launcher::Launcher;
 use crate::objects::{Registry, emit};
 use crate::options::Options;
 use crate::planner::Planner;
+use crate::preferences::PreferencesFile;
 use crate::records::{Installed, Records};
+use crate::recovery::recover;
 use crate::service::{Parts, Service};
 use crate::status_file::StatusFile;
-use crate::recovery::recover;
-use crate::{audit, config, foreign, idle, log, metrics, simulate, work};
+use crate::{audit, config, foreign, idle, inventory, log, metrics, preferences, simulate, work};
 
 /// Runs the daemon until it is told to end or has nothing to do.
 ///
@@ -54,6 +56,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         attempts,
         runs,
         archives: Archives::open(&options.state_dir, config.limits.archive_bytes)?,
+        inventory: (!options.simulate).then(|| InventoryFiles::new(&options.state_dir, Path::new("/"))),
+        preferences: preferences(&options),
         records: records(&options),
         defaults: config.defaults,
         host_id,
@@ -63,6 +67,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         connection,
     };
     let (service, notices) = Service::new(parts);
+    preferences::refresh_or_log(&service);
+    inventory::refresh(&service).await;
     let registry = Arc::new(Registry::default());
     registry.serve(&service).await.map_err(anyhow::Error::new)?;
     tokio::spawn(emit(Arc::clone(&service), registry, notices, StatusFile::new(&options.runtime_dir), Inhibitor::default()));
@@ -112,6 +118,11 @@ fn planner(options: &Options) -> Planner {
     } else {
         Planner::Socket(options.planner_socket.clone())
     }
+}
+
+fn preferences(options: &Options) -> PreferencesFile {
+    let system = (!options.simulate).then(|| PathBuf::from(preferences::PATH));
+    PreferencesFile::new(options.preferences.clone().or(system))
 }
 
 fn records(options: &Options) -> Records {

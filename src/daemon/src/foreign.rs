@@ -57,6 +57,12 @@ impl Runs {
         Ok(runs)
     }
 
+    /// Whether nothing waits to be taken in; also `false` when that cannot be told.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        fs::read_dir(&self.dir).is_ok_and(|mut entries| entries.next().is_none())
+    }
+
     fn is_cut_off(&self, run: &Foreign) -> bool {
         let stat = || Stat::parse(&fs::read_to_string(format!("/proc/{}/stat", run.process.pid)).ok()?);
         run.begun.boot != self.boot || stat().is_none_or(|stat| stat.started != run.process.started)
@@ -136,6 +142,7 @@ pub async fn refresh(service: &Service) {
         Ok(cut_off) => end(&cut_off, &service.launcher).await,
         Err(failure) => tracing::error!("cannot look for runs of apt: {failure}"),
     }
+    crate::inventory::refresh(service).await;
 }
 
 /// Takes in runs as they end, for ever: who only listens learns of them too.

@@ -50,6 +50,7 @@ async fn unneeded(service: &Arc<Service>, patience: Option<u64>) {
         // Looked at first: what follows counts as use itself.
         let unused = service.activity() == before;
         crate::foreign::refresh(service).await;
+        crate::preferences::refresh_or_log(service);
         if let Err(failure) = service.decide(backstep_engine::Manager::expire) {
             tracing::warn!("cannot end old offers: {failure}");
         }

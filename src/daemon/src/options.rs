@@ -20,6 +20,9 @@ pub struct Options {
     /// The configuration file; drop-ins lie beside it in `<file>.d/*.toml`.
     #[arg(long, default_value = "/etc/backstep/backstep.toml")]
     pub config: PathBuf,
+    /// What is ignored, for apt; without `--simulate` the file that apt reads.
+    #[arg(long)]
+    pub preferences: Option<PathBuf>,
     /// Change nothing: a made-up set of packages behind the real interface, for developers of clients.
     #[arg(long)]
     pub simulate: bool,

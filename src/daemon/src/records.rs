@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use backstep_apt::status::Status;
-use backstep_core::{ErrorCode, Failure, PackageName};
+use backstep_core::{ErrorCode, Failure, PackageId, PackageName};
 use backstep_store::{Reader, StoreError};
 use tokio::sync::Semaphore;
 
@@ -77,6 +77,19 @@ impl Records {
             answer
         });
         answer.await.unwrap_or_else(|error| Err(internal(format!("asking the record failed: {error}"))))
+    }
+
+    /// Every package that dpkg has, by name, with its word; `None` when nobody looks.
+    pub async fn packages(&self) -> Result<Option<Vec<(PackageId, String)>>, Failure> {
+        let Installed::Dpkg(path) = self.installed.clone() else { return Ok(None) };
+        self.run(move || {
+            let failed = |text: String| Failure::new(ErrorCode::PlanFailed, format!("cannot read {}: {text}", path.display()));
+            let bytes = std::fs::read(&path).map_err(|error| failed(error.to_string()))?;
+            let status = Status::parse(&bytes).map_err(|error| failed(error.to_string()))?;
+            let there = status.iter().filter(|(id, _)| status.fact(id).version.is_some() && !status.fact(id).config_files);
+            Ok(Some(there.map(|(id, entry)| (id.clone(), entry.text())).collect()))
+        })
+        .await
     }
 
     /// The versions of a package that are installed now; `None` when nobody looks.

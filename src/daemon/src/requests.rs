@@ -18,6 +18,7 @@ use zbus_polkit::policykit1::Subject;
 use crate::archives::Taken;
 use crate::authority::Interaction;
 use crate::callers::{self, Caller};
+use crate::preferences;
 use crate::service::Service;
 
 /// What a request's rows and events take in the record, besides its own bytes.
@@ -183,6 +184,9 @@ const fn is_of_the_moment(code: ErrorCode) -> bool {
 }
 
 async fn ask(service: &Arc<Service>, question: Question) -> Answer {
+    let leave_out = question.held?;
+    // The planner reads what apt reads.
+    preferences::refresh(service)?;
     let mut archives = service.archives.open_local(&question.request.archives)?;
     archives.extend(service.archives.open_kept(&question.wanted));
     let (described, files): (Vec<(ArchiveSource, Digest, u64)>, Vec<File>) =
@@ -192,6 +196,7 @@ async fn ask(service: &Arc<Service>, question: Question) -> Answer {
         request: question.request,
         request_digest: question.request_digest,
         archives: described,
+        leave_out,
         revert: question.revert.map(|revert| with_what_is_kept(service, revert)),
     };
     let planner = service.planner.clone();

@@ -20,9 +20,11 @@ use crate::attempts::Attempts;
 use crate::authority::{Authority, Verdict};
 use crate::callers::Callers;
 use crate::foreign::Runs;
+use crate::inventory::InventoryFiles;
 use crate::launcher::Launcher;
 use crate::lock::lock;
 use crate::planner::Planner;
+use crate::preferences::PreferencesFile;
 use crate::records::Records;
 
 /// Planners at a time; the socket that starts them takes twice as many.
@@ -50,6 +52,10 @@ pub struct Service {
     pub runs: Runs,
     /// Archives in our keeping.
     pub archives: Archives,
+    /// What dpkg's database is compared with; `None` when nothing is ever changed.
+    pub inventory: Option<InventoryFiles>,
+    /// What apt is told of ignores.
+    pub preferences: PreferencesFile,
     /// Readers of the record.
     pub records: Records,
     /// What a request gets when it does not say otherwise.
@@ -92,6 +98,10 @@ pub struct Parts {
     pub runs: Runs,
     /// Archives in our keeping.
     pub archives: Archives,
+    /// What dpkg's database is compared with; `None` when nothing is ever changed.
+    pub inventory: Option<InventoryFiles>,
+    /// What apt is told of ignores.
+    pub preferences: PreferencesFile,
     /// Readers of the record.
     pub records: Records,
     /// What a request gets when it does not say otherwise.
@@ -120,6 +130,8 @@ impl Service {
             attempts: parts.attempts,
             runs: parts.runs,
             archives: parts.archives,
+            inventory: parts.inventory,
+            preferences: parts.preferences,
             records: parts.records,
             defaults: parts.defaults,
             host_id: parts.host_id,

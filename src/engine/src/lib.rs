@@ -4,6 +4,7 @@
 //! The runner lives in the worker: it does steps forward and undoes them in reverse. Both see the world through
 //! traits only; neither opens a file, a socket or a database.
 
+pub mod drift;
 pub mod manager;
 pub mod notice;
 pub mod ports;

@@ -1,6 +1,8 @@
 //! What the manager needs of the world, as traits. Fakes of them serve the manager's unit tests.
 
 use backstep_core::actor::Actor;
+use backstep_core::backoff::{Backoff, NewBackoff};
+use backstep_core::ignore::{Ignore, IgnoreRecord, Said};
 use backstep_core::record::{Filter, KindStatistics, Record, Summary};
 use backstep_core::refusal::{Refusal, RefusalFilter, RefusalRecord};
 use backstep_core::{Digest, Event, Failure, Kind, Plan, Stamp, Status, TransactionId};
@@ -132,6 +134,25 @@ pub trait Ledger {
     }
     /// Calls that were turned away, newest first.
     fn refusals(&self, filter: &RefusalFilter) -> Result<Vec<RefusalRecord>, Failure>;
+    /// Takes an ignore; one that says the same of the same ends with it. Answers its number.
+    fn ignore(&mut self, said: &Said<Ignore>) -> Result<u64, Failure>;
+    /// Takes an ignore back; `false` when there is none with that number, or not any more.
+    fn unignore(&mut self, said: &Said<u64>) -> Result<bool, Failure>;
+    /// The ignores that nobody took back, in their order; those that are over by themselves are among them.
+    fn ignores(&self) -> Result<Vec<IgnoreRecord>, Failure>;
+    /// Every ignore there ever was, newest first.
+    fn all_ignores(&self, limit: u32) -> Result<Vec<IgnoreRecord>, Failure>;
+    /// Has work left alone; what is set for the same ends with it. Answers its number. Failures and successes of
+    /// transactions set and end back-offs with their events.
+    fn back_off(&mut self, said: &Said<NewBackoff>) -> Result<u64, Failure>;
+    /// Ends these back-offs; answers how many had not ended.
+    fn clear_backoffs(&mut self, said: &Said<Vec<u64>>) -> Result<u32, Failure>;
+    /// Counts these back-offs anew from this time.
+    fn begin_backoffs_anew(&mut self, numbers: &[u64], actor: &Actor, at: Stamp) -> Result<(), Failure>;
+    /// The back-offs that were not ended, in their order; those that are over by themselves are among them.
+    fn backoffs(&self) -> Result<Vec<Backoff>, Failure>;
+    /// Every back-off there ever was, newest first.
+    fn all_backoffs(&self, limit: u32) -> Result<Vec<Backoff>, Failure>;
 }
 
 /// The mirror of the record for people and programs that read files.

@@ -3,7 +3,7 @@
 
 use std::os::fd::OwnedFd;
 
-use backstep_core::{ErrorCode, Failure, Kind, Method, Plan, PlanAction, PlanItem};
+use backstep_core::{ErrorCode, Failure, Kind, Method, PackageName, Plan, PlanAction, PlanItem};
 use backstep_wire::planner::Question;
 use rust_apt::cache::Upgrade;
 use rust_apt::error::AptErrors;
@@ -28,6 +28,7 @@ pub(crate) fn plan(question: &Question, descriptors: Vec<OwnedFd>, configuration
     let auto = AutoMarks::read(&cache, snapshot);
     let mut intent = grouped(&cache, || {
         let intent = intent::mark(&cache, request, configuration, &local)?;
+        leave_out(&cache, &question.leave_out, configuration);
         solve(&cache, request.kind).map(|()| intent)
     })?;
     let seen = Seen::look(&cache, request.kind);
@@ -60,6 +61,16 @@ pub(crate) fn open(local: &LocalArchives) -> Outcome<Cache> {
         }
         Failure::new(ErrorCode::PlanFailed, format!("cannot open apt's package lists: {text}"))
     })
+}
+
+/// What is left out is offered nothing but what is installed.
+fn leave_out(cache: &Cache, names: &[PackageName], configuration: &Configuration) {
+    let architectures = if names.is_empty() { Vec::new() } else { configuration.architectures() };
+    for (name, arch) in names.iter().flat_map(|name| architectures.iter().map(move |arch| (name, arch))) {
+        if let Some(installed) = cache.get(&format!("{name}:{arch}")).and_then(|package| package.installed()) {
+            installed.set_candidate();
+        }
+    }
 }
 
 fn solve(cache: &Cache, kind: Kind) -> Outcome<()> {

@@ -85,8 +85,8 @@ impl Writer<'_> {
         event_row::insert(&self.generation, &new)?;
         project(self.generation.conn(), &self.row, event, next, evidence, self.at)?;
         self.touched = next != self.row.status;
-        self.row.status = next;
-        Ok(())
+        let before = std::mem::replace(&mut self.row.status, next);
+        self.record_work(event, before)
     }
 
     fn move_journal(&self, append: &Append<'_>) -> Result<(), StoreError> {

@@ -43,7 +43,11 @@ impl Reader {
         let last = last_event(&tx, until)?;
         copy_frame(&tx, last)?;
         tell(&tx, last)?;
-        copy_refusals(&tx, until, last)?;
+        let bound = bound(&tx, until, last)?;
+        copy_refusals(&tx, bound)?;
+        copy_ended_rows(&tx, &IGNORES, bound)?;
+        copy_ended_rows(&tx, &BACKOFFS, bound)?;
+        copy_work_history(&tx, bound)?;
         tx.execute("UPDATE gate SET generation = NULL, run = NULL, at_us = NULL", [])?;
         tx.commit()?;
         store.conn.execute("DETACH DATABASE old", [])?;
@@ -106,13 +110,17 @@ fn copy_frame(tx: &Transaction<'_>, last: i64) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Refusals up to the moment: with an event those before the next one. The frame of the events holds some already.
-fn copy_refusals(tx: &Transaction<'_>, until: Until, last: i64) -> Result<(), StoreError> {
+/// The moment of what is no event: with an event, just before the next one.
+fn bound(tx: &Transaction<'_>, until: Until, last: i64) -> Result<i64, StoreError> {
     let next = "SELECT at_us - 1 FROM old.events WHERE seq = ?1 + 1";
-    let bound = match until {
-        Until::Time(at_us) => at_us,
-        Until::Event(_) => tx.query_row(next, [last], |row| row.get(0)).optional()?.unwrap_or(i64::MAX),
-    };
+    match until {
+        Until::Time(at_us) => Ok(at_us),
+        Until::Event(_) => Ok(tx.query_row(next, [last], |row| row.get(0)).optional()?.unwrap_or(i64::MAX)),
+    }
+}
+
+/// Refusals up to the moment. The frame of the events holds some already.
+fn copy_refusals(tx: &Transaction<'_>, bound: i64) -> Result<(), StoreError> {
     let framed = "SELECT r.key, r.generation, g.run, r.until_us FROM old.refusals r JOIN old.generations g ON g.key = r.generation
         WHERE (r.until_us <= ?1 OR r.generation IN (SELECT key FROM generations))
             AND (r.transaction_id IS NULL OR r.transaction_id IN (SELECT id FROM transactions)) ORDER BY r.key";
@@ -120,14 +128,85 @@ fn copy_refusals(tx: &Transaction<'_>, until: Until, last: i64) -> Result<(), St
     let mut rows = statement.query([bound])?;
     while let Some(row) = rows.next()? {
         let (key, generation, run, at_us): (i64, i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
-        tx.execute(
-            "INSERT INTO generations SELECT * FROM old.generations WHERE key = ?1 AND key NOT IN (SELECT key FROM generations)",
-            [generation],
-        )?;
-        open_gate(tx, (generation, run, at_us))?;
-        tx.execute("INSERT INTO runs SELECT * FROM old.runs WHERE key = ?1 AND key NOT IN (SELECT key FROM runs)", [run])?;
+        frame(tx, (generation, run, at_us))?;
         tx.execute("INSERT INTO refusals SELECT * FROM old.refusals WHERE key = ?1", [key])?;
     }
+    Ok(())
+}
+
+/// A table whose rows are written once and ended once.
+struct EndedRows {
+    table: &'static str,
+    /// The columns that are written at the beginning, and the one that has its time.
+    fixed: &'static str,
+    begun: &'static str,
+    /// Those that are written at the end, and the two that have its time and its generation.
+    mutable: &'static str,
+    ended: &'static str,
+    ended_in: &'static str,
+}
+
+const IGNORES: EndedRows = EndedRows {
+    table: "ignores",
+    fixed: "key, generation, pattern, source_kind, source_name, comment, until_us, uid, user, added_us, added_monotonic_us, added_boot",
+    begun: "added_us",
+    mutable: "removed_generation, removed_us, removed_monotonic_us, removed_boot",
+    ended: "removed_us",
+    ended_in: "removed_generation",
+};
+
+const BACKOFFS: EndedRows = EndedRows {
+    table: "work_backoff",
+    fixed: "key, generation, subject, process, failures, error_code, error_text, transaction_id, comment, uid, user, set_us,
+        set_monotonic_us, set_boot, until_us",
+    begun: "set_us",
+    mutable: "ended_generation, ended_us, ended_monotonic_us, ended_boot, ended_by",
+    ended: "ended_us",
+    ended_in: "ended_generation",
+};
+
+/// How work went up to the moment.
+fn copy_work_history(tx: &Transaction<'_>, bound: i64) -> Result<(), StoreError> {
+    let mut statement = tx.prepare("SELECT key, generation, run, at_us FROM old.work_history WHERE at_us <= ?1 ORDER BY key")?;
+    let mut found = statement.query([bound])?;
+    while let Some(row) = found.next()? {
+        frame(tx, (row.get(1)?, row.get(2)?, row.get(3)?))?;
+        tx.execute("INSERT INTO work_history SELECT * FROM old.work_history WHERE key = ?1", [row.get::<_, i64>(0)?])?;
+    }
+    Ok(())
+}
+
+/// Rows that had begun at the moment, ended only if they had ended then. Beginnings and ends in the order in which they
+/// came, because an end makes room for the next one of its kind.
+fn copy_ended_rows(tx: &Transaction<'_>, rows: &EndedRows, bound: i64) -> Result<(), StoreError> {
+    let EndedRows { table, fixed, begun, mutable, ended, ended_in } = rows;
+    let sql = format!(
+        "SELECT r.key, r.generation, g.run, r.{begun} AS at_us, 1 AS begins FROM old.{table} r
+             JOIN old.generations g ON g.key = r.generation WHERE r.{begun} <= ?1
+         UNION ALL SELECT r.key, r.{ended_in}, g.run, r.{ended}, 0 FROM old.{table} r
+             JOIN old.generations g ON g.key = r.{ended_in} WHERE r.{ended} <= ?1 AND r.{begun} <= ?1
+         ORDER BY 4, 2, 5"
+    );
+    let insert = format!("INSERT INTO {table} ({fixed}) SELECT {fixed} FROM old.{table} WHERE key = ?1");
+    let end = format!("UPDATE {table} SET ({mutable}) = (SELECT {mutable} FROM old.{table} o WHERE o.key = {table}.key) WHERE key = ?1");
+    let mut statement = tx.prepare(&sql)?;
+    let mut found = statement.query([bound])?;
+    while let Some(row) = found.next()? {
+        let key: i64 = row.get(0)?;
+        frame(tx, (row.get(1)?, row.get(2)?, row.get(3)?))?;
+        tx.execute(if row.get(4)? { &insert } else { &end }, [key])?;
+    }
+    Ok(())
+}
+
+/// Opens a generation that is no transaction's, with its run, as it was.
+fn frame(tx: &Transaction<'_>, (generation, run, at_us): (i64, i64, i64)) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO generations SELECT * FROM old.generations WHERE key = ?1 AND key NOT IN (SELECT key FROM generations)",
+        [generation],
+    )?;
+    open_gate(tx, (generation, run, at_us))?;
+    tx.execute("INSERT INTO runs SELECT * FROM old.runs WHERE key = ?1 AND key NOT IN (SELECT key FROM runs)", [run])?;
     Ok(())
 }
 
@@ -209,7 +288,7 @@ mod tests {
     fn dump(conn: &Connection) -> Vec<String> {
         let mut lines = Vec::new();
         let derived = ["transactions", "requests", "plans", "items", "steps", "attempts", "events"];
-        for table in ["runs", "generations", "gate", "refusals"].into_iter().chain(derived) {
+        for table in ["runs", "generations", "gate", "refusals", "ignores", "work_backoff", "work_history"].into_iter().chain(derived) {
             let mut statement = conn.prepare(&format!("SELECT * FROM {table}")).expect(table);
             let columns = statement.column_count();
             let mut rows = statement.query([]).expect(table);
@@ -229,7 +308,31 @@ mod tests {
         f.store.refuse(&crate::NewRefusal { refusal: &refusal, count: 2, at, until: at }).expect("refuse");
     }
 
+    /// Says what was said already, so that one ends, and takes it back.
+    fn ignore(f: &mut Fixture) {
+        use crate::tests::ignores::{ignore, said};
+        f.at();
+        let number = f.store.ignore(&said(ignore("hello"), f.now)).expect("ignore");
+        f.at();
+        f.store.unignore(&said(number, f.now)).expect("remove");
+        f.at();
+        f.store.ignore(&said(ignore("hello"), f.now)).expect("ignore again");
+    }
+
+    /// A failure, another one, and somebody who has it left alone for longer.
+    fn back_off(f: &mut Fixture, n: u32) {
+        use crate::tests::ignores::said;
+        use crate::tests::work::{asked, fails};
+        fails(f, n, Kind::Install, ErrorCode::ScriptFailed, None);
+        fails(f, n + 1, Kind::Install, ErrorCode::ScriptFailed, None);
+        let at = f.at().monotonic_us;
+        f.store.back_off(&said(asked("hello", "install", 1 << 50), at)).expect("set");
+        f.at();
+    }
+
     fn history(f: &mut Fixture) {
+        ignore(f);
+        back_off(f, 11);
         refuse(f, None);
         f.completed(1, Kind::Install, None);
         refuse(f, Some(1));
@@ -265,8 +368,12 @@ mod tests {
         f.completed(1, Kind::Install, None);
         f.started(2, Kind::Install, None);
         refuse(&mut f, Some(2));
+        ignore(&mut f);
+        back_off(&mut f, 11);
         let (then, before) = (f.now + 500, dump(&f.store.conn));
         refuse(&mut f, Some(2));
+        let at = f.at().monotonic_us;
+        f.store.unignore(&crate::tests::ignores::said(2, at)).expect("remove");
         f.append(2, &[Event::Completed]).expect("complete");
         f.completed(3, Kind::Remove, None);
         refuse(&mut f, Some(3));

@@ -12,6 +12,7 @@
 
 mod adopt;
 mod append;
+mod backoffs;
 mod backup;
 mod chain;
 mod columns;
@@ -24,6 +25,7 @@ mod find;
 mod freeze;
 mod generation;
 mod generations;
+mod ignores;
 mod list;
 mod list_query;
 mod measures;
@@ -41,6 +43,7 @@ mod step_statistics;
 mod summary_row;
 mod verify;
 mod why;
+mod work;
 
 #[cfg(test)]
 mod tests;

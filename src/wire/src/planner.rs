@@ -3,7 +3,7 @@
 //! Local and kept archives travel beside the question as descriptors (`SCM_RIGHTS`), in the order of
 //! [`Question::archives`]; the planner never gets a path.
 
-use backstep_core::{ArchiveSource, Digest, ErrorCode, Failure, Plan, Request, TransactionId};
+use backstep_core::{ArchiveSource, Digest, ErrorCode, Failure, PackageName, Plan, Request, TransactionId};
 use serde::{Deserialize, Serialize};
 
 use crate::plan::WirePlan;
@@ -23,6 +23,8 @@ pub struct Question {
     pub request_digest: Digest,
     /// Archives passed as descriptors: where from, SHA-256, and bytes.
     pub archives: Vec<(ArchiveSource, Digest, u64)>,
+    /// Packages that a request for the whole system leaves as they are.
+    pub leave_out: Vec<PackageName>,
     /// For a rollback: what the transaction to undo did.
     pub revert: Option<Revert>,
 }
@@ -50,8 +52,13 @@ struct WireQuestion {
     #[serde(with = "text")]
     request_digest: Digest,
     archives: Vec<WireSource>,
+    leave_out: Vec<WireName>,
     revert: Option<WireRevert>,
 }
+
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+struct WireName(#[serde(with = "text")] PackageName);
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -95,6 +102,7 @@ pub fn question_to_bytes(question: &Question) -> Vec<u8> {
             .iter()
             .map(|(source, sha256, size)| WireSource { source: *source, sha256: *sha256, size: *size })
             .collect(),
+        leave_out: question.leave_out.iter().cloned().map(WireName).collect(),
         revert: question.revert.as_ref().map(|r| WireRevert { plan: (&r.plan).into(), world_after: r.world_after }),
     })
 }
@@ -109,6 +117,7 @@ pub fn question_from_bytes(bytes: &[u8]) -> Result<Question, WireError> {
         request: wire.request.check()?,
         request_digest: wire.request_digest,
         archives: wire.archives.into_iter().map(|a| (a.source, a.sha256, a.size)).collect(),
+        leave_out: wire.leave_out.into_iter().map(|name| name.0).collect(),
         revert: wire.revert.map(revert).transpose()?,
     })
 }
@@ -164,6 +173,7 @@ mod tests {
             request,
             request_digest: Digest([9; 32]),
             archives: vec![(ArchiveSource::Kept, Digest([4; 32]), 12)],
+            leave_out: vec!["jq".parse().expect("name")],
             revert: Some(Revert { plan: plan.clone(), world_after: Some(Digest([5; 32])) }),
         };
         assert_eq!(question_from_bytes(&question_to_bytes(&question)).expect("read"), question);

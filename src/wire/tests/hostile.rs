@@ -102,6 +102,7 @@ fn damaged_documents_are_refused_or_read_as_what_they_say() {
     };
     damaged("order", &order::to_bytes(&order), order::from_bytes, order::to_bytes);
     let question = Question {
+        leave_out: Vec::new(),
         transaction: id(),
         request: a_request(),
         request_digest: Digest([9; 32]),

@@ -1,5 +1,5 @@
 //! The command line. Flags are for tests; the units call `run <attempt>`, apt calls `check-plan <folder>` in our own
-//! runs, and `apt-before` and `apt-after` in everybody else's; the worker calls itself for the guard and for what goes
+//! runs, and `apt-before` and `apt-after` in everybody else's, and dpkg `dpkg-after` where no apt is; the worker calls itself for the guard and for what goes
 //! under it.
 
 use std::ffi::OsString;
@@ -10,7 +10,7 @@ use backstep_core::AttemptId;
 /// How to call the program.
 pub const USAGE: &str = "usage: backstep-worker run <attempt> [--state-dir DIR] [--root DIR]\n       backstep-worker check-plan <folder>\n       \
      backstep-worker guard <folder> <capture>\n       backstep-worker under-guard <folder> <program> [argument]...\n       \
-     backstep-worker apt-before | apt-after";
+     backstep-worker apt-before | apt-after | dpkg-after";
 
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +49,8 @@ pub enum Verb {
     AptBefore,
     /// Write down what became of it.
     AptAfter,
+    /// Write down what a plain run of dpkg changed.
+    DpkgAfter,
 }
 
 /// Reads the arguments, the program's name left out.
@@ -64,6 +66,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Verb, Stri
         }
         (Some("apt-before"), []) => Ok(Verb::AptBefore),
         (Some("apt-after"), []) => Ok(Verb::AptAfter),
+        (Some("dpkg-after"), []) => Ok(Verb::DpkgAfter),
         _ => Err(USAGE.to_owned()),
     }
 }
@@ -103,6 +106,7 @@ mod tests {
         assert_eq!(words("under-guard /x apt-get --"), Ok(become_apt));
         assert_eq!(words("check-plan /x"), Ok(Verb::CheckPlan { folder: "/x".into() }));
         assert_eq!((words("apt-before"), words("apt-after")), (Ok(Verb::AptBefore), Ok(Verb::AptAfter)));
+        assert_eq!((words("dpkg-after"), words("dpkg-after x").is_err()), (Ok(Verb::DpkgAfter), true));
         for bad in ["", "apt-before x", "run", "run x", "check-plan", "check-plan a b", "guard a", "under-guard a", "undo x"] {
             assert!(words(bad).is_err(), "{bad}");
         }

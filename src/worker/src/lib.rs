@@ -28,6 +28,7 @@ pub mod files;
 pub mod foreign;
 pub mod guard;
 pub mod hook;
+pub mod inventory;
 pub mod journal;
 pub mod locks;
 pub mod machine;

@@ -98,6 +98,12 @@ impl Machine {
         [self.state.join("attempts"), self.captures(), self.archives()]
     }
 
+    /// What dpkg's database was when it was last accounted for.
+    #[must_use]
+    pub fn inventory(&self) -> PathBuf {
+        self.state.join("inventory")
+    }
+
     /// The folder of plain runs of apt that are not on record yet.
     #[must_use]
     pub fn foreign(&self) -> PathBuf {

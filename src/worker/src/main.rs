@@ -5,13 +5,14 @@ use std::process::ExitCode;
 use backstep_core::Failure;
 use backstep_worker::args::{Verb, parse};
 use backstep_worker::machine::AttemptFiles;
-use backstep_worker::{beside_apt, carry_out, foreign, guard, hook};
+use backstep_worker::{beside_apt, carry_out, foreign, guard, hook, inventory};
 
 fn main() -> ExitCode {
     let done = match parse(std::env::args_os().skip(1)) {
         Ok(Verb::Run { attempt, state, root }) => carry_out(attempt, &state, &root),
         Ok(Verb::AptBefore) => return apt_before(),
         Ok(Verb::AptAfter) => beside_apt(foreign::after).and_then(|done| done),
+        Ok(Verb::DpkgAfter) => beside_apt(inventory::after_dpkg).and_then(|done| done),
         Ok(Verb::Guard { folder, capture }) => guard::keep::guard(&AttemptFiles::in_folder(&folder), &capture),
         Ok(Verb::UnderGuard { folder, program, arguments }) => {
             Err(guard::enter::enter(&AttemptFiles::in_folder(&folder), &program, &arguments))

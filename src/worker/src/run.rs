@@ -25,6 +25,7 @@ use crate::child::{Children, Processes};
 use crate::context::{Context, Shared};
 use crate::facts::MachineWorld;
 use crate::guard::Place;
+use crate::inventory;
 use crate::journal::{self, FileJournal};
 use crate::locks::{AttemptLock, FrontendLock, LockError};
 use crate::machine::{AttemptFiles, Machine};
@@ -91,6 +92,9 @@ pub fn run_with(
     let order = order::read_order(&files, attempt);
     let retention = order.as_ref().ok().map(|order| order.retention);
     let outcome = carry_out(machine, order, &files, signals, (hook, programs))?;
+    if let Err(trouble) = inventory::account(machine) {
+        eprintln!("backstep-worker: cannot account for the change: {trouble}");
+    }
     let trouble = retention.map(|retention| release(machine, material, &retention, journal::utc_us()));
     for trouble in trouble.into_iter().flatten() {
         eprintln!("backstep-worker: cannot give up undo material: {trouble}");
@@ -237,7 +241,14 @@ fn work(
     }
 }
 
-fn context(machine: &Machine, order: &Order, plan: Plan, lock: &Arc<FrontendLock>, (hook, programs): Outside<'_>, rebooted: bool) -> Shared {
+fn context(
+    machine: &Machine,
+    order: &Order,
+    plan: Plan,
+    lock: &Arc<FrontendLock>,
+    (hook, programs): Outside<'_>,
+    rebooted: bool,
+) -> Shared {
     let environment = environment(plan.options.conffiles).map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
     let output = machine.attempt(order.attempt).output();
     let place =

@@ -39,8 +39,9 @@ const COPIED: [&str; 12] = [
 ];
 /// The draft of apt's marks, which a worker that is killed while it writes them leaves.
 const OWN_DRAFT: &str = "/var/lib/apt/extended_states.backstep-new";
-/// Never kept: locks belong to whoever holds them.
-const EXCLUDED: [&str; 3] = ["/var/lib/dpkg/lock", "/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/triggers/Lock"];
+/// Never kept: locks belong to whoever holds them, and what is ignored is the record's business.
+const EXCLUDED: [&str; 4] =
+    ["/var/lib/dpkg/lock", "/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/triggers/Lock", "/etc/apt/preferences.d/backstep.pref"];
 /// How much of a payload is read at once, in bytes.
 const CHUNK: usize = 128 << 10;
 /// Packages whose change writes kernels, images or boot menus.

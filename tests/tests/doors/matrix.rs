@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use backstep_bus::record::{BackUpOptions, GenerationListFilter};
-use backstep_bus::{ListFilter, RecordProxy, RefusalRowFilter};
+use backstep_bus::record::{BackUpOptions, GenerationListFilter, InventoryFilter};
+use backstep_bus::{BackoffFilter, Claims, IgnoreFilter, IgnoreOptions, ListFilter, RecordProxy, RefusalRowFilter};
 use backstep_core::doors::{Method, Who};
 use backstep_core::{ErrorCode, TransactionState};
 use backstep_tests::authority::{Answer, FakeAuthority};
@@ -113,6 +113,13 @@ pub(super) async fn call(connection: &Connection, method: Method, Offer { path, 
         Method::ListTransactions => code(manager.list_transactions(ListFilter::default()).await),
         Method::GetStatistics => code(manager.get_statistics(0).await),
         Method::ListRefusals => code(manager.list_refusals(RefusalRowFilter::default()).await),
+        Method::AddIgnore => code(manager.add_ignore("alpha", "why", IgnoreOptions::default()).await),
+        Method::RemoveIgnore => code(manager.remove_ignore(1, "", Claims::default()).await),
+        Method::ListIgnores => code(manager.list_ignores(IgnoreFilter::default()).await),
+        // Over before it begins: nothing holds anything back in what follows.
+        Method::AddBackoff => code(manager.add_backoff("beta", "install", 1, "why", Claims::default()).await),
+        Method::ClearBackoffs => code(manager.clear_backoffs("beta", "", "", Claims::default()).await),
+        Method::ListBackoffs => code(manager.list_backoffs(BackoffFilter::default()).await),
         Method::Prepare => code(transaction.prepare().await),
         Method::Execute => code(transaction.execute(digest).await),
         Method::Cancel => code(transaction.cancel().await),
@@ -126,6 +133,7 @@ pub(super) async fn call(connection: &Connection, method: Method, Offer { path, 
         Method::ListGenerations => code(record.list_generations(GenerationListFilter::default()).await),
         Method::GetGeneration => code(record.get_generation(*generation).await),
         Method::ListChanges => code(record.list_changes(*generation, 0, 0).await),
+        Method::ListInventory => code(record.list_inventory(InventoryFilter::default()).await),
         Method::GetStepStatistics => code(record.get_step_statistics(0).await),
         Method::Verify => code(record.verify(sink()).await),
         Method::Export => code(record.export("jsonl", u64::MAX >> 1, sink()).await),

@@ -23,4 +23,5 @@ mod scene;
 mod state;
 mod transactions;
 mod undo;
+mod upkeep;
 mod zoo;

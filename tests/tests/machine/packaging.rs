@@ -22,7 +22,8 @@ const PUBLIC: [(&str, &str); 6] = [
 #[test]
 fn units_are_valid_and_only_the_planner_socket_is_on() -> Result<()> {
     let machine = machine()?;
-    let units = ["backstepd.service", "backstep-worker@a-1.service", "backstep-planner.socket", "backstep-upgrade.timer"];
+    let units =
+        ["backstepd.service", "backstep-worker@a-1.service", "backstep-planner.socket", "backstep-ignores.timer", "backstep-upgrade.timer"];
     let verdict = machine.run([["systemd-analyze", "verify", "--man=no"].as_slice(), &units].concat())?.success()?;
     assert!(!verdict.stderr.contains("backstep"), "{}", verdict.stderr);
     assert_eq!(machine.check(["systemctl", "is-active", "backstep-planner.socket"])?, "active\n");
@@ -54,7 +55,7 @@ fn every_action_is_known_to_polkit_and_none_is_free() -> Result<()> {
     let machine = machine()?;
     let known = machine.check(["pkaction"])?;
     let ours: Vec<_> = known.lines().filter(|line| line.starts_with("org.backstep1.")).collect();
-    assert_eq!(ours.len(), 13, "{ours:?}");
+    assert_eq!(ours.len(), 15, "{ours:?}");
     for action in ours {
         let about = machine.check(["pkaction", "--verbose", "--action-id", action])?;
         let implicit = about.lines().filter(|line| line.trim_start().starts_with("implicit"));

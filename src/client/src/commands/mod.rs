@@ -1,6 +1,7 @@
 //! One module a verb. Each takes its arguments and answers an exit code.
 
 mod audit;
+mod backoff;
 mod cancel;
 mod change;
 mod denied;
@@ -8,6 +9,8 @@ mod drive;
 mod files;
 mod generate;
 mod generation;
+mod ignore;
+mod inventory;
 mod list;
 mod log;
 mod repair;
@@ -40,10 +43,13 @@ pub(crate) async fn run(cli: Cli, ui: &Ui) -> Result<u8, ClientError> {
         Command::Watch(args) => watch::watch(&mut connect(global).await?, ui, &args).await,
         Command::Stats(args) => stats::stats(&connect(global).await?, ui, &args).await,
         Command::Why(args) => why::why(&connect(global).await?, ui, &args).await,
+        Command::Inventory(args) => inventory::inventory(&connect(global).await?, ui, &args).await,
         Command::Timeline(args) => generation::timeline(&connect(global).await?, ui, &args).await,
         Command::Generation { verb } => generation::generation(&connect(global).await?, ui, verb).await,
         Command::Audit { verb } => audit::audit(&connect(global).await?, ui, verb).await,
         Command::Backup(args) => audit::backup(&connect(global).await?, ui, &args).await,
+        Command::Backoff { verb } => backoff::backoff(&connect(global).await?, ui, verb).await,
+        Command::Ignore { verb } => ignore::ignore(&connect(global).await?, ui, verb).await,
         Command::Repair(args) => repair::repair(&mut connect(global).await?, ui, &args).await,
         Command::Transaction { verb } => transaction(global, ui, verb).await,
         Command::Generate { what, dir } => generate::generate(what, &dir),

@@ -1,12 +1,12 @@
 //! `backstep status`.
 
-use backstep_bus::{ListFilter, ListRow};
+use backstep_bus::{BackoffFilter, ListFilter, ListRow};
 use backstep_core::TransactionState;
 use serde_json::{Value, json};
 
 use crate::error::ClientError;
 use crate::render::escape::escaped;
-use crate::render::{json as shapes, show, time};
+use crate::render::{backoff, json as shapes, show, time};
 use crate::session::Session;
 use crate::ui::{Ink, Ui};
 
@@ -25,7 +25,18 @@ pub(crate) async fn status(session: &Session, ui: &Ui) -> Result<u8, ClientError
         ("attention", "Needs a decision", of(|state| state == TransactionState::NeedsAttention)),
         ("last", "Last", last),
     ];
-    if ui.json { ui.line(&document(&version, &groups).to_string()) } else { ui.write(&text(ui, &version, &groups)) }?;
+    let backoffs = session.manager.list_backoffs(BackoffFilter::default()).await?;
+    if ui.json {
+        let mut document = document(&version, &groups);
+        document["backoffs"] = backoffs.iter().map(backoff::json).collect();
+        ui.line(&document.to_string())?;
+    } else {
+        let mut text = text(ui, &version, &groups);
+        if !backoffs.is_empty() {
+            text.push_str(&format!("\n{}\n{}", ui.paint(Ink::Strong, "Left alone for a while:"), backoff::table(ui, &backoffs)));
+        }
+        ui.write(&text)?;
+    }
     Ok(0)
 }
 

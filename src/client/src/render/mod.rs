@@ -1,10 +1,13 @@
 //! What people and programs see. Every function takes facts and answers text; none of them writes.
 
+pub(crate) mod backoff;
 pub(crate) mod course;
 pub(crate) mod denied;
 pub(crate) mod escape;
 pub(crate) mod files;
 pub(crate) mod generation;
+pub(crate) mod ignore;
+pub(crate) mod inventory;
 pub(crate) mod json;
 pub(crate) mod origin;
 pub(crate) mod plan;

@@ -1,6 +1,6 @@
 //! JSON of what is asked of the record as a whole. The rules are those of [`super::json`].
 
-use backstep_bus::record::{ChangeRow, GenerationRow, OriginRow, StepStatisticsRow};
+use backstep_bus::record::{ChangeRow, GenerationRow, InventoryRow, OriginRow, StepStatisticsRow};
 use serde_json::{Map, Value, json};
 
 use crate::render::json::object;
@@ -53,6 +53,11 @@ pub(crate) fn generation_row(row: &GenerationRow) -> Value {
         reverts,
         reverted_by
     ))
+}
+
+/// A row of `inventory`; what is unknown is absent.
+pub(crate) fn inventory_row(row: &InventoryRow) -> Value {
+    known(object!(row, package, arch, version, state, by, hidden, from, at, uid, user, transaction, description))
 }
 
 /// A row that was written; its fields as JSON, or as they came when they are none.

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use backstep_bus::names::{BUS_NAME, MANAGER_PATH, TRANSACTION_INTERFACE, transaction_path};
-use backstep_bus::record::{ChangeRow, GenerationRow, OriginRow, StepStatisticsRow};
-use backstep_bus::{BusError, ListRow, PackageArgument, RefusalRow, StatisticsRow, TransactionProperties};
+use backstep_bus::record::{ChangeRow, GenerationRow, InventoryRow, OriginRow, StepStatisticsRow};
+use backstep_bus::{BackoffRow, BusError, IgnoreRow, ListRow, PackageArgument, RefusalRow, StatisticsRow, TransactionProperties};
 use backstep_core::{ErrorCode, TransactionId};
 use futures_util::StreamExt;
 use zbus::fdo::RequestNameFlags;
@@ -231,6 +231,37 @@ async fn on_manager(connection: &Connection, state: &Mutex<State>, call: &Messag
             };
             connection.reply(&header, &(vec![row],)).await?;
         }
+        "AddBackoff" => {
+            let (subject, process, _, comment, _): (String, String, i64, String, HashMap<String, OwnedVariant>) =
+                call.body().deserialize()?;
+            state.lock().expect("lock").calls.push(format!("AddBackoff {subject} {process} {comment}"));
+            connection.reply(&header, &3_u64).await?;
+        }
+        "ClearBackoffs" => {
+            let (subject, process, ..): (String, String, String, HashMap<String, OwnedVariant>) = call.body().deserialize()?;
+            state.lock().expect("lock").calls.push(format!("ClearBackoffs {subject}/{process}"));
+            connection.reply(&header, &1_u32).await?;
+        }
+        "ListBackoffs" => {
+            let (subject, process) = (Some("jq".to_owned()), "upgrade".to_owned());
+            let row = BackoffRow { number: 3, subject, process, remaining: 5_000_000, ..BackoffRow::default() };
+            connection.reply(&header, &(vec![row],)).await?;
+        }
+        "AddIgnore" => {
+            let (pattern, comment, options): (String, String, HashMap<String, OwnedVariant>) = call.body().deserialize()?;
+            let mut keys: Vec<String> = options.into_keys().collect();
+            keys.sort_unstable();
+            state.lock().expect("lock").calls.push(format!("AddIgnore {pattern} {comment} {}", keys.join(",")));
+            connection.reply(&header, &7_u64).await?;
+        }
+        "RemoveIgnore" => match call.body().deserialize::<(u64, String, HashMap<String, OwnedVariant>)>()?.0 {
+            7 => connection.reply(&header, &()).await?,
+            other => return Err(BusError::new(ErrorCode::IgnoreUnknown, format!("no ignore that holds has the number {other}"))),
+        },
+        "ListIgnores" => {
+            let row = IgnoreRow { number: 7, pattern: "jq*".into(), comment: "why".into(), added: 1, ..IgnoreRow::default() };
+            connection.reply(&header, &(vec![row],)).await?;
+        }
         "GetStatistics" => {
             let row = StatisticsRow { kind: "install".into(), count: 1, ..StatisticsRow::default() };
             connection.reply(&header, &(vec![row],)).await?;
@@ -264,6 +295,15 @@ async fn on_record(connection: &Connection, state: &Mutex<State>, call: &Message
             let (arch, role, kind) = ("amd64".to_owned(), "brought".to_owned(), Some("install".to_owned()));
             let row = OriginRow { package, arch, role, kind, transaction: Some(id), ..OriginRow::default() };
             connection.reply(&header, &(vec![row],)).await?;
+        }
+        "ListInventory" => {
+            let filter: HashMap<String, OwnedVariant> = call.body().deserialize()?;
+            let (arch, by) = ("amd64".to_owned(), Some("dpkg".to_owned()));
+            let state = "installed".to_owned();
+            let row = InventoryRow { package: "hello".into(), arch, version: "2".into(), state, by, ..InventoryRow::default() };
+            // In two answers, so that readers must put them together.
+            let next = if filter.contains_key("after") { "" } else { "hello:amd64" };
+            connection.reply(&header, &(vec![row], next)).await?;
         }
         "ListGenerations" => {
             let filter: HashMap<String, OwnedVariant> = call.body().deserialize()?;

@@ -440,6 +440,50 @@ fn a_broken_record_has_an_exit_code_and_half_a_copy_is_none() {
 }
 
 #[test]
+fn what_is_backed_off_is_listed_set_and_cleared() {
+    let bus = Bus::start();
+    let daemon = Daemon::start(&bus, Script::default());
+    assert!(out(&run(&bus, "backoff list")).contains("3  jq"));
+    assert!(out(&run(&bus, "status")).contains("Left alone for a while:"), "shown in the status, too");
+    let rows: serde_json::Value = serde_json::from_str(&out(&run(&bus, "status --json"))).expect("JSON");
+    assert_eq!(rows["backoffs"][0]["subject"], "jq");
+    assert_eq!(run(&bus, "backoff add jq nano --until 3d -m why --kind upgrade").status.code(), Some(0));
+    assert!(out(&run(&bus, "backoff clear jq")).contains("1 cleared"));
+    assert_eq!(run(&bus, "backoff clear --all --kind install").status.code(), Some(0));
+    assert_eq!(run(&bus, "backoff clear").status.code(), Some(2), "what is to be cleared is said");
+    let calls: Vec<String> = daemon.calls().into_iter().filter(|call| call.contains("Backoff")).collect();
+    let expected = ["AddBackoff jq upgrade why", "AddBackoff nano upgrade why", "ClearBackoffs jq/", "ClearBackoffs /install"];
+    assert_eq!(calls, expected);
+}
+
+#[test]
+fn the_inventory_is_read_to_its_end() {
+    let bus = Bus::start();
+    let _daemon = Daemon::start(&bus, Script::default());
+    let text = out(&run(&bus, "inventory"));
+    assert_eq!(text.matches("hello:amd64").count(), 2, "{text}");
+    let rows: serde_json::Value = serde_json::from_str(&out(&run(&bus, "inventory --all --json"))).expect("JSON");
+    assert_eq!((rows.as_array().map(Vec::len), rows[1]["by"].as_str()), (Some(2), Some("dpkg")));
+}
+
+#[test]
+fn what_is_ignored_is_said_listed_and_taken_back() {
+    let bus = Bus::start();
+    let daemon = Daemon::start(&bus, Script::default());
+    let said = run(&bus, "ignore add jq* nano -m why --until 3d --from Debian");
+    assert_eq!(said.status.code(), Some(0), "{}", err(&said));
+    assert!(out(&said).starts_with("Ignore 7: jq* is offered to nobody until "), "{}", out(&said));
+    let calls: Vec<String> = daemon.calls().into_iter().filter(|call| call.starts_with("AddIgnore")).collect();
+    assert_eq!(calls, ["AddIgnore jq* why client,from,origin,until", "AddIgnore nano why client,from,origin,until"]);
+    assert!(out(&run(&bus, "ignore list")).contains("     7  jq*"));
+    let rows: serde_json::Value = serde_json::from_str(&out(&run(&bus, "ignore list --json"))).expect("JSON");
+    assert_eq!((rows[0]["number"].as_u64(), rows[0].get("until")), (Some(7), None));
+    assert_eq!(run(&bus, "ignore remove 7").status.code(), Some(0));
+    assert_eq!(run(&bus, "ignore remove 8").status.code(), Some(3));
+    assert_eq!(run(&bus, "ignore add jq").status.code(), Some(2), "a comment is needed");
+}
+
+#[test]
 fn who_was_turned_away_is_a_table_or_json() {
     let bus = Bus::start();
     let _daemon = Daemon::start(&bus, install());

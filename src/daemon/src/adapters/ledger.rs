@@ -7,6 +7,9 @@
 use std::path::Path;
 
 use anyhow::Context;
+use backstep_core::actor::Actor;
+use backstep_core::backoff::{Backoff, NewBackoff};
+use backstep_core::ignore::{Ignore, IgnoreRecord, Said};
 use backstep_core::record::{Filter, KindStatistics, Record, Summary};
 use backstep_core::refusal::{RefusalFilter, RefusalRecord};
 use backstep_core::{Digest, ErrorCode, Failure, Plan, Stamp, Status, TransactionId};
@@ -152,6 +155,42 @@ impl Ledger for StoreLedger {
 
     fn refusals(&self, filter: &RefusalFilter) -> Result<Vec<RefusalRecord>, Failure> {
         said(self.store.refusals(filter))
+    }
+
+    fn ignore(&mut self, ignore: &Said<Ignore>) -> Result<u64, Failure> {
+        said(self.store.ignore(ignore))
+    }
+
+    fn unignore(&mut self, number: &Said<u64>) -> Result<bool, Failure> {
+        said(self.store.unignore(number))
+    }
+
+    fn ignores(&self) -> Result<Vec<IgnoreRecord>, Failure> {
+        said(self.store.ignores())
+    }
+
+    fn all_ignores(&self, limit: u32) -> Result<Vec<IgnoreRecord>, Failure> {
+        said(self.store.all_ignores(limit))
+    }
+
+    fn back_off(&mut self, backoff: &Said<NewBackoff>) -> Result<u64, Failure> {
+        said(self.store.back_off(backoff))
+    }
+
+    fn clear_backoffs(&mut self, numbers: &Said<Vec<u64>>) -> Result<u32, Failure> {
+        said(self.store.clear_backoffs(numbers))
+    }
+
+    fn begin_backoffs_anew(&mut self, numbers: &[u64], actor: &Actor, at: Stamp) -> Result<(), Failure> {
+        said(self.store.begin_backoffs_anew(numbers, actor, at))
+    }
+
+    fn backoffs(&self) -> Result<Vec<Backoff>, Failure> {
+        said(self.store.backoffs())
+    }
+
+    fn all_backoffs(&self, limit: u32) -> Result<Vec<Backoff>, Failure> {
+        said(self.store.all_backoffs(limit))
     }
 }
 

@@ -4,7 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use backstep_bus::names::transaction_path;
-use backstep_bus::{BusError, ListFilter, ListRow, RefusalRow, RefusalRowFilter, StatisticsRow};
+use backstep_bus::{
+    BackoffFilter, BackoffRow, BusError, Claims, IgnoreFilter, IgnoreOptions, IgnoreRow, ListFilter, ListRow, RefusalRow, RefusalRowFilter,
+    StatisticsRow,
+};
 use backstep_core::access::Permission;
 use backstep_core::actor::Origin;
 use backstep_core::doors::Method;
@@ -111,6 +114,74 @@ impl ManagerObject {
     async fn list_refusals(&self, filter: RefusalRowFilter, #[zbus(header)] header: Header<'_>) -> Result<Vec<RefusalRow>, BusError> {
         let visit = Visit::begin(&self.service, &header, Method::ListRefusals).await?;
         let result = self.refusals(visit.caller(), filter, &header).await;
+        visit.end(result)
+    }
+
+    #[zbus(out_args("number"))]
+    async fn add_ignore(
+        &self,
+        pattern: String,
+        comment: String,
+        options: IgnoreOptions,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<u64, BusError> {
+        let visit = Visit::begin(&self.service, &header, Method::AddIgnore).await?;
+        let result = self.ignore((&pattern, &comment), &options, &header).await;
+        visit.end(result)
+    }
+
+    async fn remove_ignore(
+        &self,
+        number: u64,
+        comment: String,
+        claims: Claims,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<(), BusError> {
+        let visit = Visit::begin(&self.service, &header, Method::RemoveIgnore).await?;
+        let result = self.unignore(number, comment, &claims, &header).await;
+        visit.end(result)
+    }
+
+    #[zbus(out_args("ignores"))]
+    async fn list_ignores(&self, filter: IgnoreFilter, #[zbus(header)] header: Header<'_>) -> Result<Vec<IgnoreRow>, BusError> {
+        let visit = Visit::begin(&self.service, &header, Method::ListIgnores).await?;
+        let result = self.ignores(visit.caller(), &filter, &header).await;
+        visit.end(result)
+    }
+
+    #[zbus(out_args("number"))]
+    async fn add_backoff(
+        &self,
+        subject: String,
+        process: String,
+        until: i64,
+        comment: String,
+        claims: Claims,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<u64, BusError> {
+        let visit = Visit::begin(&self.service, &header, Method::AddBackoff).await?;
+        let result = self.back_off((&subject, &process), (until, comment), &claims, &header).await;
+        visit.end(result)
+    }
+
+    #[zbus(out_args("cleared"))]
+    async fn clear_backoffs(
+        &self,
+        subject: String,
+        process: String,
+        comment: String,
+        claims: Claims,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<u32, BusError> {
+        let visit = Visit::begin(&self.service, &header, Method::ClearBackoffs).await?;
+        let result = self.cleared((&subject, &process), comment, &claims, &header).await;
+        visit.end(result)
+    }
+
+    #[zbus(out_args("backoffs"))]
+    async fn list_backoffs(&self, filter: BackoffFilter, #[zbus(header)] header: Header<'_>) -> Result<Vec<BackoffRow>, BusError> {
+        let visit = Visit::begin(&self.service, &header, Method::ListBackoffs).await?;
+        let result = self.backoffs(visit.caller(), &filter, &header).await;
         visit.end(result)
     }
 
@@ -222,7 +293,7 @@ impl ManagerObject {
         Ok(unfinished.into_iter().filter(|summary| wanted(summary.status.state)).map(|summary| transaction_path(summary.id)).collect())
     }
 
-    async fn sees_all(&self, caller: &Caller, header: &Header<'_>) -> Result<bool, Failure> {
+    pub(super) async fn sees_all(&self, caller: &Caller, header: &Header<'_>) -> Result<bool, Failure> {
         let subject = authority::subject(header)?;
         Ok(self.service.authority.check(caller, &subject, Permission::ViewAll, &[], Interaction::Refused).await.is_ok())
     }

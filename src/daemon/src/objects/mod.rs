@@ -6,6 +6,7 @@ mod record;
 mod registry;
 mod shown;
 mod transaction;
+mod upkeep;
 
 pub use emit::emit;
 pub use registry::Registry;

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use backstep_bus::BusError;
-use backstep_bus::record::{BackUpOptions, ChangeRow, GenerationListFilter, GenerationRow, OriginRow, StepStatisticsRow};
+use backstep_bus::record::{
+    BackUpOptions, ChangeRow, GenerationListFilter, GenerationRow, InventoryFilter, InventoryRow, OriginRow, StepStatisticsRow,
+};
 use backstep_core::access::Permission;
+use backstep_core::actor::Origin;
 use backstep_core::doors::Method;
-use backstep_core::history::GenerationFilter;
-use backstep_core::{Architecture, ErrorCode, Failure, PackageName};
+use backstep_core::history::{GenerationFilter, ItemChange};
+use backstep_core::{Architecture, ErrorCode, Failure, PackageId, PackageName};
 use backstep_store::{Until, Verified};
 use zbus::message::Header;
 use zbus::{OwnedFd, interface};
@@ -69,6 +72,18 @@ impl RecordObject {
     ) -> Result<Vec<ChangeRow>, BusError> {
         let (visit, _call) = self.begin(&header, Method::ListChanges).await?;
         let result = self.changes(generation, (after, limit), &header).await;
+        visit.end(result)
+    }
+
+    #[zbus(out_args("packages", "next"))]
+    async fn list_inventory(
+        &self,
+        filter: InventoryFilter,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<(Vec<InventoryRow>, String), BusError> {
+        let (visit, _call) = self.begin(&header, Method::ListInventory).await?;
+        crate::foreign::refresh(&self.service).await;
+        let result = self.inventory(visit.caller(), filter, &header).await;
         visit.end(result)
     }
 
@@ -140,6 +155,38 @@ impl RecordObject {
         Ok(seen(GenerationRow::from(&found), all || found.uid == caller.uid))
     }
 
+    /// A slice of what is installed, and where the next one begins.
+    async fn inventory(
+        &self,
+        caller: &Caller,
+        filter: InventoryFilter,
+        header: &Header<'_>,
+    ) -> Result<(Vec<InventoryRow>, String), Failure> {
+        let sees = self.sees_all(caller, header).await?;
+        let limit = filter.limit.filter(|limit| *limit > 0).unwrap_or(MAX_ROWS).min(MAX_ROWS);
+        let after = filter.after.unwrap_or_default();
+        let mut packages = self.service.records.packages().await?.unwrap_or_default();
+        packages.retain(|(package, _)| package.to_string() > after);
+        packages.sort_by_key(|(package, _)| package.to_string());
+        let more = packages.len() > limit as usize;
+        packages.truncate(limit as usize);
+        let next = packages.last().filter(|_| more).map(|(package, _)| package.to_string()).unwrap_or_default();
+        let uid = caller.uid;
+        let rows = self.service.records.ask(move |reader| {
+            let mut rows = Vec::new();
+            for (package, word) in &packages {
+                let recorded = reader.provenance(&package.name, Some(&package.arch))?;
+                rows.push(row_of(package, word, recorded.first().map(|of_arch| &of_arch.last), |owner| sees || owner == uid));
+            }
+            Ok(rows)
+        });
+        let mut rows = rows.await?;
+        if filter.all != Some(true) {
+            rows.retain(|row| row.by.as_deref().is_some_and(|by| by != "backstep" && by != "unrecorded"));
+        }
+        Ok((rows, next))
+    }
+
     async fn changes(&self, generation: u64, (after, limit): (u64, u32), header: &Header<'_>) -> Result<Vec<ChangeRow>, Failure> {
         let owner = self.service.records.ask(move |reader| reader.generation_owner(generation)).await?;
         // Without such a generation the right to see all comes first, so that nobody learns how many there are.
@@ -179,6 +226,25 @@ impl RecordObject {
         let subject = authority::subject(header)?;
         Ok(self.service.authority.check(caller, &subject, Permission::ViewAll, &[], Interaction::Refused).await.is_ok())
     }
+}
+
+/// A package with the change that made it as it is: through us, through plain apt or dpkg, or found afterwards.
+fn row_of(package: &PackageId, word: &str, last: Option<&ItemChange>, visible: impl Fn(u32) -> bool) -> InventoryRow {
+    let bare = InventoryRow::bare(package, word);
+    let Some(last) = last.filter(|last| last.to.as_deref() == Some(bare.version.as_str())) else {
+        return InventoryRow { by: Some("unrecorded".to_owned()), ..bare };
+    };
+    let actor = &last.summary.actor;
+    if !visible(actor.uid) {
+        return InventoryRow { hidden: Some(true), ..bare };
+    }
+    let by = match actor.origin {
+        Origin::Apt if actor.client == "dpkg" => "dpkg",
+        Origin::Apt => "apt",
+        Origin::Daemon => "found",
+        Origin::Cli | Origin::Dbus | Origin::Spool | Origin::Timer => "backstep",
+    };
+    bare.with(last, by)
 }
 
 /// The moment that is asked for; `None` is now.

@@ -34,6 +34,7 @@ impl Universe {
             Kind::Autoremove => Vec::new(),
             _ => question.request.items.iter().map(named).collect::<Result<Vec<_>, _>>()?.concat(),
         };
+        items.retain(|item: &PlanItem| !question.leave_out.contains(&item.package.name));
         items.dedup_by(|a: &mut PlanItem, b| a.package == b.package);
         let method = match (question.request.kind, question.request.reverts) {
             (Kind::Rollback, Some(target)) => Method::Restore(target),

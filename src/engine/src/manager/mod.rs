@@ -6,10 +6,12 @@
 
 mod adopt;
 mod attention;
+mod backoffs;
 mod cancel;
 mod create;
 mod execute;
 mod follow;
+mod ignores;
 mod launch;
 mod prepare;
 mod recover;
@@ -24,6 +26,7 @@ pub use attention::Verdict;
 pub use cancel::CancelOutcome;
 pub use create::Created;
 pub use execute::Ask;
+pub use ignores::Preferences;
 pub use launch::Launch;
 pub use prepare::Question;
 pub use recover::Found;
@@ -145,6 +148,12 @@ impl Manager {
     pub fn is_idle(&self) -> Result<bool, Failure> {
         let waits = |state| !matches!(state, TransactionState::NeedsAttention);
         Ok(self.running.is_none() && !self.ledger.unfinished()?.iter().any(|summary| waits(summary.status.state)))
+    }
+
+    /// The time by which everything here is decided.
+    #[must_use]
+    pub fn time(&self) -> Stamp {
+        self.now()
     }
 
     fn now(&self) -> Stamp {

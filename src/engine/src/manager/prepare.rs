@@ -1,6 +1,6 @@
 //! Prepare: have a plan made and freeze it.
 
-use backstep_core::{ArchiveSource, ErrorCode, Event, Failure, PackageId, Request, TransactionId, TransactionState, Version};
+use backstep_core::{ArchiveSource, ErrorCode, Event, Failure, PackageId, PackageName, Request, TransactionId, TransactionState, Version};
 use backstep_wire::planner::{Answer, Revert};
 
 use super::{Manager, plan_of, unknown, wrong_state};
@@ -16,6 +16,9 @@ pub struct Question {
     pub request_digest: backstep_core::Digest,
     /// For a rollback: what it undoes.
     pub revert: Option<Revert>,
+    /// Packages that a request for the whole system leaves as they are, because they are backed off; or that it is itself.
+    /// Then this is the planner's answer.
+    pub held: Result<Vec<PackageName>, Failure>,
     /// Archives that may be needed to bring earlier versions back.
     pub wanted: Vec<(PackageId, Version)>,
 }
@@ -33,7 +36,8 @@ impl Manager {
         let revert = request.reverts.map(|target| self.revert(target)).transpose()?;
         let items = revert.iter().flat_map(|revert| &revert.plan.items);
         let wanted = items.filter_map(|item| Some((item.package.clone(), item.from.clone()?))).collect();
-        Ok(Question { id, request, request_digest: backstep_wire::digest(&bytes), revert, wanted })
+        let held = self.held(id).map(|held| held.leave_out);
+        Ok(Question { id, request, request_digest: backstep_wire::digest(&bytes), revert, held, wanted })
     }
 
     fn revert(&self, target: TransactionId) -> Result<Revert, Failure> {
@@ -48,7 +52,10 @@ impl Manager {
             // Cancelled or expired meanwhile: the answer has nobody left to hear it.
             return Ok(());
         }
-        let checked = answer.and_then(|plan| self.check_plan(id, plan));
+        let checked = answer.and_then(|plan| self.check_plan(id, plan)).and_then(|mut plan| {
+            plan.warnings.extend(self.held(id)?.warnings);
+            Ok(plan)
+        });
         match checked {
             Ok(plan) => {
                 let bytes = backstep_wire::plan::to_bytes(&plan);

@@ -33,6 +33,7 @@ impl Manager {
                 self.park(summary.id, failure)?;
             }
         }
+        self.mend_backoffs()?;
         self.expire()?;
         Ok(())
     }

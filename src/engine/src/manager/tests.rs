@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use backstep_core::access::Permission;
 use backstep_core::actor::{Actor, Origin};
+use backstep_core::backoff::{Backoff, NewBackoff};
+use backstep_core::ignore::{Ignore, IgnoreRecord, Said};
 use backstep_core::record::{EventRecord, Filter, KindStatistics, Record as Row, Summary};
 use backstep_core::refusal::{RefusalFilter, RefusalRecord};
 use backstep_core::{
@@ -18,6 +20,8 @@ use super::{Adopted, CancelOutcome, Found, Launch, Manager, Noted, Verdict};
 use crate::notice::Notice;
 use crate::ports::{Adoption, Append, Clock, Entered, Identities, Ledger, Mirror, NewTransaction, Refused};
 
+mod backoffs;
+mod ignores;
 mod interleavings;
 
 #[derive(Clone)]
@@ -37,6 +41,8 @@ struct Inner {
     rows: BTreeMap<TransactionId, Stored>,
     queued: i64,
     refused: Vec<Refused>,
+    ignores: Vec<IgnoreRecord>,
+    backoffs: Vec<Backoff>,
 }
 
 #[derive(Clone, Default)]
@@ -223,6 +229,61 @@ impl Ledger for FakeLedger {
 
     fn refusals(&self, _filter: &RefusalFilter) -> Result<Vec<RefusalRecord>, Failure> {
         Ok(Vec::new())
+    }
+
+    fn ignore(&mut self, said: &Said<Ignore>) -> Result<u64, Failure> {
+        let Said { what, actor, at, .. } = said.clone();
+        self.with(|inner| {
+            let number = inner.ignores.len() as u64 + 1;
+            inner.ignores.push(IgnoreRecord { number, ignore: what, uid: actor.uid, user: actor.user, added: at, removed: None });
+            Ok(number)
+        })
+    }
+
+    fn unignore(&mut self, said: &Said<u64>) -> Result<bool, Failure> {
+        self.with(|inner| {
+            let found = inner.ignores.iter_mut().find(|record| record.number == said.what && record.removed.is_none());
+            Ok(found.map(|record| record.removed = Some(said.at)).is_some())
+        })
+    }
+
+    fn ignores(&self) -> Result<Vec<IgnoreRecord>, Failure> {
+        self.with(|inner| Ok(inner.ignores.iter().filter(|record| record.removed.is_none()).cloned().collect()))
+    }
+
+    fn all_ignores(&self, _limit: u32) -> Result<Vec<IgnoreRecord>, Failure> {
+        self.with(|inner| Ok(inner.ignores.iter().rev().cloned().collect()))
+    }
+
+    fn back_off(&mut self, said: &Said<NewBackoff>) -> Result<u64, Failure> {
+        let Said { what: NewBackoff { subject, process, until_us }, comment, actor, at } = said.clone();
+        self.with(|inner| {
+            let number = inner.backoffs.len() as u64 + 1;
+            let (uid, user) = (actor.uid, actor.user);
+            let (failures, cause, transaction, ended) = (0, None, None, None);
+            let new = Backoff { number, subject, process, failures, cause, transaction, comment, uid, user, set: at, until_us, ended };
+            inner.backoffs.push(new);
+            Ok(number)
+        })
+    }
+
+    fn clear_backoffs(&mut self, said: &Said<Vec<u64>>) -> Result<u32, Failure> {
+        self.with(|inner| {
+            let live = inner.backoffs.iter_mut().filter(|b| said.what.contains(&b.number) && b.ended.is_none());
+            Ok(live.map(|b| b.ended = Some(said.at)).count() as u32)
+        })
+    }
+
+    fn begin_backoffs_anew(&mut self, _numbers: &[u64], _actor: &Actor, _at: Stamp) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn backoffs(&self) -> Result<Vec<Backoff>, Failure> {
+        self.with(|inner| Ok(inner.backoffs.iter().filter(|b| b.ended.is_none()).cloned().collect()))
+    }
+
+    fn all_backoffs(&self, _limit: u32) -> Result<Vec<Backoff>, Failure> {
+        self.with(|inner| Ok(inner.backoffs.clone()))
     }
 }
 

@@ -40,6 +40,18 @@ fn rollback() -> Request {
 }
 
 #[test]
+fn what_is_left_out_of_an_upgrade_stays_and_the_rest_goes_on() {
+    let mut universe = universe();
+    let names = |plan: &Plan| plan.items.iter().map(|item| item.package.name.to_string()).collect::<Vec<_>>();
+    let whole = universe.ask(request(Kind::FullUpgrade, "")).expect("plan");
+    assert!(names(&whole).contains(&"redis-server".to_owned()) && names(&whole).contains(&"lib".to_owned()), "{whole:?}");
+    universe.leave_out = vec!["redis-server".parse().expect("name"), "nosuch".parse().expect("name")];
+    let rest = universe.ask(request(Kind::FullUpgrade, "")).expect("plan");
+    assert_eq!(names(&rest), names(&whole).into_iter().filter(|name| name != "redis-server").collect::<Vec<_>>());
+    assert!(!rest.warnings.iter().any(|text| text.contains("redis")), "it is not kept back, it is left out: {:?}", rest.warnings);
+}
+
+#[test]
 fn rows_tell_why_from_where_and_how_well_it_can_be_undone() {
     let universe = universe();
     let plan = universe.ask(request(Kind::Install, "app lib redis-server")).expect("plan");

@@ -11,7 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use backstep_core::{ArchiveSource, Digest, ItemAction, Kind, Options, Plan, PlanAction, Request, RequestItem};
+use backstep_core::{ArchiveSource, Digest, ItemAction, Kind, Options, PackageName, Plan, PlanAction, Request, RequestItem};
 use backstep_planner::channel;
 use backstep_wire::planner::{Answer, Question, Revert, answer_from_bytes, question_to_bytes};
 use sha2::{Digest as _, Sha256};
@@ -20,6 +20,8 @@ use tempfile::TempDir;
 /// A root folder with a repository, a status file and marks.
 pub(crate) struct Universe {
     folder: TempDir,
+    /// What the planner is told to leave out.
+    pub(crate) leave_out: Vec<PackageName>,
 }
 
 /// What a run does: verb (`Inst`, `Remv`, `Purg`), name, version afterwards (or before, when it goes).
@@ -29,7 +31,7 @@ impl Universe {
     /// `available` are stanzas of the repository, `installed` stanzas of dpkg's database without a status line
     /// (it may be given), `auto` the marked names. In all of them `Architecture: amd64` is implied.
     pub(crate) fn new(available: &str, installed: &str, auto: &[&str], preferences: &str) -> Self {
-        let universe = Self { folder: tempfile::tempdir().expect("folder") };
+        let universe = Self { folder: tempfile::tempdir().expect("folder"), leave_out: Vec::new() };
         let folders = ["repo", "etc/apt/apt.conf.d", "etc/apt/preferences.d", "etc/apt/sources.list.d", "var/lib/apt/lists/partial"];
         for folder in folders.iter().chain(&["var/cache/apt/archives/partial", "var/lib/dpkg/info", "var/lib/dpkg/updates", "var/log/apt"])
         {
@@ -121,6 +123,7 @@ impl Universe {
             (*source, Digest(Sha256::digest(&bytes).into()), bytes.len() as u64)
         });
         let question = Question {
+            leave_out: self.leave_out.clone(),
             transaction: "01936b2e-7c1a-7d3e-9f10-0123456789ab".parse().expect("id"),
             request_digest: Digest([1; 32]),
             archives: listed.collect(),

@@ -1,6 +1,7 @@
 //! Tests of the store as a whole, and what they share.
 
 mod adopt;
+pub(crate) mod ignores;
 mod lifecycle;
 mod opening;
 mod queries;
@@ -9,6 +10,7 @@ mod refusals;
 pub(crate) mod refusals_kept;
 mod report;
 mod vocabulary;
+pub(crate) mod work;
 
 use std::path::PathBuf;
 

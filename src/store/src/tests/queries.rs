@@ -8,11 +8,11 @@ use rusqlite::Connection;
 
 use super::Fixture;
 use crate::list_query::Place;
+use crate::{backoffs, export, generations, measures, step_statistics, verify, why, work};
 use crate::{
-    create, event_row, find, list, list_query, project_attempts, project_items, project_steps, project_transaction, read, refuse,
+    create, event_row, find, ignores, list, list_query, project_attempts, project_items, project_steps, project_transaction, read, refuse,
     statistics,
 };
-use crate::{export, generations, measures, step_statistics, verify, why};
 
 fn plan_of(conn: &Connection, sql: &str) -> Vec<String> {
     let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect(sql);
@@ -61,6 +61,16 @@ fn all() -> Vec<String> {
         measures::LAST_END,
         verify::EVENTS,
         verify::TOTAL,
+        ignores::ALL,
+        ignores::LIVE,
+        backoffs::ALL,
+        backoffs::LIVE,
+        work::FACTS,
+        work::HALVES,
+        work::ITEMS,
+        work::LIVE_PAIR,
+        work::REQUESTED,
+        work::SET_BY_FAILURES,
         generations::CHANGES,
         generations::OWNER,
         step_statistics::STEPS,

@@ -6,11 +6,14 @@ use backstep_core::{Event, Kind, TransactionState};
 use rusqlite::Connection;
 
 use super::Fixture;
+use super::ignores::{ignore, said};
+use super::work::asked;
 
 const OPEN: &str = "UPDATE gate SET generation = 1, run = 1, at_us = 1;";
 
 /// Tables without triggers that journal them, and why. Everything else has them.
-const UNJOURNALED: [(&str, &str); 6] = [
+const UNJOURNALED: [(&str, &str); 7] = [
+    ("work_history", "a journal of its own: append-only, with generation, run and time"),
     ("gate", "transient: closed again before each commit"),
     ("changes", "the journal itself"),
     ("generations", "the heads of the journal: every change names its row"),
@@ -20,7 +23,9 @@ const UNJOURNALED: [(&str, &str); 6] = [
 ];
 
 /// Every column that may change, by table.
-const MUTABLE: [(&str, &[&str]); 4] = [
+const MUTABLE: [(&str, &[&str]); 6] = [
+    ("work_backoff", &["ended_generation", "ended_us", "ended_monotonic_us", "ended_boot", "ended_by"]),
+    ("ignores", &["removed_generation", "removed_us", "removed_monotonic_us", "removed_boot"]),
     (
         "transactions",
         &[
@@ -73,6 +78,8 @@ fn filled() -> Fixture {
     let refusal = super::refusals_kept::refusal(1000, backstep_core::ErrorCode::AuthDenied);
     let at = f.at();
     f.store.refuse(&crate::NewRefusal { refusal: &refusal, count: 1, at, until: at }).expect("refuse");
+    f.store.ignore(&said(ignore("hello"), 1)).expect("ignore");
+    f.store.back_off(&said(asked("hello", "*", 9), 1)).expect("back off");
     f
 }
 
@@ -197,6 +204,11 @@ fn what_is_set_once_stays_and_nothing_goes_back() {
     let raw = f.raw();
     let world = "UPDATE transactions SET world_after = zeroblob(32);";
     let statements = [
+        ("UPDATE ignores SET removed_generation = 1, removed_us = 5;", "UPDATE ignores SET removed_generation = NULL, removed_us = NULL"),
+        (
+            "UPDATE work_backoff SET ended_generation = 1, ended_us = 5, ended_by = 'person';",
+            "UPDATE work_backoff SET ended_generation = NULL, ended_us = NULL, ended_by = NULL",
+        ),
         ("", "UPDATE transactions SET sequence = 7"),
         ("", "UPDATE transactions SET queued_us = 7"),
         ("", "UPDATE transactions SET started_us = NULL"),

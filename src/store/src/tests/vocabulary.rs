@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use backstep_core::actor::Origin;
+use backstep_core::ignore::SourceKind;
 use backstep_core::record::ItemState;
 use backstep_core::state::TRANSITIONS;
 use backstep_core::{Direction, ErrorCode, Event, Kind, PlanAction, Reason, StepKind, StepState, TransactionState};
@@ -33,6 +34,9 @@ fn every_check_lists_the_core_s_names() {
         ("transactions", "origin", names(Origin::ALL)),
         ("generations", "origin", names(Origin::ALL)),
         ("refusals", "origin", names(Origin::ALL)),
+        ("ignores", "source_kind", names(SourceKind::ALL)),
+        ("work_history", "process", names(Kind::ALL)),
+        ("work_backoff", "process", names(Kind::ALL).into_iter().chain(["*".to_owned()]).collect()),
         ("items", "action", names(PlanAction::ALL)),
         ("items", "reason", names(Reason::ALL)),
         ("items", "state", names(ItemState::ALL)),

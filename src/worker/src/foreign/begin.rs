@@ -119,11 +119,11 @@ fn words(plan: &Plan, facts: &Facts) -> std::collections::BTreeMap<String, Strin
     plan.items.iter().map(|item| (item.package.to_string(), facts.status.text(&item.package))).collect()
 }
 
-fn new_id() -> Result<TransactionId, Failure> {
+pub(crate) fn new_id() -> Result<TransactionId, Failure> {
     TransactionId::new(uuid::Uuid::now_v7()).map_err(|error| Failure::new(ErrorCode::Internal, error.to_string()))
 }
 
-fn now() -> Result<Stamp, Failure> {
+pub(crate) fn now() -> Result<Stamp, Failure> {
     let error = |errno: nix::Error| Failure::new(ErrorCode::Internal, format!("cannot read the clock: {errno}"));
     let time = clock_gettime(ClockId::CLOCK_BOOTTIME).map_err(error)?;
     let monotonic_us = time.tv_sec() * 1_000_000 + time.tv_nsec() / 1000;

@@ -21,6 +21,7 @@ use super::{announced, policy, process, runs};
 use crate::durability::barrier;
 use crate::durable::replace;
 use crate::facts::{self, Facts, MachineWorld};
+use crate::inventory;
 use crate::journal::{self, FileJournal, utc_us};
 use crate::locks::{AttemptLock, FrontendLock, LockError, wait_for_dpkg};
 use crate::machine::{AttemptFiles, Machine};
@@ -219,6 +220,9 @@ pub(super) fn finish(machine: &Machine, run: &Foreign, plan: &Plan, journal: &mu
     replace(&files.order(), &backstep_wire::order::to_bytes(&order), 0o600).map_err(error)?;
     journal.record(last)?;
     runs::write(machine, run)?;
+    if let Err(trouble) = inventory::account(machine) {
+        eprintln!("backstep: cannot account for the change: {trouble}");
+    }
     for trouble in release(machine, Use::take(machine)?, &retention, utc_us()) {
         eprintln!("backstep: cannot give up undo material: {trouble}");
     }

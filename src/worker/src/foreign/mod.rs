@@ -10,10 +10,10 @@
 //! here: the hooks leave when `BACKSTEP_TRANSACTION` is set.
 
 mod announced;
-mod begin;
+pub(crate) mod begin;
 mod end;
 mod policy;
-mod process;
+pub(crate) mod process;
 pub mod runs;
 #[cfg(test)]
 mod tests;

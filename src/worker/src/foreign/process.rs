@@ -36,7 +36,7 @@ fn stat(pid: u32) -> Option<Stat> {
 }
 
 /// The nearest process above us that is no shell.
-pub(super) fn apt() -> Option<Process> {
+pub(crate) fn apt() -> Option<Process> {
     ancestors().into_iter().find(|process| !is_shell(process.pid))
 }
 
@@ -47,7 +47,7 @@ fn is_shell(pid: u32) -> bool {
 }
 
 /// Who is behind a process: who logged in, else who became root by sudo or the like, else who it runs as.
-pub(super) fn actor(pid: u32) -> Actor {
+pub(crate) fn actor(pid: u32) -> Actor {
     let loginuid = proc_text(pid, "loginuid").and_then(|text| text.trim().parse().ok()).filter(|uid| *uid != u32::MAX);
     let uid = loginuid.or_else(|| asked_by(&proc_text(pid, "environ")?)).unwrap_or_else(|| Uid::current().as_raw());
     Actor {
@@ -78,12 +78,12 @@ fn unit_of(cgroup: &str) -> String {
 }
 
 /// The command line of a process.
-pub(super) fn command_line(pid: u32) -> String {
+pub(crate) fn command_line(pid: u32) -> String {
     proc_text(pid, "cmdline").unwrap_or_default().replace('\0', " ")
 }
 
 /// A text as the record takes it: no control characters, no more bytes than a description.
-pub(super) fn described(text: &str) -> String {
+pub(crate) fn described(text: &str) -> String {
     clean(text, limits::MAX_TEXT)
 }
 

@@ -18,7 +18,7 @@ fn path(machine: &Machine, id: TransactionId) -> PathBuf {
 }
 
 /// Writes a run's document durably. Whoever watches the folder learns of it, again with every call.
-pub(super) fn write(machine: &Machine, run: &Foreign) -> Result<(), Failure> {
+pub(crate) fn write(machine: &Machine, run: &Foreign) -> Result<(), Failure> {
     private(&machine.foreign())?;
     let path = path(machine, run.id());
     let error = |error| Failure::new(ErrorCode::StoreFailed, format!("cannot write {}: {error}", path.display()));
@@ -31,7 +31,7 @@ pub fn of_attempt(machine: &Machine, attempt: AttemptId) -> Result<Option<Foreig
 }
 
 /// All of them, the oldest first.
-pub(super) fn all(machine: &Machine) -> Result<Vec<Foreign>, Failure> {
+pub(crate) fn all(machine: &Machine) -> Result<Vec<Foreign>, Failure> {
     let folder = machine.foreign();
     let error = |error: io::Error| Failure::new(ErrorCode::StoreFailed, format!("cannot list {}: {error}", folder.display()));
     let entries = match fs::read_dir(&folder) {

@@ -1,0 +1,103 @@
+//! The manager's methods that say what is to be left alone; each is a change-set of its own.
+
+use backstep_bus::claims::{Claims, claimed};
+use backstep_bus::{BackoffFilter, BackoffRow, IgnoreFilter, IgnoreOptions, IgnoreRow};
+use backstep_core::Failure;
+use backstep_core::access::Permission;
+use backstep_core::actor::Actor;
+use backstep_core::backoff::{Backoff, NewBackoff};
+use backstep_core::ignore::IgnoreRecord;
+use zbus::message::Header;
+
+use super::manager::ManagerObject;
+use super::owner_or;
+use crate::callers::{self, Caller};
+use crate::preferences;
+
+/// Rows of one list at most.
+const MAX_ROWS: u32 = 500;
+
+impl ManagerObject {
+    pub(super) async fn ignore(
+        &self,
+        (pattern, comment): (&str, &str),
+        options: &IgnoreOptions,
+        header: &Header<'_>,
+    ) -> Result<u64, Failure> {
+        let ignore = options.ignore(pattern, comment)?;
+        let claims = Claims { client: options.client.clone(), origin: options.origin.clone() };
+        let actor = self.holder(Permission::Ignore, &claims, header).await?;
+        let number = self.service.decide(|manager| manager.ignore(ignore, actor))?;
+        preferences::refresh(&self.service)?;
+        Ok(number)
+    }
+
+    pub(super) async fn unignore(&self, number: u64, comment: String, claims: &Claims, header: &Header<'_>) -> Result<(), Failure> {
+        let actor = self.holder(Permission::Ignore, claims, header).await?;
+        self.service.decide(|manager| manager.unignore(number, comment, actor))?;
+        preferences::refresh(&self.service)
+    }
+
+    pub(super) async fn ignores(&self, caller: &Caller, filter: &IgnoreFilter, header: &Header<'_>) -> Result<Vec<IgnoreRow>, Failure> {
+        preferences::refresh_or_log(&self.service);
+        let all = self.sees_all(caller, header).await?;
+        let found = self.service.read(|manager| match filter.all {
+            Some(true) => manager.ledger().all_ignores(MAX_ROWS),
+            Some(false) | None => manager.live_ignores(),
+        })?;
+        let seen = |record: &IgnoreRecord| {
+            let row = IgnoreRow::from(record);
+            if all || record.uid == caller.uid { row } else { row.redacted() }
+        };
+        Ok(found.iter().map(seen).collect())
+    }
+
+    pub(super) async fn back_off(
+        &self,
+        (subject, process): (&str, &str),
+        (until_us, comment): (i64, String),
+        claims: &Claims,
+        header: &Header<'_>,
+    ) -> Result<u64, Failure> {
+        let new = NewBackoff { subject: subject.parse()?, process: process.parse()?, until_us };
+        let actor = self.holder(Permission::Backoff, claims, header).await?;
+        self.service.decide(|manager| manager.back_off(new, comment, actor))
+    }
+
+    pub(super) async fn cleared(
+        &self,
+        (subject, process): (&str, &str),
+        comment: String,
+        claims: &Claims,
+        header: &Header<'_>,
+    ) -> Result<u32, Failure> {
+        let subject = (!subject.is_empty()).then(|| subject.parse()).transpose()?;
+        let process = (!process.is_empty()).then(|| process.parse()).transpose()?;
+        let actor = self.holder(Permission::Backoff, claims, header).await?;
+        self.service.decide(|manager| manager.clear_backoffs((subject, process), comment, actor))
+    }
+
+    pub(super) async fn backoffs(&self, caller: &Caller, filter: &BackoffFilter, header: &Header<'_>) -> Result<Vec<BackoffRow>, Failure> {
+        let all = self.sees_all(caller, header).await?;
+        let (found, now) = self.service.read(|manager| {
+            let found = match filter.all {
+                Some(true) => manager.ledger().all_backoffs(MAX_ROWS),
+                Some(false) | None => manager.active_backoffs(),
+            };
+            found.map(|found| (found, manager.time()))
+        })?;
+        let seen = |backoff: &Backoff| {
+            let row = BackoffRow::new(backoff, backoff.remaining_us(now));
+            if all || backoff.uid == caller.uid { row } else { row.redacted() }
+        };
+        Ok(found.iter().map(seen).collect())
+    }
+
+    /// The caller as the record names them, when they may.
+    async fn holder(&self, permission: Permission, claims: &Claims, header: &Header<'_>) -> Result<Actor, Failure> {
+        let origin = claimed(claims.origin.as_deref())?;
+        // Owned by root: nobody else does this without the permission.
+        let caller = owner_or(&self.service, header, 0, Some(permission)).await?;
+        Ok(callers::actor(&caller, origin, claims.client.as_deref().unwrap_or_default()))
+    }
+}
