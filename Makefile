@@ -8,6 +8,8 @@ SHELL := /bin/bash
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 # The cargo profile that the Debian packages are built with.
 DEB_PROFILE ?= release
+# Transactions of the record that `make bench` measures; a million take some gigabytes and half an hour.
+RECORD ?= 50000
 
 .PHONY: help setup build test unit machine demo deb bench lint docs fmt clean
 
@@ -35,8 +37,9 @@ demo: ## show Backstep at work in a disposable Debian machine (as root)
 deb: ## build the Debian packages into build/deb
 	@DEB_PROFILE=$(DEB_PROFILE) scripts/build-deb
 
-bench: deb ## measure against apt-get and write docs/benchmarks.md (as root)
-	cargo bench --locked --package backstep-tests --features machine
+bench: deb ## measure against apt-get, and the record at scale; write docs/benchmarks*.md (as root)
+	cargo bench --locked --package backstep-tests --features machine --bench machine
+	cargo bench --locked --package backstep-tests --bench record -- --transactions $(RECORD)
 
 lint: ## check format and lints
 	cargo fmt --all --check

@@ -13,6 +13,7 @@
 mod adopt;
 mod append;
 mod backup;
+mod batch;
 mod chain;
 mod columns;
 mod create;

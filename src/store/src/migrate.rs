@@ -22,8 +22,11 @@ pub(crate) struct Migration {
 }
 
 /// All of them, in order.
-pub(crate) const MIGRATIONS: &[Migration] =
-    &[Migration { sql: include_str!("migrations/0001_record.sql") }, Migration { sql: include_str!("migrations/0002_refusals.sql") }];
+pub(crate) const MIGRATIONS: &[Migration] = &[
+    Migration { sql: include_str!("migrations/0001_record.sql") },
+    Migration { sql: include_str!("migrations/0002_refusals.sql") },
+    Migration { sql: include_str!("migrations/0004_scale.sql") },
+];
 
 /// Brings the file at `path` to the newest schema.
 pub(crate) fn migrate(conn: &mut Connection, path: &Path, migrations: &[Migration]) -> Result<(), StoreError> {
