@@ -8,6 +8,8 @@ SHELL := /bin/bash
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 # The cargo profile that the Debian packages are built with.
 DEB_PROFILE ?= release
+# Transactions of the record that `make bench` measures; a million take some gigabytes and half an hour.
+RECORD ?= 50000
 
 .PHONY: help setup build test unit machine demo deb reproducible fuzz bench lint docs fmt clean
 
@@ -41,8 +43,9 @@ reproducible: ## build the packages of the last commit twice, in different folde
 fuzz: ## fuzz every reader for FUZZ_SECONDS each (60); needs nightly Rust and cargo-fuzz
 	@scripts/fuzz run
 
-bench: deb ## measure against apt-get and write docs/benchmarks.md (as root)
-	cargo bench --locked --package backstep-tests --features machine
+bench: deb ## measure against apt-get, and the record at scale; write docs/benchmarks*.md (as root)
+	cargo bench --locked --package backstep-tests --features machine --bench machine
+	cargo bench --locked --package backstep-tests --bench record -- --transactions $(RECORD)
 
 lint: ## check format and lints
 	cargo fmt --all --check

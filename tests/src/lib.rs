@@ -2,7 +2,7 @@
 //!
 //! Purpose: one place for what the tests share: [`machine`] boots a disposable Debian machine, [`backstep`] one
 //! with our packages, [`package`] and
-//! [`repository`] make tiny packages, [`web`] serves them slowly, [`private_bus`] runs the daemon on a bus of its own, [`programs`] finds our programs, [`snapshot`] says what differs in a file tree, [`command`] is the
+//! [`repository`] make tiny packages, [`web`] serves them slowly, [`private_bus`] runs the daemon on a bus of its own, [`programs`] finds our programs, [`large_record`] writes records for measurements, [`snapshot`] says what differs in a file tree, [`command`] is the
 //! one way to run a child, [`wait`] the one way to wait,
 //! [`stranger`] comes to a private bus as another user and [`authority`] answers there in polkit's place. Absent on purpose: product code.
 
@@ -12,6 +12,7 @@
 pub mod authority;
 pub mod backstep;
 pub mod command;
+pub mod large_record;
 pub mod machine;
 pub mod package;
 pub mod private_bus;

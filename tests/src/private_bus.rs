@@ -139,12 +139,18 @@ impl Simulated {
         self.serving().await
     }
 
-    /// Ends the daemon in good order, and starts it again over the same state.
-    pub async fn stop_and_restart(&mut self) -> Result<()> {
+    /// Ends the daemon in good order.
+    pub fn stop(&mut self) -> Result<()> {
         let pid = nix::unistd::Pid::from_raw(i32::try_from(self.daemon.id())?);
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM)?;
         let status = self.daemon.wait()?;
         anyhow::ensure!(status.success(), "the daemon ended with {status}");
+        Ok(())
+    }
+
+    /// Ends the daemon in good order, and starts it again over the same state.
+    pub async fn stop_and_restart(&mut self) -> Result<()> {
+        self.stop()?;
         self.daemon = spawn(&self.bus, self.flags)?;
         self.serving().await
     }

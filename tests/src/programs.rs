@@ -22,6 +22,10 @@ fn build() -> Result<PathBuf> {
     let folder = test.ancestors().nth(2).context("a test lies in target/<profile>/deps")?.to_owned();
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
     let mut cargo = command::host(env!("CARGO"), ["build", "--quiet", "--locked", "--workspace", "--bins", "--manifest-path"]);
+    // A measurement is of what is shipped.
+    if folder.file_name().is_some_and(|profile| profile == "release") {
+        cargo.arg("--release");
+    }
     cargo.arg(manifest).arg("--target-dir").arg(folder.parent().context("a profile lies in the target folder")?);
     command::output(&mut cargo)?.success()?;
     Ok(folder)

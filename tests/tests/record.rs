@@ -10,6 +10,43 @@ use backstep_core::ErrorCode;
 use backstep_tests::private_bus::{Client, Simulated, code, packages};
 use zbus::Variant;
 
+/// Every file below a folder, as one.
+fn everything_in(folder: &std::path::Path, bytes: &mut Vec<u8>) -> Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            everything_in(&entry.path(), bytes)?;
+        } else if entry.file_type()?.is_file() {
+            bytes.extend(std::fs::read(entry.path())?);
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn no_secret_in_a_comment_is_stored_anywhere() -> Result<()> {
+    use backstep_core::planted::PLANTED;
+    let mut daemon = Simulated::start().await?;
+    let client = Client::new(&daemon.bus).await?;
+    let one_line = || PLANTED.iter().filter(|planted| !planted.text.contains(['\n', '\t']));
+    assert!(one_line().count() > 45);
+    for planted in one_line() {
+        let (_, path) = client.manager.create_transaction("install", planted.text, packages(&["alpha"])).await?;
+        let transaction = client.transaction(&path).await?;
+        assert!(transaction.properties().await?.description.contains("[secret]"), "{}", planted.kind);
+        transaction.cancel().await?;
+    }
+    daemon.stop()?;
+    let mut bytes = Vec::new();
+    everything_in(&daemon.state_dir(), &mut bytes)?;
+    let holds = |secret: &str| bytes.windows(secret.len()).any(|part| part == secret.as_bytes());
+    assert!(holds("[secret]"));
+    for planted in one_line() {
+        assert!(!holds(planted.secret), "{}", planted.kind);
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn history_narrows_by_time_origin_and_text() -> Result<()> {
     let daemon = Simulated::start().await?;

@@ -24,6 +24,8 @@ pub mod limits;
 pub mod measures;
 pub mod package;
 pub mod plan;
+#[cfg(any(test, feature = "hostile"))]
+pub mod planted;
 pub mod progress;
 pub mod queue;
 pub mod record;
@@ -32,6 +34,7 @@ pub mod refusal;
 pub mod replay;
 pub mod request;
 pub mod retention;
+pub mod scrub;
 pub mod state;
 pub mod step;
 pub mod throttle;

@@ -5,6 +5,7 @@
 use crate::actor::Actor;
 use crate::doors::Method;
 use crate::id::{Stamp, TransactionId};
+use crate::scrub::scrub;
 use crate::{ErrorCode, Failure};
 
 /// Characters of a refusal's text at most.
@@ -29,7 +30,7 @@ impl Refusal {
     /// A refusal with its texts made short and harmless.
     #[must_use]
     pub fn new(method: Method, actor: Actor, program: &str, transaction: Option<TransactionId>, failure: &Failure) -> Self {
-        let failure = Failure::new(failure.code, harmless(&failure.text, MAX_TEXT));
+        let failure = Failure::new(failure.code, harmless(&scrub(&failure.text), MAX_TEXT));
         Self { method, actor, program: harmless(program, 32), transaction, failure }
     }
 }

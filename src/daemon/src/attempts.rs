@@ -8,10 +8,13 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use backstep_core::{AttemptId, ErrorCode, Failure, TransactionId};
+use backstep_core::{AttemptId, ErrorCode, Failure, TransactionId, scrub};
 use backstep_engine::manager::{Found, Launch};
 use backstep_wire::{journal, order};
 use nix::fcntl::{Flock, FlockArg};
+
+/// Bytes of a log's line that are looked at together.
+const LONGEST_LINE: u64 = 1 << 20;
 
 /// A file that a worker leaves for people, read attempt after attempt as one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,6 +104,16 @@ impl Attempts {
         Ok((lines, from + taken as u64))
     }
 
+    /// Writes `*` over the secrets in what an attempt's children wrote. Nothing moves: who reads the log goes on reading, and a
+    /// process that a script left behind goes on writing at its end.
+    pub fn mask_log(&self, attempt: AttemptId) -> Result<(), Failure> {
+        let path = self.folder(attempt).join(AttemptFile::Log.name());
+        match mask(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other.map_err(|error| failure(&path, &error)),
+        }
+    }
+
     /// A piece of what a transaction's first `attempts` attempts left in such a file, one after the other: at most
     /// `limit` bytes, and the offset after it.
     pub fn read_piece(
@@ -186,6 +199,23 @@ fn failure(path: &Path, error: &io::Error) -> Failure {
     Failure::new(code, format!("cannot use {}: {error}", path.display()))
 }
 
+fn mask(path: &Path) -> io::Result<()> {
+    use std::io::BufRead;
+    use std::os::unix::fs::FileExt;
+    let out = OpenOptions::new().write(true).open(path)?;
+    let mut reader = io::BufReader::new(File::open(path)?);
+    let (mut seeker, mut line, mut at) = (scrub::Seeker::default(), Vec::new(), 0);
+    // A line without an end is cut where nobody needs more of it at once.
+    while reader.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line)? > 0 {
+        if scrub::mask(&mut seeker, &mut line) {
+            out.write_all_at(&line, at)?;
+        }
+        at += line.len() as u64;
+        line.clear();
+    }
+    out.sync_data()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,6 +242,21 @@ mod tests {
         assert!(!attempts.has_capture(attempt().transaction));
         fs::create_dir_all(dir.path().join("capture").join(attempt().to_string())).expect("mkdir");
         assert!(attempts.has_capture(attempt().transaction));
+    }
+
+    #[test]
+    fn secrets_in_a_log_are_masked_where_they_stand() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let attempts = Attempts::open(dir.path()).expect("open");
+        attempts.mask_log(attempt()).expect("there is no log");
+        make_dir(&attempts.folder(attempt())).expect("mkdir");
+        let path = attempts.folder(attempt()).join("output.log");
+        let before = b"Setting up tool\nadmin password=Xq7 set \xff\nGet https://u:Xq7@host/x\nend".to_vec();
+        fs::write(&path, &before).expect("write");
+        attempts.mask_log(attempt()).expect("mask");
+        let after = fs::read(&path).expect("read");
+        assert_eq!(after, b"Setting up tool\nadmin password=*** set \xff\nGet https://*****@host/x\nend");
+        assert_eq!(after.len(), before.len());
     }
 
     #[test]

@@ -54,6 +54,16 @@ async fn begin(service: &Service, launch: &Launch) -> Result<(), Failure> {
 async fn attend(service: &Arc<Service>, attempt: AttemptId) {
     let watchdog = idle::Watchdog::start();
     follow(Arc::clone(service), attempt).await;
+    mask(service, attempt).await;
     drop(watchdog);
     service.end_attempt();
+}
+
+/// Takes the secrets out of what the attempt's children wrote. While they run their output is as they write it.
+async fn mask(service: &Arc<Service>, attempt: AttemptId) {
+    let attempts = service.attempts.clone();
+    let masked = tokio::task::spawn_blocking(move || attempts.mask_log(attempt)).await;
+    if let Err(text) = masked.map_err(|error| error.to_string()).and_then(|masked| masked.map_err(|failure| failure.to_string())) {
+        tracing::error!(TRANSACTION = %attempt.transaction, "cannot take secrets out of the log of {attempt}: {text}");
+    }
 }

@@ -3,7 +3,7 @@
 use backstep_core::actor::Actor;
 use backstep_core::backoff::{Backoff, NewBackoff};
 use backstep_core::ignore::{Ignore, IgnoreRecord, Said};
-use backstep_core::record::{Filter, KindStatistics, Record, Summary};
+use backstep_core::record::{Filter, Record, Summary};
 use backstep_core::refusal::{Refusal, RefusalFilter, RefusalRecord};
 use backstep_core::{Digest, Event, Failure, Kind, Plan, Stamp, Status, TransactionId};
 
@@ -119,8 +119,6 @@ pub trait Ledger {
     fn list(&self, filter: &Filter) -> Result<Vec<Summary>, Failure>;
     /// The transactions whose id is this, or ends in these at least four hexadecimal digits; two at most.
     fn find(&self, text: &str) -> Result<Vec<TransactionId>, Failure>;
-    /// How each kind fared since then (microseconds since 1970, UTC).
-    fn statistics(&self, since_us: i64) -> Result<Vec<KindStatistics>, Failure>;
     /// The newest transaction that can be undone.
     fn last_undoable(&self) -> Result<Option<TransactionId>, Failure>;
     /// The newest transaction that failed and left something to undo.

@@ -77,8 +77,9 @@ pub(crate) struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Records one event and everything derived from it.
+    /// Records one event, without secrets, and everything derived from it.
     pub(crate) fn record(&mut self, event: &Event, evidence: Option<Digest>) -> Result<(), StoreError> {
+        let event = &event.scrubbed();
         let next = self.row.status.after(event)?;
         let new =
             NewEvent { transaction_key: self.row.key, transaction: &self.row.id, attempt: self.attempt, event, evidence, at: self.at };

@@ -79,7 +79,8 @@ pub(crate) fn recorded_digest(conn: &Connection, id: TransactionId) -> Result<Op
 pub(crate) fn insert(generation: &Generation<'_>, new: &NewTransaction<'_>) -> Result<(), StoreError> {
     let id = new.id.to_string();
     let key = insert_transaction(generation, new, &id)?;
-    generation.conn().execute("INSERT INTO requests (transaction_key, bytes) VALUES (?1, ?2)", params![key, new.request_bytes])?;
+    let request = "INSERT INTO requests (transaction_key, bytes) VALUES (?1, ?2)";
+    generation.conn().prepare_cached(request)?.execute(params![key, new.request_bytes])?;
     let event = NewEvent {
         transaction_key: key,
         transaction: &id,
@@ -93,35 +94,35 @@ pub(crate) fn insert(generation: &Generation<'_>, new: &NewTransaction<'_>) -> R
 
 fn insert_transaction(generation: &Generation<'_>, new: &NewTransaction<'_>, id: &str) -> Result<i64, StoreError> {
     let Actor { uid, user, loginuid, pid, sender, unit, origin, client } = new.actor;
-    generation.conn().execute(
+    let mut statement = generation.conn().prepare_cached(
         "INSERT INTO transactions (id, reversed, generation, kind, description, priority, reverts, retries, uid, user, loginuid, pid,
              sender, unit, origin, client, request_digest, created_us, created_monotonic_us, created_boot,
              state, cancel_requested, undoing, attempts, updated_us, updated_monotonic_us, updated_boot)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, 0, 0, 0, ?18, ?19, ?20)",
-        params![
-            id,
-            reversed_digits(id),
-            generation.key(),
-            new.kind.as_str(),
-            new.description,
-            new.priority,
-            new.reverts.map(|id| id.to_string()),
-            new.retries.map(|id| id.to_string()),
-            uid,
-            user,
-            loginuid,
-            pid,
-            sender,
-            unit,
-            origin.as_str(),
-            client,
-            new.request_digest.0,
-            new.at.utc_us,
-            new.at.monotonic_us,
-            new.at.boot.0,
-            Status::CREATED.state.as_str(),
-        ],
     )?;
+    statement.execute(params![
+        id,
+        reversed_digits(id),
+        generation.key(),
+        new.kind.as_str(),
+        new.description,
+        new.priority,
+        new.reverts.map(|id| id.to_string()),
+        new.retries.map(|id| id.to_string()),
+        uid,
+        user,
+        loginuid,
+        pid,
+        sender,
+        unit,
+        origin.as_str(),
+        client,
+        new.request_digest.0,
+        new.at.utc_us,
+        new.at.monotonic_us,
+        new.at.boot.0,
+        Status::CREATED.state.as_str(),
+    ])?;
     Ok(generation.conn().last_insert_rowid())
 }
 

@@ -32,10 +32,9 @@ impl Writer<'_> {
     /// Stores a plan with its items and steps, and records `prepared`.
     pub(crate) fn freeze(&mut self, plan: &Plan, bytes: &[u8], digest: Digest) -> Result<(), StoreError> {
         let (conn, key) = (self.generation.conn(), self.row.key);
-        conn.execute(
-            "INSERT INTO plans (transaction_key, digest, summary, items, bytes) VALUES (?1, ?2, ?3, ?4, ?5)",
-            params![key, digest.0, plan.summary(), i64::try_from(plan.items.len()).unwrap_or(i64::MAX), bytes],
-        )?;
+        let items = i64::try_from(plan.items.len()).unwrap_or(i64::MAX);
+        conn.prepare_cached("INSERT INTO plans (transaction_key, digest, summary, items, bytes) VALUES (?1, ?2, ?3, ?4, ?5)")?
+            .execute(params![key, digest.0, plan.summary(), items, bytes])?;
         project_items::insert(conn, key, plan)?;
         project_steps::insert(conn, key)?;
         self.record(&Event::Prepared { digest }, Some(digest))

@@ -7,7 +7,7 @@
 
 use backstep_core::Stamp;
 use backstep_core::actor::Actor;
-use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, Savepoint, Transaction, TransactionBehavior, params};
 
 use crate::error::StoreError;
 use crate::open::{Run, Store};
@@ -28,11 +28,41 @@ pub(crate) enum Opening<'a> {
 /// An open generation. Dropped without [`Generation::commit`] it leaves nothing.
 #[must_use = "a generation that is not committed writes nothing"]
 pub(crate) struct Generation<'a> {
-    tx: Transaction<'a>,
+    scope: Scope<'a>,
     key: i64,
     run: i64,
     begin: Mark,
     written_run: &'a mut Option<i64>,
+}
+
+/// What keeps a generation's writes together: a commit of its own, or a part of the one commit of a batch.
+enum Scope<'a> {
+    Commit(Transaction<'a>),
+    Part(Savepoint<'a>),
+}
+
+impl<'a> Scope<'a> {
+    fn begin(conn: &'a mut Connection) -> Result<Self, StoreError> {
+        if conn.is_autocommit() {
+            return Ok(Self::Commit(conn.transaction_with_behavior(TransactionBehavior::Immediate)?));
+        }
+        Ok(Self::Part(conn.savepoint()?))
+    }
+
+    fn conn(&self) -> &Connection {
+        match self {
+            Self::Commit(tx) => tx,
+            Self::Part(part) => part,
+        }
+    }
+
+    fn commit(self) -> Result<(), StoreError> {
+        match self {
+            Self::Commit(tx) => tx.commit()?,
+            Self::Part(part) => part.commit()?,
+        }
+        Ok(())
+    }
 }
 
 /// How much was recorded at a moment.
@@ -53,26 +83,26 @@ impl<'a> Generation<'a> {
     /// Opens a generation.
     pub(crate) fn begin(store: &'a mut Store, opening: &Opening<'_>, at: Stamp) -> Result<Self, StoreError> {
         let Store { conn, run: facts, run_key } = store;
-        let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let scope = Scope::begin(conn)?;
         let run = match *run_key {
             Some(key) => key,
-            None => next_run(&tx)?,
+            None => next_run(scope.conn())?,
         };
         let key = match opening {
-            Opening::New { comment, actor } => insert(&tx, comment, actor, at, run)?,
+            Opening::New { comment, actor } => insert(scope.conn(), comment, actor, at, run)?,
             Opening::Again(key) => *key,
         };
-        open_gate(&tx, key, run, at)?;
+        open_gate(scope.conn(), key, run, at)?;
         if run_key.is_none() {
-            insert_run(&tx, run, facts)?;
+            insert_run(scope.conn(), run, facts)?;
         }
-        let begin = Mark::read(&tx)?;
-        Ok(Self { tx, key, run, begin, written_run: run_key })
+        let begin = Mark::read(scope.conn())?;
+        Ok(Self { scope, key, run, begin, written_run: run_key })
     }
 
     /// The connection to write with.
     pub(crate) fn conn(&self) -> &Connection {
-        &self.tx
+        self.scope.conn()
     }
 
     /// The generation's key.
@@ -87,11 +117,12 @@ impl<'a> Generation<'a> {
 
     /// Closes the generation and commits; one in which nothing was recorded leaves no trace.
     pub(crate) fn commit(self) -> Result<(), StoreError> {
-        if Mark::read(&self.tx)? == self.begin {
-            return Ok(self.tx.rollback()?);
+        if Mark::read(self.conn())? == self.begin {
+            // Dropped, it is undone.
+            return Ok(());
         }
-        self.tx.execute("UPDATE gate SET generation = NULL, run = NULL, at_us = NULL", [])?;
-        self.tx.commit()?;
+        self.conn().prepare_cached("UPDATE gate SET generation = NULL, run = NULL, at_us = NULL")?.execute([])?;
+        self.scope.commit()?;
         *self.written_run = Some(self.run);
         Ok(())
     }
@@ -102,11 +133,11 @@ fn next_run(conn: &Connection) -> Result<i64, StoreError> {
 }
 
 fn insert(conn: &Connection, comment: &str, actor: &Actor, at: Stamp, run: i64) -> Result<i64, StoreError> {
-    conn.execute(
+    conn.prepare_cached(
         "INSERT INTO generations (comment, uid, user, origin, opened_us, opened_monotonic_us, opened_boot, run)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-        params![comment, actor.uid, actor.user, actor.origin.as_str(), at.utc_us, at.monotonic_us, at.boot.0, run],
-    )?;
+    )?
+    .execute(params![comment, actor.uid, actor.user, actor.origin.as_str(), at.utc_us, at.monotonic_us, at.boot.0, run])?;
     Ok(conn.last_insert_rowid())
 }
 

@@ -14,6 +14,7 @@ mod adopt;
 mod append;
 mod backoffs;
 mod backup;
+mod batch;
 mod chain;
 mod columns;
 mod create;

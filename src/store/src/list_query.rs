@@ -2,7 +2,8 @@
 //!
 //! Invariant: every list walks an index in the order of its answer and stops at its limit; nothing is sorted. A
 //! list in the order of the record goes by key; one of a span of time goes by the time requested, which is another
-//! order where the clock was set back; one of a text goes through the index of texts.
+//! order where the clock was set back; one of a text goes through the index of texts, one of a package through that
+//! of packages.
 
 use backstep_core::TransactionState;
 use backstep_core::record::Filter;
@@ -28,6 +29,7 @@ impl Place {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Walk {
     Text,
+    Package,
     Time,
     Key,
 }
@@ -36,7 +38,9 @@ enum Walk {
 fn walk(filter: &Filter) -> Walk {
     if filter.text.is_some() {
         Walk::Text
-    } else if filter.package.is_none() && (filter.since_us.is_some() || filter.until_us.is_some()) {
+    } else if filter.package.is_some() {
+        Walk::Package
+    } else if filter.since_us.is_some() || filter.until_us.is_some() {
         Walk::Time
     } else {
         Walk::Key
@@ -79,6 +83,7 @@ pub(crate) fn query(filter: &Filter, after: Place) -> (String, Vec<Value>) {
     conditions.values.push(Value::Integer(limit.into()));
     let (from, order) = match walk {
         Walk::Text => ("transactions_text f CROSS JOIN transactions t ON t.key = f.rowid", "f.rowid DESC"),
+        Walk::Package => ("items i CROSS JOIN transactions t ON t.key = i.transaction_key", "i.transaction_key DESC"),
         Walk::Time => ("transactions t", "t.created_us DESC, t.key DESC"),
         Walk::Key => ("transactions t", "t.key DESC"),
     };
@@ -97,6 +102,15 @@ fn begin(conditions: &mut Conditions, walk: Walk, filter: &Filter, after: Place)
             conditions.add("transactions_text MATCH ?", [Value::Text(phrase(text))]);
             conditions.add("f.rowid < ?", [key]);
         }
+        Walk::Package => {
+            let package = filter.package.clone().unwrap_or_default();
+            conditions.add("i.name = ? AND i.transaction_key < ?", [Value::Text(package), key]);
+            // Of several architectures in one transaction the first one counts.
+            conditions.add(
+                "NOT EXISTS (SELECT 1 FROM items j WHERE j.name = i.name AND j.transaction_key = i.transaction_key AND j.position < i.position)",
+                [],
+            );
+        }
         Walk::Time => conditions.add("(t.created_us, t.key) < (?, ?)", [time, key]),
         Walk::Key => conditions.add("t.key < ?", [key]),
     }
@@ -111,8 +125,9 @@ fn narrow(conditions: &mut Conditions, walk: Walk, filter: &Filter) {
     conditions.column("state", led, filter.state.map(|state| Value::Text(state.as_str().to_owned())));
     conditions.column("uid", led, filter.uid.map(|uid| Value::Integer(uid.into())));
     conditions.column("origin", led, filter.origin.map(|origin| Value::Text(origin.as_str().to_owned())));
-    if let Some(package) = &filter.package {
-        conditions.add("t.key IN (SELECT transaction_key FROM items WHERE name = ?)", [Value::Text(package.clone())]);
+    if let Some(package) = filter.package.as_ref().filter(|_| walk != Walk::Package) {
+        let named = "EXISTS (SELECT 1 FROM items i WHERE i.name = ? AND i.transaction_key = t.key)";
+        conditions.add(named, [Value::Text(package.clone())]);
     }
     if filter.unfinished {
         conditions.add(format!("{}t.state IN ({})", if led { "+" } else { "" }, open_states()), []);

@@ -10,7 +10,7 @@ use anyhow::Context;
 use backstep_core::actor::Actor;
 use backstep_core::backoff::{Backoff, NewBackoff};
 use backstep_core::ignore::{Ignore, IgnoreRecord, Said};
-use backstep_core::record::{Filter, KindStatistics, Record, Summary};
+use backstep_core::record::{Filter, Record, Summary};
 use backstep_core::refusal::{RefusalFilter, RefusalRecord};
 use backstep_core::{Digest, ErrorCode, Failure, Plan, Stamp, Status, TransactionId};
 use backstep_engine::ports::{Adoption, Append, Entered, Ledger, NewTransaction, Refused};
@@ -129,10 +129,6 @@ impl Ledger for StoreLedger {
 
     fn find(&self, text: &str) -> Result<Vec<TransactionId>, Failure> {
         said(self.store.find(text))
-    }
-
-    fn statistics(&self, since_us: i64) -> Result<Vec<KindStatistics>, Failure> {
-        said(self.store.statistics(since_us))
     }
 
     fn last_undoable(&self) -> Result<Option<TransactionId>, Failure> {

@@ -106,7 +106,7 @@ impl ManagerObject {
     async fn get_statistics(&self, since_us: i64, #[zbus(header)] header: Header<'_>) -> Result<Vec<StatisticsRow>, BusError> {
         let visit = Visit::begin(&self.service, &header, Method::GetStatistics).await?;
         foreign::refresh(&self.service).await;
-        let rows = self.service.read(|manager| manager.ledger().statistics(since_us));
+        let rows = self.service.records.ask(move |reader| reader.statistics(since_us)).await;
         visit.end(rows.map(|rows| rows.iter().map(StatisticsRow::from).collect()))
     }
 

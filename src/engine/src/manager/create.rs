@@ -1,6 +1,7 @@
 //! Create: take a request into the record.
 
 use backstep_core::actor::Actor;
+use backstep_core::scrub::scrub;
 use backstep_core::{ErrorCode, Failure, Kind, Request, TransactionId, TransactionState};
 
 use super::{Manager, unknown};
@@ -18,8 +19,11 @@ pub struct Created {
 
 impl Manager {
     /// Takes a request. `id` is the caller's idempotency key; without one a new id is made.
+    /// What people wrote is stored without secrets.
     pub fn create(&mut self, request: &Request, actor: Actor, id: Option<TransactionId>) -> Result<Created, Failure> {
         request.validate()?;
+        let request = &Request { description: scrub(&request.description).into_owned(), ..request.clone() };
+        let actor = Actor { client: scrub(&actor.client).into_owned(), ..actor };
         let id = id.unwrap_or_else(|| self.ids.next());
         let request_bytes = backstep_wire::request::to_bytes(request);
         let new = NewTransaction {

@@ -1,5 +1,6 @@
 //! Prepare: have a plan made and freeze it.
 
+use backstep_core::scrub::scrub;
 use backstep_core::{ArchiveSource, ErrorCode, Event, Failure, PackageId, PackageName, Request, TransactionId, TransactionState, Version};
 use backstep_wire::planner::{Answer, Revert};
 
@@ -57,7 +58,9 @@ impl Manager {
             Ok(plan)
         });
         match checked {
-            Ok(plan) => {
+            Ok(mut plan) => {
+                // apt's words: they may hold an address with a password.
+                plan.warnings = plan.warnings.iter().map(|text| scrub(text).into_owned()).collect();
                 let bytes = backstep_wire::plan::to_bytes(&plan);
                 let digest = backstep_wire::digest(&bytes);
                 let after = self.ledger.freeze(&plan, &bytes, digest, self.now())?;

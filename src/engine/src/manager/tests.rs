@@ -7,7 +7,7 @@ use backstep_core::access::Permission;
 use backstep_core::actor::{Actor, Origin};
 use backstep_core::backoff::{Backoff, NewBackoff};
 use backstep_core::ignore::{Ignore, IgnoreRecord, Said};
-use backstep_core::record::{EventRecord, Filter, KindStatistics, Record as Row, Summary};
+use backstep_core::record::{EventRecord, Filter, Record as Row, Summary};
 use backstep_core::refusal::{RefusalFilter, RefusalRecord};
 use backstep_core::{
     Archive, ArchiveSource, BootId, Digest, Direction, ErrorCode, Event, Failure, ItemAction, Kind, LocalArchive, Method, Options, Plan,
@@ -207,10 +207,6 @@ impl Ledger for FakeLedger {
 
     fn find(&self, text: &str) -> Result<Vec<TransactionId>, Failure> {
         Ok(self.with(|inner| inner.rows.keys().copied().filter(|id| id.to_string().ends_with(text)).collect()))
-    }
-
-    fn statistics(&self, _since_us: i64) -> Result<Vec<KindStatistics>, Failure> {
-        Ok(Vec::new())
     }
 
     fn last_undoable(&self) -> Result<Option<TransactionId>, Failure> {

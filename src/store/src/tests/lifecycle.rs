@@ -17,6 +17,29 @@ fn undo_started() -> Event {
 }
 
 #[test]
+fn no_secret_of_fifty_kinds_is_in_the_file() {
+    use backstep_core::planted::PLANTED;
+    let mut f = Fixture::new();
+    f.started(1, Kind::Install, None);
+    let texts = PLANTED.iter().map(|planted| Event::Noted { code: None, text: planted.text.to_owned() });
+    f.append(1, &texts.collect::<Vec<_>>()).expect("append");
+    let step = Event::StepStarted { step: StepKind::Apply, direction: Direction::Forward };
+    let all: String = PLANTED.iter().map(|planted| format!("{}\n", planted.text)).collect();
+    let ended =
+        Event::StepEnded { step: StepKind::Apply, state: StepState::Failed, code: Some(ErrorCode::ScriptFailed), text: all.clone() };
+    f.append(1, &[step, ended, Event::UndoStarted { code: ErrorCode::ScriptFailed, text: all }]).expect("fail");
+    f.store.verify_chain().expect("whole");
+    let Fixture { store, path, _folder, .. } = f;
+    store.close().expect("close");
+    let bytes = std::fs::read(&path).expect("read");
+    let holds = |secret: &str| bytes.windows(secret.len()).any(|part| part == secret.as_bytes());
+    assert!(holds("[secret]"));
+    for planted in PLANTED {
+        assert!(!holds(planted.secret), "{}", planted.kind);
+    }
+}
+
+#[test]
 fn a_request_is_taken_once() {
     let mut f = Fixture::new();
     assert_eq!(f.create(1, Kind::Install, None).expect("new"), Created::New);
@@ -275,11 +298,11 @@ fn statistics_count_by_kind() {
     f.completed(2, Kind::Install, None);
     f.started(3, Kind::Install, None);
     f.create(4, Kind::Remove, None).expect("create");
-    let all = f.store.statistics(0).expect("statistics");
+    let all = crate::Reader::open(&f.path).expect("open").statistics(0).expect("statistics");
     assert_eq!(all.len(), 1);
     assert_eq!((all[0].kind, all[0].count, all[0].completed, all[0].in_progress), (Kind::Install, 2, 2, 1));
     assert_eq!((all[0].mean_us, all[0].p50_us, all[0].p95_us), (1_000, 1_000, 1_000));
-    let later = f.store.statistics(i64::MAX).expect("statistics");
+    let later = crate::Reader::open(&f.path).expect("open").statistics(i64::MAX).expect("statistics");
     assert_eq!((later[0].count, later[0].p95_us), (0, 0));
 }
 

@@ -96,7 +96,7 @@ fn the_step_that_takes_longest_is_first() {
     assert_eq!((apply.total_us, apply.mean_us), (103_000, 34_333));
     assert_eq!((found[1].step, found[1].count, found[1].p50_us), (StepKind::Fetch, 3, 1_000));
     assert!(reader.step_statistics(i64::MAX).expect("read").is_empty());
-    let kinds = f.store.statistics(0).expect("read");
+    let kinds = reader.statistics(0).expect("read");
     assert_eq!((kinds[0].count, kinds[0].completed, kinds[0].failed), (3, 2, 1));
 }
 

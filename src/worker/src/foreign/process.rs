@@ -5,6 +5,7 @@ use std::path::Path;
 
 use backstep_core::actor::{Actor, Origin};
 use backstep_core::limits;
+use backstep_core::scrub::scrub;
 use backstep_wire::foreign::{Process, Stat};
 use nix::unistd::{Uid, User};
 
@@ -82,9 +83,9 @@ pub(crate) fn command_line(pid: u32) -> String {
     proc_text(pid, "cmdline").unwrap_or_default().replace('\0', " ")
 }
 
-/// A text as the record takes it: no control characters, no more bytes than a description.
+/// A text as the record takes it: no secrets, no control characters, no more bytes than a description.
 pub(crate) fn described(text: &str) -> String {
-    clean(text, limits::MAX_TEXT)
+    clean(&scrub(text), limits::MAX_TEXT)
 }
 
 fn clean(text: &str, most: usize) -> String {
