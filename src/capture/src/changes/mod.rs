@@ -14,8 +14,6 @@ use crate::dir::CaptureDir;
 use crate::error::Result;
 use crate::node::Kind;
 
-pub(crate) use file::FILE_NAME;
-
 /// What a path is.
 pub type FileKind = Kind;
 

@@ -19,8 +19,6 @@ use std::path::{Path, PathBuf};
 use crate::dir::CaptureDir;
 use crate::error::Result;
 
-pub(crate) use file::FILE_NAME;
-
 pub use difference::{Differing, Seen};
 
 /// What `lstat` says of one name, and where the name is among its picture's.
