@@ -5,6 +5,7 @@
 //! Absent on purpose: objects (the daemon has them), decisions, and anything that touches a system.
 
 pub mod errors;
+pub mod files;
 pub mod names;
 pub mod options;
 pub mod properties;
@@ -14,6 +15,7 @@ pub mod refusals;
 pub mod rows;
 
 pub use errors::{BusError, CallError};
+pub use files::{BlameRow, ContentsRow, UndoMaterial};
 pub use options::{Choices, OptionKey, OptionsBuilder, PackageArgument, ParsedOptions, RevertsTarget, request_from_options};
 pub use properties::TransactionProperties;
 pub use proxies::{ManagerProxy, TransactionProxy};

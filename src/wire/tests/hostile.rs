@@ -65,6 +65,7 @@ fn a_plan() -> Plan {
         options: Options::default(),
         items: vec![item],
         marks: Vec::new(),
+        restores: Vec::new(),
         download_bytes: 53_000,
         warnings: vec!["careful".into()],
     }

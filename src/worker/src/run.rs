@@ -232,7 +232,19 @@ fn context(machine: &Machine, order: &Order, plan: Plan, lock: &Arc<FrontendLock
     };
     let (machine, attempt, number) = (machine.clone(), order.attempt, lock.number());
     let (children, settled_units) = (Box::new(children), RefCell::default());
-    Rc::new(Context { machine, attempt, undo_of, restore, rebooted, plan, children, lock: number, settled_units, hook })
+    Rc::new(Context {
+        machine,
+        attempt,
+        undo_of,
+        restore,
+        later: order.later.clone(),
+        rebooted,
+        plan,
+        children,
+        lock: number,
+        settled_units,
+        hook,
+    })
 }
 
 /// An earlier attempt whose worker is gone and cannot come back while this lives.
@@ -303,7 +315,7 @@ mod tests {
             let bytes = backstep_wire::plan::to_bytes(&plan());
             let plan = digest.unwrap_or_else(|| backstep_wire::digest(&bytes));
             let restore = (direction == Direction::Undo).then(|| attempt(1));
-            let order = Order { attempt: attempt(number), plan, direction, restore, retention: Retention::default() };
+            let order = Order { attempt: attempt(number), plan, direction, restore, later: Vec::new(), retention: Retention::default() };
             fs::write(files.plan(), bytes).expect("plan");
             fs::write(files.order(), backstep_wire::order::to_bytes(&order)).expect("order");
             files

@@ -1,15 +1,18 @@
 //! One module a verb. Each takes its arguments and answers an exit code.
 
 mod audit;
+mod blame;
 mod cancel;
 mod change;
 mod denied;
+mod diff;
 mod drive;
 mod files;
 mod generate;
 mod generation;
 mod list;
 mod log;
+mod pin;
 mod repair;
 mod retry;
 mod show;
@@ -40,6 +43,10 @@ pub(crate) async fn run(cli: Cli, ui: &Ui) -> Result<u8, ClientError> {
         Command::Watch(args) => watch::watch(&mut connect(global).await?, ui, &args).await,
         Command::Stats(args) => stats::stats(&connect(global).await?, ui, &args).await,
         Command::Why(args) => why::why(&connect(global).await?, ui, &args).await,
+        Command::Diff(args) => diff::diff(&connect(global).await?, ui, &args).await,
+        Command::Blame(args) => blame::blame(&connect(global).await?, ui, &args).await,
+        Command::Pin(args) => pin::pin(&connect(global).await?, ui, &args).await,
+        Command::Unpin(args) => pin::unpin(&connect(global).await?, ui, &args).await,
         Command::Timeline(args) => generation::timeline(&connect(global).await?, ui, &args).await,
         Command::Generation { verb } => generation::generation(&connect(global).await?, ui, verb).await,
         Command::Audit { verb } => audit::audit(&connect(global).await?, ui, verb).await,

@@ -1,16 +1,16 @@
 //! `backstep status`.
 
-use backstep_bus::{ListFilter, ListRow};
+use backstep_bus::{ListFilter, ListRow, UndoMaterial};
 use backstep_core::TransactionState;
 use serde_json::{Value, json};
 
 use crate::error::ClientError;
 use crate::render::escape::escaped;
-use crate::render::{json as shapes, show, time};
+use crate::render::{json as shapes, material, record_json, show, time};
 use crate::session::Session;
 use crate::ui::{Ink, Ui};
 
-/// Prints the daemon's version, what runs, waits and needs a person, and the last transaction.
+/// Prints the daemon's version, what runs, waits and needs a person, the last transaction, and what undo takes.
 pub(crate) async fn status(session: &Session, ui: &Ui) -> Result<u8, ClientError> {
     let version = session.manager.version().await?;
     let unfinished = ListFilter { unfinished: Some(true), limit: Some(200), ..ListFilter::default() };
@@ -25,25 +25,27 @@ pub(crate) async fn status(session: &Session, ui: &Ui) -> Result<u8, ClientError
         ("attention", "Needs a decision", of(|state| state == TransactionState::NeedsAttention)),
         ("last", "Last", last),
     ];
-    if ui.json { ui.line(&document(&version, &groups).to_string()) } else { ui.write(&text(ui, &version, &groups)) }?;
+    let kept = session.record().await?.get_undo_material().await?;
+    if ui.json { ui.line(&document(&version, &groups, &kept).to_string()) } else { ui.write(&text(ui, &version, &groups, &kept)) }?;
     Ok(0)
 }
 
 type Group = (&'static str, &'static str, Vec<ListRow>);
 
-fn document(version: &str, groups: &[Group]) -> Value {
-    let mut document = json!({ "version": version });
+fn document(version: &str, groups: &[Group], kept: &UndoMaterial) -> Value {
+    let mut document = json!({ "version": version, "undo": record_json::undo_material(kept) });
     for (key, _, rows) in groups {
         document[*key] = rows.iter().map(shapes::list_row).collect();
     }
     document
 }
 
-fn text(ui: &Ui, version: &str, groups: &[Group]) -> String {
+fn text(ui: &Ui, version: &str, groups: &[Group], kept: &UndoMaterial) -> String {
     let mut text = format!("backstepd {} is ready.\n", escaped(version));
     for (_, title, rows) in groups.iter().filter(|(_, _, rows)| !rows.is_empty()) {
         text.push_str(&format!("\n{}\n{}", ui.paint(Ink::Strong, &format!("{title}:")), show::list(ui, rows, time::now_us())));
     }
+    text.push_str(&format!("\n{}\n{}", ui.paint(Ink::Strong, "Undo material:"), material::material(ui, kept)));
     if groups.iter().any(|(key, _, rows)| *key == "attention" && !rows.is_empty()) {
         text.push_str("\nSee 'backstep repair' for how to decide.\n");
     }

@@ -2,7 +2,7 @@
 
 use backstep_core::{
     Archive, ArchiveSource, Digest, ErrorCode, Failure, Kind, Method, PackageId, Plan, PlanAction, PlanItem, Reason, RequestItem,
-    UndoQuality, Version,
+    TransactionId, UndoQuality, Version,
 };
 use backstep_wire::planner::{Answer, Question};
 
@@ -45,6 +45,7 @@ impl Universe {
             kind: question.request.kind,
             request: question.request_digest,
             world: Digest([0; 32]),
+            restores: if method == Method::Marks || method == Method::Packages { Vec::new() } else { later(question) },
             method,
             options: question.request.options.clone(),
             download_bytes: items.iter().filter_map(|item| item.archive.as_ref()).map(|archive| archive.size).sum(),
@@ -55,6 +56,10 @@ impl Universe {
         plan.sort();
         Ok(plan)
     }
+}
+
+fn later(question: &Question) -> Vec<TransactionId> {
+    question.later.iter().map(|revert| revert.plan.transaction).collect()
 }
 
 fn named(item: &RequestItem) -> Result<Vec<PlanItem>, Failure> {
@@ -76,6 +81,7 @@ fn named(item: &RequestItem) -> Result<Vec<PlanItem>, Failure> {
         A::Purge => Ok(vec![bare(package, PlanAction::Purge)]),
         A::Hold => Ok(vec![bare(package, PlanAction::Hold)]),
         A::Unhold => Ok(vec![bare(package, PlanAction::Unhold)]),
+        A::Rollback => Ok(Vec::new()),
         A::Reinstall => Ok(vec![PlanItem { action: PlanAction::Reinstall, to: version(package.1), ..change(package, Reason::Requested) }]),
         A::Downgrade => Err(Failure::new(ErrorCode::VersionUnknown, format!("{} has no earlier version", item.name))),
     }

@@ -1,6 +1,6 @@
 //! Prepare: have a plan made and freeze it.
 
-use backstep_core::{ErrorCode, Event, Failure, PackageId, Request, TransactionId, TransactionState, Version};
+use backstep_core::{ErrorCode, Event, Failure, Method, PackageId, Request, Scope, TransactionId, TransactionState, Version};
 use backstep_wire::planner::{Answer, Revert};
 
 use super::{Manager, plan_of, unknown, wrong_state};
@@ -16,6 +16,8 @@ pub struct Question {
     pub request_digest: backstep_core::Digest,
     /// For a rollback: what it undoes.
     pub revert: Option<Revert>,
+    /// For a rollback that undoes later ones, too: those, the newest first.
+    pub later: Vec<Revert>,
     /// Archives that may be needed to bring earlier versions back.
     pub wanted: Vec<(PackageId, Version)>,
 }
@@ -31,9 +33,18 @@ impl Manager {
         let request =
             backstep_wire::request::from_bytes(&bytes).map_err(|error| Failure::new(ErrorCode::StoreFailed, error.to_string()))?;
         let revert = request.reverts.map(|target| self.revert(target)).transpose()?;
-        let items = revert.iter().flat_map(|revert| &revert.plan.items);
+        let later = self.later(&request)?.into_iter().map(|id| self.revert(id)).collect::<Result<Vec<_>, _>>()?;
+        let items = later.iter().chain(&revert).flat_map(|revert| &revert.plan.items);
         let wanted = items.filter_map(|item| Some((item.package.clone(), item.from.clone()?))).collect();
-        Ok(Question { id, request, request_digest: backstep_wire::digest(&bytes), revert, wanted })
+        Ok(Question { id, request, request_digest: backstep_wire::digest(&bytes), revert, later, wanted })
+    }
+
+    /// What a rollback undoes before its target.
+    fn later(&self, request: &Request) -> Result<Vec<TransactionId>, Failure> {
+        match (request.reverts, request.scope()) {
+            (Some(target), Some(Scope::Later)) => self.ledger.changed_since(target),
+            (Some(_) | None, Some(Scope::One | Scope::Part | Scope::Later) | None) => Ok(Vec::new()),
+        }
     }
 
     fn revert(&self, target: TransactionId) -> Result<Revert, Failure> {
@@ -72,12 +83,16 @@ impl Manager {
             && plan.request == backstep_wire::digest(&bytes)
             && plan.options == request.options;
         let sound = plan.items.iter().all(|item| item.action.needs_archive() == item.archive.is_some())
-            || matches!(plan.method, backstep_core::Method::Restore(_));
+            || matches!(plan.method, Method::Restore(_));
+        let restored = match plan.method {
+            Method::Restore(target) => request.reverts == Some(target) && plan.restores == self.later(&request)?,
+            Method::Packages | Method::Marks => plan.restores.is_empty(),
+        };
         let plain = plan.items.iter().filter_map(|item| item.archive.as_ref()).all(|a| is_plain_name(&a.file_name));
         if plan.kind == backstep_core::Kind::Rollback && plan.is_empty() {
             return Err(Failure::new(ErrorCode::UndoNothing, "every package is as it was before that transaction already"));
         }
-        if same && sound && plain {
+        if same && sound && restored && plain {
             Ok(plan)
         } else {
             Err(Failure::new(ErrorCode::PlanFailed, "the planner answered another question than it was asked"))

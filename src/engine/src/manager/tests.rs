@@ -211,6 +211,15 @@ impl Ledger for FakeLedger {
         Ok(self.with(|inner| inner.rows.values().filter(completed).map(|row| row.new.id).max()))
     }
 
+    fn changed_since(&self, id: TransactionId) -> Result<Vec<TransactionId>, Failure> {
+        let changed = |row: &&Stored| row.status.state == TransactionState::Completed && row.new.id > id;
+        Ok(self.with(|inner| inner.rows.values().rev().filter(changed).map(|row| row.new.id).collect()))
+    }
+
+    fn first_since(&self, _at_us: i64) -> Result<Option<TransactionId>, Failure> {
+        Ok(self.with(|inner| inner.rows.keys().next().copied()))
+    }
+
     fn last_failed(&self) -> Result<Option<TransactionId>, Failure> {
         Ok(None)
     }
@@ -371,6 +380,7 @@ fn plan_for(id: TransactionId, request_digest: Digest, request: &Request) -> Pla
             undo: UndoQuality::Exact,
         }],
         marks: Vec::new(),
+        restores: Vec::new(),
         download_bytes: 0,
         warnings: Vec::new(),
     }

@@ -69,7 +69,10 @@ fn all() -> Vec<String> {
         find::BY_TAIL,
         find::COMPLETED,
         find::FAILED_WITH_CHANGES,
-        find::NEWEST_ROLLBACK,
+        find::ROLLBACKS,
+        find::ROLLBACKS_BEYOND,
+        find::CHANGED_SINCE,
+        find::BEGAN_SINCE,
         list::OPEN_COUNTS,
         list::PLACE,
         project_attempts::POSITION,
@@ -132,7 +135,9 @@ fn the_required_indexes_are_used() {
         ("SELECT * FROM items WHERE name = 'x'", "items_by_package"),
         ("SELECT * FROM transactions WHERE kind = 'x' AND state = 'y'", "transactions_by_kind_and_state"),
         (statistics::ENDED, "transactions_by_kind_and_end"),
-        (find::NEWEST_ROLLBACK, "transactions_by_reverts"),
+        (find::ROLLBACKS, "transactions_by_reverts"),
+        (find::ROLLBACKS_BEYOND, "transactions_by_scope"),
+        (find::CHANGED_SINCE, "transactions_by_state"),
     ];
     let lists = [
         (Filter { since_us: Some(1), kind: Some(Kind::Install), ..Filter::default() }, "transactions_by_time"),

@@ -220,7 +220,7 @@ pub(super) fn finish(machine: &Machine, run: &Foreign, plan: &Plan, journal: &mu
         Retention::default()
     });
     let (plan, direction) = (backstep_wire::digest(&bytes), Direction::Forward);
-    let order = Order { attempt: run.attempt(), plan, direction, restore: None, retention };
+    let order = Order { attempt: run.attempt(), plan, direction, restore: None, later: Vec::new(), retention };
     replace(&files.plan(), &bytes, 0o600).map_err(error)?;
     replace(&files.order(), &backstep_wire::order::to_bytes(&order), 0o600).map_err(error)?;
     journal.record(last)?;
