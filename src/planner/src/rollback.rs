@@ -7,6 +7,7 @@
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
+use backstep_apt::quality;
 use backstep_apt::status::{State, Status};
 use backstep_core::{
     ArchiveSource, Digest, ErrorCode, Failure, Method, PackageId, Plan, PlanAction, PlanItem, Reason, RequestItem, Scope, UndoQuality,
@@ -88,9 +89,10 @@ fn restore(question: &Question, revert: &Revert, snapshot: &Snapshot) -> Plan {
 
 /// One row seen backwards. A reinstall stays one: its files come back although no version changes.
 fn inverse(item: &PlanItem) -> PlanItem {
+    let action = item.action.inverse().unwrap_or(item.action);
     PlanItem {
         package: item.package.clone(),
-        action: item.action.inverse().unwrap_or(item.action),
+        action,
         reason: Reason::Reverted,
         from: item.to.clone(),
         to: item.from.clone(),
@@ -99,7 +101,7 @@ fn inverse(item: &PlanItem) -> PlanItem {
         auto_before: item.auto_after,
         auto_after: item.auto_before,
         essential: item.essential,
-        undo: UndoQuality::Exact,
+        undo: quality::judge_restore(&item.package, action),
     }
 }
 

@@ -62,12 +62,12 @@ pub(crate) const ROLLBACKS: &str = "SELECT id, key FROM transactions WHERE rever
 pub(crate) const ROLLBACKS_BEYOND: &str = "SELECT r.id, r.key FROM transactions r JOIN transactions t ON t.id = r.reverts
     JOIN transactions x ON x.id = ?1
     WHERE r.scope = 'later' AND r.state = 'completed' AND t.started_us < x.started_us AND x.started_us < r.started_us";
-/// What changed the system after this one began.
+/// What changed the system after this one began, and was not undone by itself.
 pub(crate) const CHANGED_SINCE: &str = "SELECT id, started_us FROM transactions
-    WHERE state IN ('completed', 'partially-rolled-back') AND started_us > (SELECT started_us FROM transactions WHERE id = ?1)";
+    WHERE state IN ('completed', 'partially-rolled-back') AND undoing = 0 AND started_us > (SELECT started_us FROM transactions WHERE id = ?1)";
 /// What began at a time or later and changed the system.
 pub(crate) const BEGAN_SINCE: &str = "SELECT id, started_us FROM transactions
-    WHERE state IN ('completed', 'partially-rolled-back') AND started_us >= ?1";
+    WHERE state IN ('completed', 'partially-rolled-back') AND undoing = 0 AND started_us >= ?1";
 
 fn ids<P: rusqlite::Params>(conn: &Connection, sql: &str, params: P) -> Result<Vec<TransactionId>, StoreError> {
     let mut statement = conn.prepare_cached(sql)?;

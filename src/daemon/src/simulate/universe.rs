@@ -27,7 +27,7 @@ impl Universe {
     /// Answers as the planner would.
     pub fn answer(&self, question: &Question) -> Answer {
         let mut items = match question.request.kind {
-            Kind::Rollback => question.revert.iter().flat_map(|revert| revert.plan.items.iter().filter_map(inverted)).collect(),
+            Kind::Rollback => question.revert.iter().flat_map(|revert| revert.plan.items.iter().filter_map(inverted)).filter(|item| is_wanted(question, item)).collect(),
             Kind::Upgrade | Kind::FullUpgrade => {
                 PACKAGES.iter().filter(|p| !p.1.is_empty() && p.1 != p.2).map(|p| change(p, Reason::Upgrade)).collect()
             }
@@ -56,6 +56,12 @@ impl Universe {
         plan.sort();
         Ok(plan)
     }
+}
+
+/// A rollback of a part names its packages.
+fn is_wanted(question: &Question, item: &PlanItem) -> bool {
+    let named = &question.request.items;
+    named.is_empty() || named.iter().any(|one| one.name == item.package.name)
 }
 
 fn later(question: &Question) -> Vec<TransactionId> {

@@ -42,9 +42,20 @@ impl Manager {
     /// What a rollback undoes before its target.
     fn later(&self, request: &Request) -> Result<Vec<TransactionId>, Failure> {
         match (request.reverts, request.scope()) {
-            (Some(target), Some(Scope::Later)) => self.ledger.changed_since(target),
+            (Some(target), Some(Scope::Later)) => self.changes_since(target),
             (Some(_) | None, Some(Scope::One | Scope::Part | Scope::Later) | None) => Ok(Vec::new()),
         }
+    }
+
+    /// What changed the system since; a plan of nothing is nothing to undo.
+    fn changes_since(&self, target: TransactionId) -> Result<Vec<TransactionId>, Failure> {
+        let mut found = Vec::new();
+        for id in self.ledger.changed_since(target)? {
+            if !plan_of(&*self.ledger, id)?.0.is_empty() {
+                found.push(id);
+            }
+        }
+        Ok(found)
     }
 
     fn revert(&self, target: TransactionId) -> Result<Revert, Failure> {

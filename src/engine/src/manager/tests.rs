@@ -658,6 +658,36 @@ fn only_what_changed_something_and_was_not_undone_can_be_rolled_back() {
 }
 
 #[test]
+fn a_rollback_of_several_restores_exactly_those_that_came_later() {
+    let mut world = World::new();
+    let mut done = || {
+        let (id, launch) = world.launched();
+        world.manager.follow(launch.order.attempt, &lines(vec![Record::Committed { world: Digest([3; 32]) }])).expect("follow");
+        id
+    };
+    let [first, second, third] = [done(), done(), done()];
+    let mut asked = Request { kind: Kind::Rollback, items: Vec::new(), reverts: Some(first), ..request() };
+    asked.options.undo_later = true;
+    let mut planned = |restores: Vec<TransactionId>| {
+        let id = world.manager.create(&asked, actor(0), None).expect("create").id;
+        let question = world.manager.question(id).expect("question");
+        let later: Vec<TransactionId> = question.later.iter().map(|revert| revert.plan.transaction).collect();
+        assert_eq!((later, question.revert.map(|revert| revert.plan.transaction)), (vec![third, second], Some(first)));
+        world.plan(id, |plan| plan.restores = restores);
+        (id, world.ledger.row(id).expect("known"))
+    };
+    for other in [vec![], vec![second, third], vec![third, second, first]] {
+        assert_eq!(planned(other).1.error.expect("refused").code, ErrorCode::PlanFailed);
+    }
+    let (id, row) = planned(vec![third, second]);
+    let ask = world.manager.ask(id, row.plan.expect("plan").1).expect("ask");
+    world.manager.authorised(&ask).expect("authorised");
+    let order = world.manager.next_launch().expect("next").expect("launch").order;
+    let transactions: Vec<TransactionId> = order.later.iter().chain(&order.restore).map(|attempt| attempt.transaction).collect();
+    assert_eq!(transactions, [third, second, first]);
+}
+
+#[test]
 fn a_mirror_that_lags_fails_nothing_and_catches_up() {
     let mut world = World::new();
     *world.mirror.broken.lock().expect("lock") = true;
