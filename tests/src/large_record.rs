@@ -103,6 +103,7 @@ fn one(store: &mut Store, number: u64) -> Result<()> {
             at: stamp(number, 0),
             priority: 0,
             reverts: None,
+            scope: None,
             retries: None,
         },
         plan: &planned,
@@ -136,6 +137,7 @@ pub fn working(store: &mut Store) -> Result<TransactionId> {
             at: stamp(number, 0),
             priority: 0,
             reverts: None,
+            scope: None,
             retries: None,
         },
         plan: &planned,
@@ -197,6 +199,7 @@ fn actor(number: u64) -> Actor {
 fn planned(id: TransactionId, kind: Kind, number: u64, request: Digest) -> Result<Plan> {
     let items = (0..ITEMS).map(|place| item(kind, number, place)).collect::<Result<Vec<_>>>()?;
     Ok(Plan {
+        restores: Vec::new(),
         transaction: id,
         kind,
         request,

@@ -91,6 +91,32 @@ async fn what_is_ignored_is_a_file_for_apt() -> Result<()> {
 }
 
 #[tokio::test]
+async fn several_are_undone_by_one_and_a_part_is_no_whole() -> Result<()> {
+    let daemon = Simulated::start().await?;
+    let client = Client::new(&daemon.bus).await?;
+    let done = async |kind: &str, options| -> Result<_> {
+        let (id, path) = client.manager.submit(kind, "", options).await?;
+        let transaction = client.transaction(&path).await?;
+        client.wait_for(&transaction, is(TransactionState::Completed)).await?;
+        Ok((id, transaction))
+    };
+    let (first, one) = done("install", packages(&["alpha"])).await?;
+    let (_, other) = done("update", packages(&["beta"])).await?;
+    let target = RevertsTarget::Id(first.parse()?);
+    let part = OptionsBuilder::new().reverts(target).packages(vec![(String::new(), "alpha".to_owned(), String::new())]).build();
+    let (_, third) = done("rollback", part).await?;
+    assert_eq!(third.properties().await?.plan.len(), 1);
+    assert_eq!(one.properties().await?.reverted_by, "", "a part is not the whole");
+    let (all, _) = done("rollback", OptionsBuilder::new().reverts(target).undo_later().build()).await?;
+    for undone in [&one, &other, &third] {
+        assert_eq!(undone.properties().await?.reverted_by, all);
+    }
+    let since = OptionsBuilder::new().reverts(RevertsTarget::Since(i64::MAX)).undo_later().build();
+    assert_eq!(code(client.manager.create_transaction("rollback", "", since).await), Some(ErrorCode::UndoNothing));
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_failure_undoes_in_reverse_order() -> Result<()> {
     let daemon = Simulated::start().await?;
     let client = Client::new(&daemon.bus).await?;

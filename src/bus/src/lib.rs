@@ -7,6 +7,7 @@
 pub mod backoffs;
 pub mod claims;
 pub mod errors;
+pub mod files;
 pub mod ignores;
 pub mod names;
 pub mod options;
@@ -19,6 +20,7 @@ pub mod rows;
 pub use backoffs::{BackoffFilter, BackoffRow};
 pub use claims::Claims;
 pub use errors::{BusError, CallError};
+pub use files::{BlameRow, ContentsRow, UndoMaterial};
 pub use ignores::{IgnoreFilter, IgnoreOptions, IgnoreRow};
 pub use options::{Choices, OptionKey, OptionsBuilder, PackageArgument, ParsedOptions, RevertsTarget, request_from_options};
 pub use properties::TransactionProperties;

@@ -43,7 +43,7 @@ option_keys! {
     Packages = "packages",
     /// `ah`: local archives.
     Archives = "archives",
-    /// `s`: an id, `last` or `last-failed`.
+    /// `s`: an id, `last`, `last-failed`, or `since:` and a time.
     Reverts = "reverts",
     /// `b`: install recommended packages.
     Recommends = "recommends",
@@ -57,6 +57,8 @@ option_keys! {
     OverrideHold = "override-hold",
     /// `b`: accept what cannot be undone.
     AllowIrreversible = "allow-irreversible",
+    /// `b`: undo everything after the transaction, too.
+    UndoLater = "undo-later",
     /// `s`: an `OnFailure`.
     OnFailure = "on-failure",
     /// `s`: a `ServicePolicy`.
@@ -93,6 +95,8 @@ pub enum RevertsTarget {
     Last,
     /// The last one that failed and left differences.
     LastFailed,
+    /// The first one that began at this time or later, in microseconds since 1970 in UTC.
+    Since(i64),
 }
 
 impl FromStr for RevertsTarget {
@@ -101,6 +105,7 @@ impl FromStr for RevertsTarget {
         match text {
             "last" => Ok(Self::Last),
             "last-failed" => Ok(Self::LastFailed),
+            since if since.starts_with("since:") => since["since:".len()..].parse().map(Self::Since).map_err(malformed),
             id => id.parse().map(Self::Id).map_err(malformed),
         }
     }
@@ -174,6 +179,7 @@ fn take(parsed: &mut ParsedOptions, key: OptionKey, value: OwnedVariant) -> Resu
         OptionKey::AllowRemoveEssential => options.allow_remove_essential = typed(key, value)?,
         OptionKey::OverrideHold => options.override_hold = typed(key, value)?,
         OptionKey::AllowIrreversible => options.allow_irreversible = typed(key, value)?,
+        OptionKey::UndoLater => options.undo_later = typed(key, value)?,
         OptionKey::OnFailure => options.on_failure = named(key, value)?,
         OptionKey::Services => options.services = named(key, value)?,
         OptionKey::Conffiles => options.conffiles = named(key, value)?,
@@ -320,7 +326,14 @@ impl OptionsBuilder {
             RevertsTarget::Id(id) => self.set(OptionKey::Reverts, id.to_string()),
             RevertsTarget::Last => self.set(OptionKey::Reverts, "last"),
             RevertsTarget::LastFailed => self.set(OptionKey::Reverts, "last-failed"),
+            RevertsTarget::Since(at_us) => self.set(OptionKey::Reverts, format!("since:{at_us}")),
         }
+    }
+
+    /// Everything that changed the system after what a rollback undoes is undone, too.
+    #[must_use]
+    pub fn undo_later(self) -> Self {
+        self.set(OptionKey::UndoLater, true)
     }
 
     /// The choices; those that were not made are left to the daemon.
@@ -395,6 +408,7 @@ mod tests {
             allow_remove_essential: true,
             override_hold: true,
             allow_irreversible: true,
+            undo_later: true,
             on_failure: OnFailure::Leave,
             services: ServicePolicy::Undo,
             conffiles: ConffilePolicy::Replace,
@@ -410,6 +424,7 @@ mod tests {
             .client("backstep 1")
             .origin(Origin::Cli)
             .reverts(RevertsTarget::Last)
+            .undo_later()
             .build();
         assert_eq!(built.len(), OptionKey::ALL.len(), "a key nothing writes");
         let parsed = request_from_options("install", "why", owned(built), &Options::default()).expect("parse");
@@ -419,6 +434,14 @@ mod tests {
         assert_eq!(parsed.fds.len(), 1);
         let items: Vec<String> = parsed.request.items.iter().map(|i| format!("{} {} {:?}", i.action, i.name, i.arch.is_some())).collect();
         assert_eq!(items, ["install hello false", "remove g++ true"]);
+    }
+
+    #[test]
+    fn a_time_names_what_a_rollback_undoes() {
+        let built = OptionsBuilder::new().reverts(RevertsTarget::Since(-5)).build();
+        let parsed = request_from_options("rollback", "", owned(built), &Options::default()).expect("parse");
+        assert_eq!(parsed.reverts, RevertsTarget::Since(-5));
+        assert_eq!("since:soon".parse::<RevertsTarget>().expect_err("no time").code, ErrorCode::RequestMalformed);
     }
 
     #[test]

@@ -50,6 +50,7 @@ pub struct TransactionProperties {
     pub differences: Vec<String>,
     pub waits_for: String,
     pub actions: Vec<String>,
+    pub pinned: bool,
 }
 
 impl TransactionProperties {

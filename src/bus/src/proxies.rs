@@ -6,6 +6,7 @@ use zbus::proxy::CacheProperties;
 use zbus::{OwnedObjectPath, Variant, proxy};
 
 use crate::backoffs::{BackoffFilter, BackoffRow};
+use crate::files::ContentsRow;
 use crate::ignores::{IgnoreFilter, IgnoreOptions, IgnoreRow};
 use crate::names::{BUS_NAME, TRANSACTION_INTERFACE};
 use crate::properties::TransactionProperties;
@@ -117,6 +118,18 @@ pub trait Transaction {
 
     /// The lines of its record of files from a byte on: bytes, where to go on, whether that is all there will be.
     fn read_files(&self, offset: u64, limit: u32) -> zbus::Result<(Vec<u8>, u64, bool)>;
+
+    /// What configuration files at or below a path (empty: all) held before and after, after this path (empty: from the
+    /// first), and whether that is all there is.
+    fn read_contents(&self, path: &str, after: &str) -> zbus::Result<(Vec<ContentsRow>, bool)>;
+
+    /// Keeps its undo material whatever the limits say.
+    #[zbus(allow_interactive_auth)]
+    fn pin(&self) -> zbus::Result<()>;
+
+    /// Lets the limits decide about its undo material again.
+    #[zbus(allow_interactive_auth)]
+    fn unpin(&self) -> zbus::Result<()>;
 
     /// The whole record as a JSON document.
     fn get_document(&self) -> zbus::Result<String>;

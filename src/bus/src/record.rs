@@ -7,6 +7,7 @@ use zbus::proxy::CacheProperties;
 use zbus::{DeserializeDict, Fd, SerializeDict, Type, proxy};
 
 use crate::CallError;
+use crate::files::{BlameRow, UndoMaterial};
 
 /// Where a package comes from, or one of its architectures. See the contract for the keys.
 #[derive(Debug, Clone, PartialEq, Eq, Default, SerializeDict, DeserializeDict, Type)]
@@ -269,6 +270,12 @@ fn some_text(text: &str) -> Option<String> {
 pub trait Record {
     /// Where a package comes from: `NAME` or `NAME:ARCH`.
     fn explain_package(&self, package: &str) -> zbus::Result<Vec<OriginRow>>;
+
+    /// Which transactions changed a path, newest first; at most so many, 0 is 50.
+    fn find_file(&self, path: &str, limit: u32) -> zbus::Result<Vec<BlameRow>>;
+
+    /// How much undo material is kept, and how much may be.
+    fn get_undo_material(&self) -> zbus::Result<UndoMaterial>;
 
     /// Generations, newest first.
     fn list_generations(&self, filter: GenerationListFilter) -> zbus::Result<Vec<GenerationRow>>;

@@ -50,5 +50,5 @@ pub use prune::{prune, size};
 pub use restore::{Failed, Kept, RestoreMode, Restored, restore};
 pub use secure::{Estimate, Gathered, Secured, estimate, gather, secure};
 pub use selection::{Selection, selection_of};
-pub use store::content;
+pub use store::{Contents, content};
 pub use walk::{Differing, Seen, Walk};

@@ -7,11 +7,9 @@ use std::path::{Path, PathBuf};
 
 use crate::dir::{CaptureDir, ELSEWHERE};
 use crate::error::{Context, Result};
-use crate::late::log;
 use crate::manifest::Picture;
 use crate::mounts::mount_points;
 use crate::store::OBJECTS;
-use crate::{changes, walk};
 
 /// Removes a capture, complete or not, or what an interrupted prune left of it; one that is gone is fine.
 ///
@@ -34,12 +32,9 @@ pub fn size(dir: &CaptureDir) -> Result<u64> {
             sum += list(&shard)?.iter().map(|object| own_bytes(object)).sum::<Result<u64>>()?;
         }
     }
-    let files = [Picture::Before.file_name(), Picture::After.file_name(), log::FILE_NAME, walk::FILE_NAME, changes::FILE_NAME];
-    for file in files {
-        let path = dir.path().join(file);
-        sum += if path.try_exists().cannot("examine", &path)? { own_bytes(&path)? } else { 0 };
-    }
-    Ok(sum)
+    // The descriptions, and what others put beside them.
+    let files = list(dir.path())?.into_iter().filter(|path| !path.is_dir());
+    Ok(sum + files.map(|file| own_bytes(&file)).sum::<Result<u64>>()?)
 }
 
 fn own_bytes(path: &Path) -> Result<u64> {

@@ -19,7 +19,7 @@ use rustix::io::Errno;
 use crate::content::{self, Sum};
 use crate::dir::{CaptureDir, ELSEWHERE, make_private};
 use crate::error::{Context, Result};
-use crate::manifest::{How, Object};
+use crate::manifest::{How, Manifest, Object};
 use crate::mounts::{Touched, mount_points};
 use crate::node::{Node, facts};
 
@@ -233,16 +233,35 @@ impl Vault {
     }
 }
 
-/// The content a file had when it was captured; none when it was no file, was not there or was not captured.
+/// The contents that a capture keeps.
+pub struct Contents {
+    manifest: Manifest,
+    vault: Vault,
+}
+
+impl Contents {
+    /// Those of a complete capture.
+    pub fn open(dir: &CaptureDir) -> Result<Self> {
+        let manifest = dir.manifest()?;
+        let vault = Vault::open(dir, &manifest.stores)?;
+        Ok(Self { manifest, vault })
+    }
+
+    /// The content a file had when it was captured, at most so many bytes of it; none when it was no file, was not there
+    /// or was not captured.
+    pub fn read(&self, path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+        let relative = path.strip_prefix("/").unwrap_or(path);
+        let object = self.manifest.find(relative).and_then(|entry| entry.present.as_ref()).and_then(|present| present.object);
+        let Some(object) = object else { return Ok(None) };
+        let mut bytes = Vec::new();
+        self.vault.object(object, relative)?.read(relative)?.take(limit).read_to_end(&mut bytes).cannot("read", relative)?;
+        Ok(Some(bytes))
+    }
+}
+
+/// The content one file had when it was captured; see [`Contents::read`].
 pub fn content(dir: &CaptureDir, path: &Path) -> Result<Option<Vec<u8>>> {
-    let relative = path.strip_prefix("/").unwrap_or(path);
-    let manifest = dir.manifest()?;
-    let object = manifest.find(relative).and_then(|entry| entry.present.as_ref()).and_then(|present| present.object);
-    let Some(object) = object else { return Ok(None) };
-    let node = Vault::open(dir, &manifest.stores)?.object(object, relative)?;
-    let mut bytes = Vec::new();
-    node.read(relative)?.read_to_end(&mut bytes).cannot("read", relative)?;
-    Ok(Some(bytes))
+    Contents::open(dir)?.read(path, u64::MAX)
 }
 
 /// Where a store lies: on another file system below its mount point.

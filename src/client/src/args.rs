@@ -7,8 +7,8 @@ use backstep_core::request::{ConffilePolicy, OnFailure, ServicePolicy};
 use backstep_core::{Kind, TransactionState};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::moment::Moment;
-use crate::record_args::{AuditVerb, BackupArgs, GenerationVerb, GenerationsArgs, InventoryArgs, StatsArgs, WhyArgs};
+use crate::moment::{Moment, Since};
+use crate::record_args::{AuditVerb, BackupArgs, BlameArgs, DiffArgs, GenerationVerb, GenerationsArgs, InventoryArgs, StatsArgs, WhyArgs};
 use crate::upkeep_args::{BackoffVerb, IgnoreVerb};
 
 const AFTER: &str = "\
@@ -98,6 +98,14 @@ pub(crate) enum Command {
     /// List packages that plain apt or dpkg changed last, past Backstep
     #[command(after_help = INVENTORY_HELP)]
     Inventory(InventoryArgs),
+    /// Show how a transaction changed configuration files, line by line
+    Diff(DiffArgs),
+    /// Show which transactions changed a file, and with which package
+    Blame(BlameArgs),
+    /// Keep the undo material of a transaction, whatever the limits say
+    Pin(IdArgs),
+    /// Leave the undo material of a transaction to the limits again
+    Unpin(IdArgs),
     /// List what changed the system, a line per generation, newest first
     Timeline(GenerationsArgs),
     /// List the change-sets of the record, or show one
@@ -200,6 +208,9 @@ pub(crate) struct PackagesArgs {
 pub(crate) struct RollbackArgs {
     #[command(flatten)]
     pub(crate) target: RollbackTarget,
+    /// Only these of its packages: NAME or NAME:ARCH
+    #[arg(value_name = "PACKAGE", requires = "id")]
+    pub(crate) packages: Vec<String>,
     #[command(flatten)]
     pub(crate) options: ChangeOptions,
 }
@@ -215,6 +226,9 @@ pub(crate) struct RollbackTarget {
     /// The last one that failed and left differences
     #[arg(long)]
     pub(crate) last_failed: bool,
+    /// The first one since a time, or this one, and all that came after it: 2h, 2026-11-01, "2026-11-01 14:30" or an id
+    #[arg(long, value_name = "TIME|ID")]
+    pub(crate) to: Option<Since>,
 }
 
 /// How a change is made.
@@ -427,6 +441,9 @@ mod tests {
             "backstep plan full-upgrade --services off",
             "backstep rollback --last -y",
             "backstep transaction rollback 0123456789ab",
+            "backstep rollback 0123456789ab hello libc6:amd64 -y",
+            "backstep rollback --to 2h",
+            "backstep rollback --to 0123456789ab --dry-run",
             "backstep history --kind install --state rolled-back -n 3",
             "backstep history --since 30d --until 2026-11-01 --origin timer --text nightly",
             "backstep history --denied --user root -n 3",
@@ -434,6 +451,11 @@ mod tests {
             "backstep repair 0123456789ab --undo",
             "backstep stats --since 30d",
             "backstep why libc6:amd64",
+            "backstep diff 0123456789ab",
+            "backstep diff 0123456789ab /etc/ssh",
+            "backstep blame /etc/passwd -n 3",
+            "backstep pin 0123456789ab",
+            "backstep unpin 0123456789ab",
             "backstep audit verify",
             "backstep audit export --format csv --after 5 events.csv",
             "backstep backup /root/record.db",
@@ -458,6 +480,9 @@ mod tests {
             "backstep install",
             "backstep rollback",
             "backstep rollback 01 --last",
+            "backstep rollback --to 2h --last",
+            "backstep rollback --to soon",
+            "backstep rollback 01 hello --to 2h",
             "backstep history --kind explode",
             "backstep history --origin door",
             "backstep history --since tomorrow",
@@ -466,6 +491,9 @@ mod tests {
             "backstep upgrade hello",
             "backstep repair --undo",
             "backstep why",
+            "backstep diff",
+            "backstep blame",
+            "backstep pin",
             "backstep audit export --format xml",
             "backstep backup",
             "backstep backup --to 1d --event 5 then.db",

@@ -45,6 +45,29 @@ impl FromStr for Moment {
     }
 }
 
+/// From where on something is undone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Since {
+    /// From a time on.
+    Moment(Moment),
+    /// From a transaction on: its id or the last digits of it.
+    Transaction(String),
+}
+
+impl FromStr for Since {
+    type Err = MomentError;
+    fn from_str(text: &str) -> Result<Self, MomentError> {
+        let digits = text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+        let transaction = || Self::Transaction(text.to_owned());
+        // Digits and a "d" may be days; nobody counts so many of them.
+        if text.len() >= 8 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Ok(transaction());
+        }
+        let moment = text.parse().map(Self::Moment);
+        if moment.is_err() && digits && text.len() >= 4 { Ok(transaction()) } else { moment }
+    }
+}
+
 fn ago(text: &str) -> Option<i64> {
     let end = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at(end);
@@ -93,5 +116,19 @@ mod tests {
         }
         assert_eq!(Moment::Ago(50).at(20), 0);
         assert_eq!((Moment::Ago(50).ahead(20), Moment::At(50).ahead(90)), (70, 50));
+    }
+
+    #[test]
+    fn a_transaction_is_told_from_a_time() {
+        let since = |text: &str| text.parse::<Since>();
+        let days = |count: i64| Ok(Since::Moment(Moment::Ago(count * 86_400 * SECOND)));
+        assert_eq!((since("30d"), since("1234d")), (days(30), days(1234)));
+        for id in ["0123456789ab", "01234567890d", "beef", "01936b2e-7c1a-7d3e-9f10-0123456789ab"] {
+            assert_eq!(since(id), Ok(Since::Transaction(id.to_owned())), "{id}");
+        }
+        assert!(matches!(since("2026-11-01"), Ok(Since::Moment(Moment::At(_)))));
+        for text in ["soon", "be", ""] {
+            assert_eq!(since(text), Err(MomentError), "{text:?}");
+        }
     }
 }

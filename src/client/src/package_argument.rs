@@ -54,7 +54,7 @@ pub(crate) fn parse(kind: Kind, argument: &str) -> Result<PackageArgument, Packa
 }
 
 fn sign(kind: Kind, text: &str) -> (Option<ItemAction>, &str) {
-    if matches!(kind, Kind::Hold | Kind::Unhold) {
+    if matches!(kind, Kind::Hold | Kind::Unhold | Kind::Rollback) {
         return (None, text);
     }
     if let Some(name) = text.strip_suffix('-').filter(|name| !name.is_empty()) {

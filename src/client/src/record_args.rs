@@ -20,6 +20,23 @@ pub(crate) struct InventoryArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct DiffArgs {
+    /// The transaction: its id or the last digits of it
+    pub(crate) id: String,
+    /// Only this configuration file, or those below this folder
+    pub(crate) path: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BlameArgs {
+    /// The file
+    pub(crate) path: PathBuf,
+    /// At most so many changes: 50 when absent, 500 at most
+    #[arg(long, short = 'n', value_name = "NUMBER")]
+    pub(crate) limit: Option<u32>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct GenerationsArgs {
     /// At most so many: 50 when absent, 500 at most
     #[arg(long, short = 'n', value_name = "NUMBER")]

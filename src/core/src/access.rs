@@ -24,6 +24,8 @@ closed_enum! {
         OverrideHold = "org.backstep1.override-hold",
         /// Undo a transaction.
         Rollback = "org.backstep1.rollback",
+        /// Keep undo material beyond the limits, or leave it to them.
+        Pin = "org.backstep1.pin",
         /// Cancel another user's transaction.
         CancelAny = "org.backstep1.cancel-any",
         /// See other users' transactions, packages, errors and logs.
@@ -111,6 +113,7 @@ mod tests {
             options: Options::default(),
             items: actions.iter().map(item).collect(),
             marks: Vec::new(),
+            restores: Vec::new(),
             download_bytes: 0,
             warnings: Vec::new(),
         }

@@ -50,10 +50,20 @@ closed_enum! {
         ReadLog = "ReadLog",
         /// The files it changed.
         ReadFiles = "ReadFiles",
+        /// What configuration files held before and after it.
+        ReadContents = "ReadContents",
+        /// Keeps its undo material.
+        Pin = "Pin",
+        /// Leaves its undo material to the limits.
+        Unpin = "Unpin",
         /// Its whole record.
         GetDocument = "GetDocument",
         /// Why a package is there or not.
         ExplainPackage = "ExplainPackage",
+        /// Which transactions changed a file.
+        FindFile = "FindFile",
+        /// How much undo material is kept.
+        GetUndoMaterial = "GetUndoMaterial",
         /// Lists generations.
         ListGenerations = "ListGenerations",
         /// One generation.
@@ -187,12 +197,25 @@ impl Method {
             Self::ReadFiles => {
                 (TransactionMethod, Who::OwnerOr(Permission::ViewAll), "which files were changed, by it and by others meanwhile")
             }
+            Self::ReadContents => (
+                TransactionMethod,
+                Who::OwnerOr(Permission::ViewAll),
+                "what configuration files held before and after; of files that not everybody on the machine could read, to root only",
+            ),
+            Self::Pin => (TransactionMethod, Who::Holder(Permission::Pin), "keeps its undo material whatever the limits say"),
+            Self::Unpin => (TransactionMethod, Who::Holder(Permission::Pin), "lets the limits decide about its undo material"),
             Self::GetDocument => (TransactionMethod, Who::OwnerOr(Permission::ViewAll), "the whole record of it"),
             Self::ExplainPackage => (
                 RecordMethod,
                 Who::SelfOr(Permission::ViewAll),
                 "whether a package is there and which transactions touched it; texts and users of one's own",
             ),
+            Self::FindFile => (
+                RecordMethod,
+                Who::SelfOr(Permission::ViewAll),
+                "how many transactions changed a path; how, and which, of one's own; opens no path that a caller named",
+            ),
+            Self::GetUndoMaterial => (RecordMethod, Who::Everybody, "counts and sizes of undo material, and the limits"),
             Self::ListGenerations => (
                 RecordMethod,
                 Who::SelfOr(Permission::ViewAll),
@@ -231,6 +254,7 @@ const PUBLIC: &[&str] = &[
     "Cancellable",
     "PointOfNoReturn",
     "Actions",
+    "Pinned",
 ];
 
 /// Properties of a transaction that read empty for others than those in the row.
@@ -326,7 +350,11 @@ const OTHERS: &[Door] = &[
     verb("plan", Who::Everybody, "CreateTransaction, Prepare, Cancel"),
     verb("cancel", Who::OwnerOr(Permission::CancelAny), "Cancel"),
     verb("retry", Who::OwnerOr(Permission::ViewAll), "Retry, then as a change"),
-    verb("status", Who::Everybody, "the manager's properties; ListBackoffs"),
+    verb("pin", Who::Holder(Permission::Pin), "Pin"),
+    verb("unpin", Who::Holder(Permission::Pin), "Unpin"),
+    verb("diff", Who::OwnerOr(Permission::ViewAll), "ReadContents"),
+    verb("blame", Who::SelfOr(Permission::ViewAll), "FindFile"),
+    verb("status", Who::Everybody, "the manager's properties, GetUndoMaterial, ListBackoffs"),
     verb("list", Who::SelfOr(Permission::ViewAll), "ListTransactions"),
     verb(
         "history",
@@ -367,6 +395,7 @@ const OTHERS: &[Door] = &[
     file("/var/lib/backstep/attempts/*/attempt.jsonl", Who::Root, "the worker's journal"),
     file("/var/lib/backstep/attempts/*/output.log", Who::Root, "what apt, dpkg and maintainer scripts write"),
     file("/var/lib/backstep/attempts/*/files.jsonl", Who::Root, "which files were changed, by the change and by others"),
+    file("/var/lib/backstep/attempts/*/pinned", Who::Root, "that its undo material is kept whatever the limits say"),
     file("/var/lib/backstep/attempts/*/lock", Who::Root, "whether the worker lives"),
     file("/var/lib/backstep/attempts/*/cancel", Who::Root, "that somebody asked to stop"),
     file("/var/lib/backstep/attempts/*/revoked", Who::Root, "that a later attempt took this one's place"),
@@ -390,6 +419,7 @@ const OTHERS: &[Door] = &[
     file("/var/lib/backstep/capture/*/late", Who::Root, "what was kept just before it was changed"),
     file("/var/lib/backstep/capture/*/walk", Who::Root, "the metadata of the whole system before"),
     file("/var/lib/backstep/capture/*/changes", Who::Root, "what was found to have changed"),
+    file("/var/lib/backstep/capture/*/contents.jsonl", Who::Root, "what configuration files held before and after"),
     file("/var/lib/backstep/capture/*/objects", Who::Root, "the kept files"),
     file("/var/lib/backstep/capture/*/displaced", Who::Root, "what an undo moved aside"),
     file("/var/lib/backstep/archives", Who::Root, "archives in the daemon's keeping"),

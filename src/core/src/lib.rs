@@ -46,7 +46,7 @@ pub use event::{Event, EventFields};
 pub use id::{AttemptId, BootId, Digest, Stamp, TransactionId};
 pub use package::{Architecture, PackageId, PackageName, Version};
 pub use plan::{Archive, ArchiveSource, Method, Plan, PlanAction, PlanItem, Reason, UndoQuality};
-pub use request::{ItemAction, Kind, LocalArchive, Options, Request, RequestItem};
+pub use request::{ItemAction, Kind, LocalArchive, Options, Request, RequestItem, Scope};
 pub use retention::Retention;
 pub use state::{Status, TransactionState};
 pub use step::{Direction, StepKind, StepState};

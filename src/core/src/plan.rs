@@ -179,7 +179,7 @@ pub enum Method {
     Packages,
     /// dpkg's selections change, nothing else.
     Marks,
-    /// The files captured by this transaction's last attempt are put back.
+    /// The files captured by this transaction are put back, after those of [`Plan::restores`].
     Restore(TransactionId),
 }
 
@@ -216,6 +216,8 @@ pub struct Plan {
     pub marks: Vec<(PackageId, bool)>,
     /// Bytes to download.
     pub download_bytes: u64,
+    /// With [`Method::Restore`]: the transactions whose files are put back before, the newest first.
+    pub restores: Vec<TransactionId>,
     /// For people: what they should know before they say yes.
     pub warnings: Vec<String>,
 }

@@ -54,6 +54,20 @@ closed_enum! {
         Hold = "hold",
         /// Let it move again.
         Unhold = "unhold",
+        /// Bring it back to what it was before the transaction that is undone.
+        Rollback = "rollback",
+    }
+}
+
+closed_enum! {
+    /// How much a rollback undoes.
+    pub enum Scope("scope") {
+        /// One transaction as a whole.
+        One = "one",
+        /// One transaction and everything that changed the system after it.
+        Later = "later",
+        /// Some packages of one transaction.
+        Part = "part",
     }
 }
 
@@ -70,7 +84,8 @@ impl Kind {
             Self::Reinstall => Some(ItemAction::Reinstall),
             Self::Hold => Some(ItemAction::Hold),
             Self::Unhold => Some(ItemAction::Unhold),
-            Self::Upgrade | Self::FullUpgrade | Self::Autoremove | Self::Rollback => None,
+            Self::Rollback => Some(ItemAction::Rollback),
+            Self::Upgrade | Self::FullUpgrade | Self::Autoremove => None,
         }
     }
 }
@@ -144,6 +159,8 @@ pub struct Options {
     pub override_hold: bool,
     /// Accept a plan of which a part cannot be undone.
     pub allow_irreversible: bool,
+    /// For a rollback: undo everything that changed the system after the transaction, too.
+    pub undo_later: bool,
     /// What happens when a step fails.
     pub on_failure: OnFailure,
     /// What a failing service means.
@@ -165,6 +182,7 @@ impl Default for Options {
             allow_remove_essential: false,
             override_hold: false,
             allow_irreversible: false,
+            undo_later: false,
             on_failure: OnFailure::Rollback,
             services: ServicePolicy::Undo,
             conffiles: ConffilePolicy::Keep,
@@ -194,6 +212,16 @@ pub struct Request {
 }
 
 impl Request {
+    /// How much is undone; none of what is no rollback.
+    #[must_use]
+    pub fn scope(&self) -> Option<Scope> {
+        (self.kind == Kind::Rollback).then_some(match (self.options.undo_later, self.items.is_empty()) {
+            (true, _) => Scope::Later,
+            (false, true) => Scope::One,
+            (false, false) => Scope::Part,
+        })
+    }
+
     /// Checks what no single field can: that items, archives and targets fit the kind and the limits.
     pub fn validate(&self) -> Result<(), Failure> {
         let malformed = |text: String| Err(Failure::new(ErrorCode::RequestMalformed, text));
@@ -231,7 +259,10 @@ impl Request {
         if !self.archives.is_empty() && self.kind != Kind::Install {
             return malformed(format!("{} takes no archives", self.kind));
         }
-        if takes_items && self.items.is_empty() && self.archives.is_empty() {
+        if self.options.undo_later && (self.kind != Kind::Rollback || !self.items.is_empty()) {
+            return malformed("only a rollback of whole transactions undoes later ones, too".to_owned());
+        }
+        if takes_items && self.kind != Kind::Rollback && self.items.is_empty() && self.archives.is_empty() {
             return malformed(format!("{} needs at least one package", self.kind));
         }
         self.validate_items()
@@ -245,6 +276,12 @@ impl Request {
             }
             let marks = |action| matches!(action, ItemAction::Hold | ItemAction::Unhold);
             if marks(item.action) != matches!(self.kind, Kind::Hold | Kind::Unhold) {
+                return Err(Failure::new(
+                    ErrorCode::RequestMalformed,
+                    format!("{} {} does not belong in a transaction of kind {}", item.action, item.name, self.kind),
+                ));
+            }
+            if (item.action == ItemAction::Rollback) != (self.kind == Kind::Rollback) {
                 return Err(Failure::new(
                     ErrorCode::RequestMalformed,
                     format!("{} {} does not belong in a transaction of kind {}", item.action, item.name, self.kind),
@@ -293,10 +330,33 @@ mod tests {
             request(Kind::Install, &[(ItemAction::Hold, "hello")]),
             request(Kind::Hold, &[(ItemAction::Remove, "hello")]),
             request(Kind::Install, &[(ItemAction::Install, "hello"), (ItemAction::Remove, "hello")]),
+            request(Kind::Install, &[(ItemAction::Rollback, "hello")]),
+            Request { reverts: Some(target()), ..request(Kind::Rollback, &[(ItemAction::Remove, "hello")]) },
+            later(request(Kind::Upgrade, &[])),
+            later(Request { reverts: Some(target()), ..request(Kind::Rollback, &[(ItemAction::Rollback, "hello")]) }),
         ];
         for case in cases {
             assert_eq!(case.validate().expect_err("refused").code, ErrorCode::RequestMalformed, "{case:?}");
         }
+    }
+
+    fn target() -> TransactionId {
+        "01936b2e-7c1a-7d3e-9f10-0123456789ab".parse().expect("id")
+    }
+
+    fn later(mut request: Request) -> Request {
+        request.options.undo_later = true;
+        request
+    }
+
+    #[test]
+    fn a_rollback_undoes_one_transaction_or_later_ones_too_or_a_part() {
+        let rollback = |items| Request { reverts: Some(target()), ..request(Kind::Rollback, items) };
+        let part = rollback(&[(ItemAction::Rollback, "hello")]);
+        for (request, scope) in [(rollback(&[]), Scope::One), (later(rollback(&[])), Scope::Later), (part, Scope::Part)] {
+            assert_eq!((request.validate(), request.scope()), (Ok(()), Some(scope)));
+        }
+        assert_eq!(request(Kind::Upgrade, &[]).scope(), None);
     }
 
     #[test]

@@ -72,9 +72,12 @@ pub struct Material {
     pub bytes: u64,
     /// Of the change.
     pub fate: Fate,
+    /// Whether somebody wants it kept, whatever the limits say.
+    pub pinned: bool,
 }
 
-/// The captures to give up, oldest first. That of the newest committed change always stays, whatever the limits.
+/// The captures to give up, oldest first. That of the newest committed change always stays, whatever the limits, and
+/// so does what is pinned, which takes no room from the others either.
 #[must_use]
 pub fn given_up(materials: &[Material], retention: &Retention, now_us: i64) -> Vec<AttemptId> {
     let mut newest_first: Vec<&Material> = materials.iter().collect();
@@ -82,6 +85,9 @@ pub fn given_up(materials: &[Material], retention: &Retention, now_us: i64) -> V
     let (mut kept, mut bytes) = (0_u32, 0_u64);
     let mut out = Vec::new();
     for material in newest_first {
+        if material.pinned {
+            continue;
+        }
         let stays = match material.fate {
             Fate::Open => true,
             Fate::Undone => false,
@@ -130,7 +136,7 @@ mod tests {
 
     fn material(number: u32, days_old: i64, bytes: u64, fate: Fate) -> Material {
         let transaction = "01936b2e-7c1a-7d3e-9f10-0123456789ab".parse().expect("id");
-        Material { attempt: AttemptId { transaction, number }, at_us: (1000 - days_old) * DAY, bytes, fate }
+        Material { attempt: AttemptId { transaction, number }, at_us: (1000 - days_old) * DAY, bytes, fate, pinned: false }
     }
 
     fn numbers(materials: &[Material], retention: Retention) -> Vec<u32> {
@@ -152,6 +158,16 @@ mod tests {
     fn the_newest_committed_change_stays_and_so_does_what_is_not_over() {
         let all = [material(1, 400, 900, Fate::Open), material(2, 300, 900, Fate::Committed), material(3, 1, 1, Fate::Undone)];
         assert_eq!(numbers(&all, Retention { changes: 1, days: 1, bytes: 1, archive_bytes: 1 }), [3]);
+    }
+
+    #[test]
+    fn what_is_pinned_stays_and_takes_no_room_from_others() {
+        let mut all = [1, 2, 3].map(|n| material(n, 40 - 10 * i64::from(n), 100, Fate::Committed));
+        all[0].pinned = true;
+        all[2].pinned = true;
+        assert_eq!(numbers(&all, Retention { changes: 1, days: 0, bytes: 100, archive_bytes: 0 }), [0; 0]);
+        all[2].pinned = false;
+        assert_eq!(numbers(&all, Retention { changes: 1, days: 0, bytes: 100, archive_bytes: 0 }), [2]);
     }
 
     #[test]

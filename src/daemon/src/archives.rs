@@ -127,6 +127,12 @@ impl Archives {
         Ok(LocalArchive { sha256: Digest(hash.finalize().into()), size })
     }
 
+    /// Where they are.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.dir
+    }
+
     /// Opens archives handed over with a request.
     pub fn open_local(&self, archives: &[LocalArchive]) -> Result<Vec<(ArchiveSource, Digest, u64, File)>, Failure> {
         let open = |archive: &LocalArchive| {

@@ -25,6 +25,15 @@ pub enum AttemptFile {
     Files,
 }
 
+/// What is to become of undo material.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// It stays, whatever the limits say.
+    Always,
+    /// The limits decide.
+    WithinLimits,
+}
+
 impl AttemptFile {
     /// Its name in an attempt's folder.
     #[must_use]
@@ -35,6 +44,9 @@ impl AttemptFile {
         }
     }
 }
+
+/// There while an attempt's undo material is kept whatever the limits say.
+const PINNED: &str = "pinned";
 
 /// The folder of all attempts.
 #[derive(Debug, Clone)]
@@ -148,6 +160,51 @@ impl Attempts {
         self.captures.join(AttemptId { transaction, number: 1 }.to_string()).is_dir()
     }
 
+    /// Where the undo material of an attempt is.
+    #[must_use]
+    pub fn capture(&self, attempt: AttemptId) -> PathBuf {
+        self.captures.join(attempt.to_string())
+    }
+
+    /// The attempts there are, in no order.
+    pub fn all(&self) -> Result<Vec<AttemptId>, Failure> {
+        named(&self.dir)
+    }
+
+    /// The attempts whose undo material is there, in no order.
+    pub fn captured(&self) -> Result<Vec<AttemptId>, Failure> {
+        named(&self.captures)
+    }
+
+    /// Keeps the undo material of a transaction, durably, whatever the limits say. Only where there is some.
+    pub fn pin(&self, transaction: TransactionId) -> Result<(), Failure> {
+        if !self.has_capture(transaction) {
+            return Err(Failure::new(ErrorCode::UndoMaterial, "there is no undo material of it to keep"));
+        }
+        let folder = self.pin_folder(transaction);
+        write_durably(&folder, PINNED, b"").map_err(|error| failure(&folder, &error))
+    }
+
+    /// Leaves it to the limits again.
+    pub fn unpin(&self, transaction: TransactionId) -> Result<(), Failure> {
+        let folder = self.pin_folder(transaction);
+        match fs::remove_file(folder.join(PINNED)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failure(&folder, &error)),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Whether it is kept whatever the limits say.
+    #[must_use]
+    pub fn is_pinned(&self, transaction: TransactionId) -> bool {
+        self.pin_folder(transaction).join(PINNED).exists()
+    }
+
+    /// A transaction is pinned as a whole, at its first attempt.
+    fn pin_folder(&self, transaction: TransactionId) -> PathBuf {
+        self.folder(AttemptId { transaction, number: 1 })
+    }
+
     /// Whether a worker holds the attempt's lock: it does for its whole life.
     pub fn is_locked(&self, attempt: AttemptId) -> Result<bool, Failure> {
         let path = self.folder(attempt).join("lock");
@@ -190,7 +247,17 @@ fn read_from(path: &Path, from: u64, limit: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn failure(path: &Path, error: &io::Error) -> Failure {
+fn named(folder: &Path) -> Result<Vec<AttemptId>, Failure> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries.collect::<io::Result<Vec<_>>>().map_err(|error| failure(folder, &error))?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(failure(folder, &error)),
+    };
+    Ok(entries.iter().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
+}
+
+/// A failure to use a file of ours, with the code that its cause has.
+pub(crate) fn failure(path: &Path, error: &io::Error) -> Failure {
     let code = match error.raw_os_error() {
         Some(nix::libc::ENOSPC | nix::libc::EDQUOT) => ErrorCode::DiskFull,
         Some(nix::libc::EROFS) => ErrorCode::DiskReadOnly,
@@ -257,6 +324,25 @@ mod tests {
         let after = fs::read(&path).expect("read");
         assert_eq!(after, b"Setting up tool\nadmin password=*** set \xff\nGet https://*****@host/x\nend");
         assert_eq!(after.len(), before.len());
+    }
+
+    #[test]
+    fn only_what_has_undo_material_is_pinned_and_it_stays_so() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let attempts = Attempts::open(dir.path()).expect("open");
+        let id = attempt().transaction;
+        assert_eq!(attempts.pin(id).expect_err("no material").code, ErrorCode::UndoMaterial);
+        fs::create_dir_all(attempts.capture(attempt())).expect("mkdir");
+        make_dir(&attempts.folder(attempt())).expect("mkdir");
+        for _ in 0..2 {
+            attempts.pin(id).expect("pin");
+            assert!(Attempts::open(dir.path()).expect("open").is_pinned(id));
+        }
+        for _ in 0..2 {
+            attempts.unpin(id).expect("unpin");
+            assert!(!attempts.is_pinned(id));
+        }
+        assert_eq!((attempts.all().expect("all"), attempts.captured().expect("captured")), (vec![attempt()], vec![attempt()]));
     }
 
     #[test]

@@ -7,6 +7,8 @@ use backstep_core::{ErrorCode, TransactionId, TransactionState};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::attempts::Keep;
+
 /// A transaction's state changed.
 pub const STATE: &str = "5d0d1c2f7a6b4e3c9f1b6f0a2c7d8e01";
 /// A transaction ended.
@@ -17,6 +19,8 @@ pub const DENIED: &str = "5d0d1c2f7a6b4e3c9f1b6f0a2c7d8e03";
 pub const ATTENTION: &str = "5d0d1c2f7a6b4e3c9f1b6f0a2c7d8e04";
 /// The daemon started.
 pub const STARTED: &str = "5d0d1c2f7a6b4e3c9f1b6f0a2c7d8e05";
+/// Somebody decided how long undo material is kept.
+pub const KEPT: &str = "5d0d1c2f7a6b4e3c9f1b6f0a2c7d8e06";
 
 /// Sends the log to the journal when the standard error stream goes there, else to that stream.
 pub fn init() -> anyhow::Result<()> {
@@ -57,6 +61,15 @@ pub fn refused(refusal: &Refusal) {
     let id = refusal.transaction.map(|id| id.to_string()).unwrap_or_default();
     let (uid, method, code) = (refusal.actor.uid, refusal.method, refusal.failure.code);
     tracing::warn!(MESSAGE_ID = DENIED, TRANSACTION = id, CALLER_UID = uid, METHOD = %method, CODE = %code, "turned away uid {uid} at {method}: {}", refusal.failure);
+}
+
+/// Somebody decided how long undo material is kept.
+pub fn kept(id: TransactionId, keep: Keep, uid: u32) {
+    let done = match keep {
+        Keep::Always => "pinned",
+        Keep::WithinLimits => "unpinned",
+    };
+    tracing::info!(MESSAGE_ID = KEPT, TRANSACTION = %id, CALLER_UID = uid, "undo material of {id} {done} by uid {uid}");
 }
 
 /// The daemon serves.

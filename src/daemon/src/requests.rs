@@ -88,6 +88,7 @@ async fn complete(service: &Service, caller: &Caller, parsed: ParsedOptions) -> 
     match parsed.reverts {
         RevertsTarget::None | RevertsTarget::Id(_) => {}
         RevertsTarget::Last => request.reverts = Some(service.read(Manager::last_undoable)?),
+        RevertsTarget::Since(at_us) => request.reverts = Some(service.read(|manager| manager.first_since(at_us))?),
         RevertsTarget::LastFailed => request.reverts = Some(service.read(Manager::last_failed)?),
     }
     if parsed.fds.is_empty() {
@@ -198,6 +199,7 @@ async fn ask(service: &Arc<Service>, question: Question) -> Answer {
         archives: described,
         leave_out,
         revert: question.revert.map(|revert| with_what_is_kept(service, revert)),
+        later: question.later.into_iter().map(|revert| with_what_is_kept(service, revert)).collect(),
     };
     let planner = service.planner.clone();
     let permit = service.planners.acquire().await.map_err(|error| Failure::new(ErrorCode::Internal, error.to_string()))?;

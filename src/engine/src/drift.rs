@@ -50,6 +50,7 @@ pub struct Found {
 pub fn found(id: TransactionId, drifts: &[Drift], by: By, worlds: Worlds, undo: &dyn Fn(&PackageId, PlanAction) -> UndoQuality) -> Found {
     let request = request(drifts, &by.description);
     let mut plan = Plan {
+        restores: Vec::new(),
         transaction: id,
         kind: request.kind,
         request: backstep_wire::digest(&backstep_wire::request::to_bytes(&request)),

@@ -5,7 +5,7 @@ use backstep_core::backoff::{Backoff, NewBackoff};
 use backstep_core::ignore::{Ignore, IgnoreRecord, Said};
 use backstep_core::record::{Filter, Record, Summary};
 use backstep_core::refusal::{Refusal, RefusalFilter, RefusalRecord};
-use backstep_core::{Digest, Event, Failure, Kind, Plan, Stamp, Status, TransactionId};
+use backstep_core::{Digest, Event, Failure, Kind, Plan, Scope, Stamp, Status, TransactionId};
 
 /// A transaction as it enters the record.
 #[derive(Debug, Clone)]
@@ -28,6 +28,8 @@ pub struct NewTransaction {
     pub priority: i32,
     /// The transaction to undo.
     pub reverts: Option<TransactionId>,
+    /// How much of that is undone.
+    pub scope: Option<Scope>,
     /// The transaction it repeats.
     pub retries: Option<TransactionId>,
 }
@@ -121,6 +123,10 @@ pub trait Ledger {
     fn find(&self, text: &str) -> Result<Vec<TransactionId>, Failure>;
     /// The newest transaction that can be undone.
     fn last_undoable(&self) -> Result<Option<TransactionId>, Failure>;
+    /// What changed the system after this one began, rollbacks included, the newest first.
+    fn changed_since(&self, id: TransactionId) -> Result<Vec<TransactionId>, Failure>;
+    /// The first transaction that began at this time (microseconds since 1970, UTC) or later and changed the system.
+    fn first_since(&self, at_us: i64) -> Result<Option<TransactionId>, Failure>;
     /// The newest transaction that failed and left something to undo.
     fn last_failed(&self) -> Result<Option<TransactionId>, Failure>;
     /// Takes calls that were turned away into the record, in one row.

@@ -91,7 +91,8 @@ fn install_alone(cache: &Cache, install: &Install<'_>, intent: &mut Intent) {
         | ItemAction::Downgrade
         | ItemAction::Reinstall
         | ItemAction::Hold
-        | ItemAction::Unhold => {}
+        | ItemAction::Unhold
+        | ItemAction::Rollback => {}
     }
 }
 

@@ -16,6 +16,7 @@ mod marks;
 mod resolve;
 mod rollback;
 mod rows;
+mod series;
 mod snapshot;
 mod space;
 
@@ -76,6 +77,7 @@ fn plan_of(question: &Question, snapshot: &Snapshot, method: Method, items: Vec<
         options: question.request.options.clone(),
         items,
         marks: Vec::new(),
+        restores: Vec::new(),
         download_bytes: 0,
         warnings: Vec::new(),
     };

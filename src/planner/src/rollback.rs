@@ -7,9 +7,11 @@
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
+use backstep_apt::quality;
 use backstep_apt::status::{State, Status};
 use backstep_core::{
-    ArchiveSource, Digest, ErrorCode, Failure, Method, PackageId, Plan, PlanAction, PlanItem, Reason, UndoQuality, Version,
+    ArchiveSource, Digest, ErrorCode, Failure, Method, PackageId, Plan, PlanAction, PlanItem, Reason, RequestItem, Scope, UndoQuality,
+    Version,
 };
 use backstep_wire::planner::{Question, Revert};
 use rust_apt::{Cache, Package};
@@ -19,29 +21,62 @@ use crate::intent::Intent;
 use crate::local::LocalArchives;
 use crate::resolve::{forget_errors, open, untrusted};
 use crate::rows::{AutoMarks, Rows, file_name, find};
+use crate::series::Series;
 use crate::snapshot::Snapshot;
 use crate::{Outcome, explain, marks, plan_of, space};
 
-/// Whether the files of the reverted transaction are put back: then a dpkg that it left interrupted is what is undone.
+/// Whether the files of the reverted transactions are put back: then a dpkg that the newest left interrupted is what is
+/// undone.
 pub(crate) fn brings_back(question: &Question, snapshot: &Snapshot) -> bool {
-    question.revert.as_ref().is_some_and(|revert| is_as_left(revert, snapshot))
+    is_whole(question) && Series::of(question).is_some_and(|series| series.obstacle(snapshot.world).is_none())
 }
 
-fn is_as_left(revert: &Revert, snapshot: &Snapshot) -> bool {
-    revert.world_after == Some(snapshot.world)
+/// Files come back of whole transactions only.
+fn is_whole(question: &Question) -> bool {
+    question.request.scope() != Some(Scope::Part)
 }
 
 /// The plan of a rollback.
 pub(crate) fn plan(question: &Question, descriptors: Vec<OwnedFd>, configuration: &Configuration, snapshot: &Snapshot) -> Outcome<Plan> {
     let nothing = || Failure::new(ErrorCode::UndoNothing, "the transaction to undo has no plan");
-    let revert = question.revert.as_ref().ok_or_else(nothing)?;
-    if is_as_left(revert, snapshot) {
-        return Ok(restore(question, revert, snapshot));
+    let series = Series::of(question).ok_or_else(nothing)?;
+    let whole = series.together();
+    if !is_whole(question) {
+        let part = part(&whole, &question.request.items)?;
+        if part.plan.method == Method::Marks {
+            return Ok(plan_of(question, snapshot, Method::Marks, inverse_marks(&part, &snapshot.status)));
+        }
+        let why = "only a part of the transaction is undone; packages are changed instead of files".to_owned();
+        return by_packages(question, (&part, vec![why]), descriptors, configuration, snapshot);
     }
-    if revert.plan.method == Method::Marks {
-        return Ok(plan_of(question, snapshot, Method::Marks, inverse_marks(revert, &snapshot.status)));
+    let Some(obstacle) = series.obstacle(snapshot.world) else {
+        let mut plan = restore(question, &whole, snapshot);
+        plan.restores = series.later();
+        return Ok(plan);
+    };
+    if whole.plan.method == Method::Marks {
+        return Ok(plan_of(question, snapshot, Method::Marks, inverse_marks(&whole, &snapshot.status)));
     }
-    by_packages(question, revert, descriptors, configuration, snapshot)
+    let mut why = vec![format!("{obstacle}; packages are changed instead of files")];
+    let holds = series.holds();
+    why.extend((!holds.is_empty()).then(|| format!("holds stay as they are: {}", holds.join(", "))));
+    by_packages(question, (&whole, why), descriptors, configuration, snapshot)
+}
+
+/// What a transaction did to some of its packages.
+fn part(whole: &Revert, wanted: &[RequestItem]) -> Outcome<Revert> {
+    let is = |item: &PlanItem, one: &RequestItem| {
+        item.package.name == one.name && one.arch.as_ref().is_none_or(|arch| *arch == item.package.arch)
+    };
+    if let Some(other) = wanted.iter().find(|one| !whole.plan.items.iter().any(|item| is(item, one))) {
+        let changed: Vec<&str> = whole.plan.items.iter().take(NAMED).map(|item| item.package.name.as_str()).collect();
+        let more = if whole.plan.items.len() > NAMED { ", …" } else { "" };
+        let text = format!("the transaction did not change {}; it changed {}{more}", other.name, changed.join(", "));
+        return Err(Failure::new(ErrorCode::UndoNothing, text));
+    }
+    let items = whole.plan.items.iter().filter(|item| wanted.iter().any(|one| is(item, one))).cloned().collect();
+    let plan = Plan { items, marks: Vec::new(), ..whole.plan.clone() };
+    Ok(Revert { plan, world_after: None })
 }
 
 /// File by file: the plan's rows only tell what that means for packages.
@@ -54,9 +89,10 @@ fn restore(question: &Question, revert: &Revert, snapshot: &Snapshot) -> Plan {
 
 /// One row seen backwards. A reinstall stays one: its files come back although no version changes.
 fn inverse(item: &PlanItem) -> PlanItem {
+    let action = item.action.inverse().unwrap_or(item.action);
     PlanItem {
         package: item.package.clone(),
-        action: item.action.inverse().unwrap_or(item.action),
+        action,
         reason: Reason::Reverted,
         from: item.to.clone(),
         to: item.from.clone(),
@@ -65,7 +101,7 @@ fn inverse(item: &PlanItem) -> PlanItem {
         auto_before: item.auto_after,
         auto_after: item.auto_before,
         essential: item.essential,
-        undo: UndoQuality::Exact,
+        undo: quality::judge_restore(&item.package, action),
     }
 }
 
@@ -77,6 +113,9 @@ fn inverse_marks(revert: &Revert, status: &Status) -> Vec<PlanItem> {
     revert.plan.items.iter().filter_map(back).collect()
 }
 
+/// How many packages are named in an error.
+const NAMED: usize = 5;
+
 /// A package and the version it goes back to; none to go.
 struct Goal<'r> {
     item: &'r PlanItem,
@@ -85,7 +124,7 @@ struct Goal<'r> {
 
 fn by_packages(
     question: &Question,
-    revert: &Revert,
+    (revert, why): (&Revert, Vec<String>),
     descriptors: Vec<OwnedFd>,
     configuration: &Configuration,
     snapshot: &Snapshot,
@@ -119,7 +158,8 @@ fn by_packages(
     let mut plan = plan_of(question, snapshot, Method::Packages, items);
     plan.marks = rows.marks(&plan.items)?;
     plan.download_bytes = rows.download_bytes(&plan.items);
-    plan.warnings = warnings(revert);
+    plan.warnings = why;
+    plan.warnings.extend(warnings(revert));
     plan.warnings.extend(untrusted(&plan));
     plan.sort();
     space::check(&plan, &configuration.archives(), &configuration.root())?;
@@ -214,12 +254,12 @@ fn add_cached(local: &mut LocalArchives, goals: &[Goal<'_>], folder: &Path) {
     }
 }
 
-fn warnings(revert: &Revert) -> Vec<String> {
+fn warnings(revert: &Revert) -> impl Iterator<Item = String> {
     let of = |action: PlanAction| {
         let found: Vec<String> = revert.plan.items.iter().filter(|i| i.action == action).map(|i| i.package.name.to_string()).collect();
         (!found.is_empty()).then(|| found.join(", "))
     };
     let purged = of(PlanAction::Purge).map(|names| format!("configuration and data deleted by the purge do not come back: {names}"));
     let again = of(PlanAction::Reinstall).map(|names| format!("reinstalled packages stay as they are: {names}"));
-    ["the system changed since; packages are changed instead of files".to_owned()].into_iter().chain(purged).chain(again).collect()
+    purged.into_iter().chain(again)
 }

@@ -1,7 +1,7 @@
 //! Taking a request into the record.
 
 use backstep_core::actor::Actor;
-use backstep_core::{Digest, Event, Kind, Stamp, Status, TransactionId};
+use backstep_core::{Digest, Event, Kind, Scope, Stamp, Status, TransactionId};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::chain::digest_of;
@@ -33,6 +33,8 @@ pub struct NewTransaction<'a> {
     pub priority: i32,
     /// The transaction to undo; it must be in the record.
     pub reverts: Option<TransactionId>,
+    /// How much of that is undone; present exactly when there is one to undo.
+    pub scope: Option<Scope>,
     /// The transaction it repeats; it must be in the record.
     pub retries: Option<TransactionId>,
 }
@@ -95,10 +97,10 @@ pub(crate) fn insert(generation: &Generation<'_>, new: &NewTransaction<'_>) -> R
 fn insert_transaction(generation: &Generation<'_>, new: &NewTransaction<'_>, id: &str) -> Result<i64, StoreError> {
     let Actor { uid, user, loginuid, pid, sender, unit, origin, client } = new.actor;
     let mut statement = generation.conn().prepare_cached(
-        "INSERT INTO transactions (id, reversed, generation, kind, description, priority, reverts, retries, uid, user, loginuid, pid,
+        "INSERT INTO transactions (id, reversed, generation, kind, description, priority, reverts, scope, retries, uid, user, loginuid, pid,
              sender, unit, origin, client, request_digest, created_us, created_monotonic_us, created_boot,
              state, cancel_requested, undoing, attempts, updated_us, updated_monotonic_us, updated_boot)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, 0, 0, 0, ?18, ?19, ?20)",
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, 0, 0, 0, ?19, ?20, ?21)",
     )?;
     statement.execute(params![
         id,
@@ -108,6 +110,7 @@ fn insert_transaction(generation: &Generation<'_>, new: &NewTransaction<'_>, id:
         new.description,
         new.priority,
         new.reverts.map(|id| id.to_string()),
+        new.scope.map(Scope::as_str),
         new.retries.map(|id| id.to_string()),
         uid,
         user,

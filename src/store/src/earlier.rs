@@ -216,7 +216,8 @@ fn open_gate(tx: &Transaction<'_>, (generation, run, at_us): (i64, i64, i64)) ->
 }
 
 /// The columns of a transaction that never change.
-const FIXED: &str = "key, id, reversed, generation, kind, description, priority, reverts, retries, uid, user, loginuid, pid, sender, unit,
+const FIXED: &str =
+    "key, id, reversed, generation, kind, description, priority, reverts, scope, retries, uid, user, loginuid, pid, sender, unit,
     origin, client, request_digest, created_us, created_monotonic_us, created_boot";
 
 /// What an event vouches for and does not say, as it was when the event was new.

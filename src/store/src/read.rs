@@ -1,15 +1,28 @@
 //! Reading one transaction.
 
-use backstep_core::record::{Record, Summary};
+use backstep_core::record::{ItemRecord, Record, Summary};
 use backstep_core::{Digest, TransactionId};
-use rusqlite::OptionalExtension;
+use rusqlite::{Connection, OptionalExtension};
 
 use crate::columns::{digest, digest_option};
 use crate::error::StoreError;
 use crate::open::Store;
 use crate::project_transaction::key_of;
+use crate::reader::Reader;
 use crate::summary_row::{COLUMNS, FROM, summary};
 use crate::{event_row, project_attempts, project_items, project_steps};
+
+impl Reader {
+    /// A transaction's row.
+    pub fn summary(&self, id: TransactionId) -> Result<Option<Summary>, StoreError> {
+        summary_of(&self.conn, id)
+    }
+
+    /// A transaction's packages, in the plan's order; none of an unknown one.
+    pub fn items(&self, id: TransactionId) -> Result<Vec<ItemRecord>, StoreError> {
+        key_of(&self.conn, id)?.map_or_else(|| Ok(Vec::new()), |key| project_items::of_transaction(&self.conn, key))
+    }
+}
 
 impl Store {
     /// A transaction with everything.
@@ -32,9 +45,7 @@ impl Store {
 
     /// A transaction's row.
     pub fn summary(&self, id: TransactionId) -> Result<Option<Summary>, StoreError> {
-        let mut statement = self.conn.prepare_cached(&summary_sql())?;
-        let mut rows = statement.query([id.to_string()])?;
-        rows.next()?.map(|row| summary(&self.conn, row)).transpose()
+        summary_of(&self.conn, id)
     }
 
     /// The request's bytes, as they came.
@@ -63,6 +74,12 @@ impl Store {
             self.conn.prepare_cached(WORLD_AFTER)?.query_row([id.to_string()], |row| row.get(0)).optional()?;
         Ok(found.flatten().map(Digest))
     }
+}
+
+fn summary_of(conn: &Connection, id: TransactionId) -> Result<Option<Summary>, StoreError> {
+    let mut statement = conn.prepare_cached(&summary_sql())?;
+    let mut rows = statement.query([id.to_string()])?;
+    rows.next()?.map(|row| summary(conn, row)).transpose()
 }
 
 pub(crate) const REQUEST_BYTES: &str = "SELECT r.bytes FROM transactions t JOIN requests r ON r.transaction_key = t.key WHERE t.id = ?1";

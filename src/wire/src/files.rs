@@ -55,6 +55,9 @@ pub struct FileRow {
     /// Whether someone else changed it meanwhile: it will not be undone.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub by_others: bool,
+    /// The package of the change that owns it, `name:arch`; absent when none does, or more than one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub package: Option<String>,
 }
 
 impl FileRow {
@@ -63,7 +66,7 @@ impl FileRow {
     pub fn new(path: &Path, change: &str) -> Self {
         let path_hex = path.to_str().is_none().then(|| hex(path.as_os_str().as_bytes()));
         let path = path.to_string_lossy().into_owned();
-        Self { path, path_hex, change: change.to_owned(), from: None, before: None, after: None, by_others: false }
+        Self { path, path_hex, change: change.to_owned(), from: None, before: None, after: None, by_others: false, package: None }
     }
 
     /// The path, exactly.

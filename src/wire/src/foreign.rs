@@ -183,6 +183,7 @@ mod tests {
             options: Options::default(),
             items: Vec::new(),
             marks: Vec::new(),
+            restores: Vec::new(),
             download_bytes: 0,
             warnings: Vec::new(),
         };

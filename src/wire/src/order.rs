@@ -20,6 +20,8 @@ pub struct Order {
     /// The attempt whose capture is restored: for an undo the one that is undone, for a plan that restores the
     /// committed attempt of the transaction it reverts; none otherwise.
     pub restore: Option<AttemptId>,
+    /// With a plan that restores: the committed attempts whose captures are put back before it, the newest first.
+    pub later: Vec<AttemptId>,
     /// How much undo material is kept once this attempt is over.
     pub retention: Retention,
 }
@@ -33,6 +35,11 @@ struct WireRetention {
     archive_bytes: u64,
 }
 
+/// An identity in a list.
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+struct WireId(#[serde(with = "text")] AttemptId);
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WireOrder {
@@ -45,6 +52,8 @@ struct WireOrder {
     direction: Direction,
     #[serde(with = "text::option")]
     restore: Option<AttemptId>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    later: Vec<WireId>,
     retention: WireRetention,
 }
 
@@ -58,6 +67,7 @@ pub fn to_bytes(order: &Order) -> Vec<u8> {
         plan: order.plan,
         direction: order.direction,
         restore: order.restore,
+        later: order.later.iter().copied().map(WireId).collect(),
         retention: WireRetention { changes, days, bytes, archive_bytes },
     })
 }
@@ -68,7 +78,8 @@ pub fn from_bytes(bytes: &[u8]) -> Result<Order, WireError> {
     check_version(WHAT, wire.version, VERSION)?;
     let WireRetention { changes, days, bytes, archive_bytes } = wire.retention;
     let retention = Retention { changes, days, bytes, archive_bytes };
-    Ok(Order { attempt: wire.attempt, plan: wire.plan, direction: wire.direction, restore: wire.restore, retention })
+    let later = wire.later.into_iter().map(|id| id.0).collect();
+    Ok(Order { attempt: wire.attempt, plan: wire.plan, direction: wire.direction, restore: wire.restore, later, retention })
 }
 
 #[cfg(test)]
@@ -80,7 +91,14 @@ mod tests {
         let attempt: AttemptId = "01936b2e-7c1a-7d3e-9f10-0123456789ab-2".parse().expect("id");
         for restore in [None, Some(attempt)] {
             let retention = Retention { changes: 1, days: 2, bytes: 3, archive_bytes: 4 };
-            let order = Order { attempt, plan: Digest([1; 32]), direction: Direction::Undo, restore, retention };
+            let order = Order {
+                attempt,
+                plan: Digest([1; 32]),
+                direction: Direction::Undo,
+                restore,
+                later: restore.into_iter().collect(),
+                retention,
+            };
             assert_eq!(from_bytes(&to_bytes(&order)).expect("read"), order);
         }
     }

@@ -28,8 +28,15 @@ pub(crate) struct WirePlan {
     items: Vec<WireItem>,
     marks: Vec<WireMark>,
     download_bytes: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    restores: Vec<WireId>,
     warnings: Vec<String>,
 }
+
+/// An identity in a list.
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+struct WireId(#[serde(with = "text")] TransactionId);
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -164,6 +171,7 @@ impl From<&Plan> for WirePlan {
             items: p.items.iter().map(WireItem::from).collect(),
             marks: p.marks.iter().map(|(package, auto)| WireMark { package: package.clone(), auto: *auto }).collect(),
             download_bytes: p.download_bytes,
+            restores: p.restores.iter().copied().map(WireId).collect(),
             warnings: p.warnings.clone(),
         }
     }
@@ -186,6 +194,7 @@ impl WirePlan {
             items: self.items.into_iter().map(PlanItem::from).collect(),
             marks: self.marks.into_iter().map(|m| (m.package, m.auto)).collect(),
             download_bytes: self.download_bytes,
+            restores: self.restores.into_iter().map(|id| id.0).collect(),
             warnings: self.warnings,
         })
     }
@@ -240,6 +249,7 @@ mod tests {
                 options: Options::default(),
                 items: vec![item.clone()],
                 marks: vec![("dep:all".parse().expect("id"), true)],
+                restores: if method == Method::Marks { vec![id] } else { Vec::new() },
                 download_bytes: 7,
                 warnings: vec!["careful".into()],
             };

@@ -27,6 +27,8 @@ pub struct Question {
     pub leave_out: Vec<PackageName>,
     /// For a rollback: what the transaction to undo did.
     pub revert: Option<Revert>,
+    /// For a rollback that undoes later ones, too: what they did, the newest first.
+    pub later: Vec<Revert>,
 }
 
 /// What the planner needs to know of the transaction that is to be undone.
@@ -54,6 +56,8 @@ struct WireQuestion {
     archives: Vec<WireSource>,
     leave_out: Vec<WireName>,
     revert: Option<WireRevert>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    later: Vec<WireRevert>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -103,8 +107,13 @@ pub fn question_to_bytes(question: &Question) -> Vec<u8> {
             .map(|(source, sha256, size)| WireSource { source: *source, sha256: *sha256, size: *size })
             .collect(),
         leave_out: question.leave_out.iter().cloned().map(WireName).collect(),
-        revert: question.revert.as_ref().map(|r| WireRevert { plan: (&r.plan).into(), world_after: r.world_after }),
+        revert: question.revert.as_ref().map(wire_revert),
+        later: question.later.iter().map(wire_revert).collect(),
     })
+}
+
+fn wire_revert(revert: &Revert) -> WireRevert {
+    WireRevert { plan: (&revert.plan).into(), world_after: revert.world_after }
 }
 
 /// Reads a question back.
@@ -119,6 +128,7 @@ pub fn question_from_bytes(bytes: &[u8]) -> Result<Question, WireError> {
         archives: wire.archives.into_iter().map(|a| (a.source, a.sha256, a.size)).collect(),
         leave_out: wire.leave_out.into_iter().map(|name| name.0).collect(),
         revert: wire.revert.map(revert).transpose()?,
+        later: wire.later.into_iter().map(revert).collect::<Result<_, _>>()?,
     })
 }
 
@@ -165,6 +175,7 @@ mod tests {
             options: Options::default(),
             items: Vec::new(),
             marks: Vec::new(),
+            restores: Vec::new(),
             download_bytes: 0,
             warnings: Vec::new(),
         };
@@ -175,6 +186,7 @@ mod tests {
             archives: vec![(ArchiveSource::Kept, Digest([4; 32]), 12)],
             leave_out: vec!["jq".parse().expect("name")],
             revert: Some(Revert { plan: plan.clone(), world_after: Some(Digest([5; 32])) }),
+            later: vec![Revert { plan: plan.clone(), world_after: None }],
         };
         assert_eq!(question_from_bytes(&question_to_bytes(&question)).expect("read"), question);
         for answer in [Ok(plan), Err(Failure::new(ErrorCode::PackageUnknown, "no package nosuch"))] {

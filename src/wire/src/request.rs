@@ -57,6 +57,8 @@ pub(crate) struct WireOptions {
     allow_remove_essential: bool,
     override_hold: bool,
     allow_irreversible: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    undo_later: bool,
     #[serde(with = "text")]
     on_failure: OnFailure,
     #[serde(with = "text")]
@@ -76,6 +78,7 @@ impl From<&Options> for WireOptions {
             allow_remove_essential: o.allow_remove_essential,
             override_hold: o.override_hold,
             allow_irreversible: o.allow_irreversible,
+            undo_later: o.undo_later,
             on_failure: o.on_failure,
             services: o.services,
             conffiles: o.conffiles,
@@ -94,6 +97,7 @@ impl From<WireOptions> for Options {
             allow_remove_essential: o.allow_remove_essential,
             override_hold: o.override_hold,
             allow_irreversible: o.allow_irreversible,
+            undo_later: o.undo_later,
             on_failure: o.on_failure,
             services: o.services,
             conffiles: o.conffiles,

@@ -65,6 +65,7 @@ fn a_plan() -> Plan {
         options: Options::default(),
         items: vec![item],
         marks: Vec::new(),
+        restores: Vec::new(),
         download_bytes: 53_000,
         warnings: vec!["careful".into()],
     }
@@ -98,6 +99,7 @@ fn damaged_documents_are_refused_or_read_as_what_they_say() {
         plan: Digest([3; 32]),
         direction: Direction::Undo,
         restore: Some(AttemptId { transaction: id(), number: 1 }),
+        later: Vec::new(),
         retention: backstep_core::Retention::default(),
     };
     damaged("order", &order::to_bytes(&order), order::from_bytes, order::to_bytes);
@@ -107,6 +109,7 @@ fn damaged_documents_are_refused_or_read_as_what_they_say() {
         request: a_request(),
         request_digest: Digest([9; 32]),
         archives: vec![(ArchiveSource::Kept, Digest([4; 32]), 12)],
+        later: Vec::new(),
         revert: Some(Revert { plan: a_plan(), world_after: Some(Digest([5; 32])) }),
     };
     damaged("question", &planner::question_to_bytes(&question), planner::question_from_bytes, planner::question_to_bytes);

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 
-use backstep_core::{Archive, Digest, ErrorCode, Failure};
+use backstep_core::{Archive, Digest, ErrorCode, Failure, PackageId, Version};
 use sha2::{Digest as _, Sha256};
 
 use crate::durable::remove;
@@ -126,6 +126,12 @@ pub fn keep_old(machine: &Machine, file_name: &str) -> io::Result<()> {
         fs::hard_link(&path, kept)?;
     }
     name(machine, file_name, sha256)
+}
+
+/// The name of a version's archive, as apt names archives: a colon would be a device on other file systems.
+#[must_use]
+pub fn file_name(package: &PackageId, version: &Version) -> String {
+    format!("{}_{}_{}.deb", package.name, version.as_str().replace(':', "%3a"), package.arch)
 }
 
 /// Lets a kept archive be found by its package and version: `by-name/<name>_<version>_<arch>.deb`, as apt names

@@ -24,6 +24,8 @@ pub struct Context {
     pub undo_of: AttemptId,
     /// For a plan that restores: the committed attempt whose capture is put back going forward.
     pub restore: Option<AttemptId>,
+    /// For a plan that restores: the committed attempts whose captures are put back before it, the newest first.
+    pub later: Vec<AttemptId>,
     /// Whether the machine was started again since the attempt that an undo puts back.
     pub rebooted: bool,
     /// What is to be done.
@@ -92,6 +94,21 @@ impl Context {
     /// says: a package may have had only its configuration then, which no plan can ask for.
     pub fn off_target(&self, facts: &Facts) -> Result<Vec<String>, Failure> {
         let Some(of) = self.restore else { return Ok(facts.off_target(&self.plan)) };
-        Ok(before::read(&self.machine.capture(of))?.off(&self.words(&facts.status)))
+        let mut before = before::read(&self.machine.capture(of))?;
+        let words = self.words(&facts.status);
+        // Of a package that several changed, the earliest knows what it was.
+        for later in self.later.iter().rev() {
+            for (package, word) in before::read(&self.machine.capture(*later))?.items {
+                before.items.entry(package).or_insert(word);
+            }
+        }
+        // Those that are as they were in the end are no rows of the plan.
+        before.items.retain(|package, _| words.contains_key(package) || self.later.is_empty());
+        Ok(before.off(&words))
+    }
+
+    /// The attempts whose captures a plan that restores puts back, in that order.
+    pub fn restored(&self) -> impl Iterator<Item = AttemptId> {
+        self.later.iter().copied().chain(self.restore)
     }
 }

@@ -3,22 +3,33 @@
 use std::path::Path;
 
 use backstep_capture::{Aftermath, CaptureDir, Change, FileChange, FileKind, Side};
-use backstep_core::{ErrorCode, Failure};
+use backstep_core::{AttemptId, ErrorCode, Failure, Plan};
 use backstep_wire::files::{FileRow, FileSide, to_line};
 
-use crate::context::Context;
+use crate::contents;
 use crate::durable::replace;
+use crate::machine::Machine;
+use crate::owners::Owners;
 use crate::steps::capture_failure;
 
 /// How many paths of others are named in words.
 const NAMED: usize = 5;
 
-/// Writes what changed since the capture into the attempt's folder, durably; answers a summary.
-pub(crate) fn record(context: &Context, dir: &CaptureDir, aftermath: Aftermath) -> Result<String, Failure> {
+/// Writes what an attempt changed since its capture into the attempt's folder, durably, and the contents of configuration
+/// files into the capture; answers a summary.
+pub(crate) fn record(
+    machine: &Machine,
+    attempt: AttemptId,
+    plan: &Plan,
+    dir: &CaptureDir,
+    aftermath: Aftermath,
+) -> Result<String, Failure> {
     let found = aftermath.save_changes(dir).map_err(|error| capture_failure(&error))?;
-    let lines: Vec<u8> = found.iter().flat_map(|change| to_line(&row(change))).collect();
-    let path = context.files().files();
+    let owners = Owners::of(machine, dir, plan)?;
+    let lines: Vec<u8> = found.iter().flat_map(|change| to_line(&row(change, &owners))).collect();
+    let path = machine.attempt(attempt).files();
     let error = |error| Failure::new(ErrorCode::WorkerFailed, format!("cannot write {}: {error}", path.display()));
+    contents::record(machine, dir, &found)?;
     replace(&path, &lines, 0o600).map_err(error)?;
     Ok(summary(&found))
 }
@@ -44,7 +55,7 @@ fn of_others(found: &[FileChange]) -> String {
     }
 }
 
-fn row(change: &FileChange) -> FileRow {
+fn row(change: &FileChange, owners: &Owners) -> FileRow {
     let from = match &change.change {
         Change::RenamedFrom(path) => Some(path.to_string_lossy().into_owned()),
         Change::Created | Change::Replaced | Change::Written | Change::Removed | Change::Metadata => None,
@@ -54,6 +65,7 @@ fn row(change: &FileChange) -> FileRow {
         before: change.before.as_ref().map(side),
         after: change.after.as_ref().map(side),
         by_others: change.by_others,
+        package: owners.owner(&change.path),
         ..FileRow::new(&change.path, word(&change.change))
     }
 }

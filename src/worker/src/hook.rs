@@ -54,6 +54,7 @@ mod tests {
             plan: backstep_wire::digest(&bytes),
             direction: Direction::Forward,
             restore: None,
+            later: Vec::new(),
             retention: Retention::default(),
         };
         fs::write(files.plan(), bytes).expect("plan");

@@ -110,6 +110,12 @@ impl Machine {
         self.state.join("foreign")
     }
 
+    /// The folder of all attempts.
+    #[must_use]
+    pub fn attempts(&self) -> PathBuf {
+        self.state.join("attempts")
+    }
+
     /// The files of an attempt.
     #[must_use]
     pub fn attempt(&self, attempt: AttemptId) -> AttemptFiles {
@@ -206,6 +212,12 @@ impl AttemptFiles {
     #[must_use]
     pub fn unguarded(&self) -> PathBuf {
         self.folder.join("unguarded")
+    }
+
+    /// Exists while somebody wants the undo material kept, whatever the limits say.
+    #[must_use]
+    pub fn pinned(&self) -> PathBuf {
+        self.folder.join("pinned")
     }
 
     /// Exists while what was unpacked is not durable yet.

@@ -75,8 +75,14 @@ mod tests {
         let files = AttemptFiles::in_folder(folder.path());
         let bytes = backstep_wire::plan::to_bytes(&plan());
         let plan = digest.unwrap_or_else(|| backstep_wire::digest(&bytes));
-        let order =
-            Order { attempt: attempt_in_order, plan, direction: Direction::Forward, restore: None, retention: Retention::default() };
+        let order = Order {
+            attempt: attempt_in_order,
+            plan,
+            direction: Direction::Forward,
+            restore: None,
+            later: Vec::new(),
+            retention: Retention::default(),
+        };
         fs::write(files.plan(), bytes).expect("plan");
         fs::write(files.order(), order::to_bytes(&order)).expect("order");
         (folder, files)

@@ -44,7 +44,9 @@ fn not_interrupted(machine: &Machine, facts: &Facts) -> Result<(), Failure> {
 /// written down since.
 fn not_interrupted_since(context: &Context) -> Result<(), Failure> {
     let updates = Path::new("/var/lib/dpkg/updates");
-    let (Some(of), false) = (context.restore, names(&context.machine.at("var/lib/dpkg/updates"))?.is_empty()) else { return Ok(()) };
+    let (Some(of), false) = (context.restored().next(), names(&context.machine.at("var/lib/dpkg/updates"))?.is_empty()) else {
+        return Ok(());
+    };
     let dir = CaptureDir::open(&context.machine.capture(of)).map_err(|error| capture_failure(&error))?;
     let drifted = drifted(context.machine.root(), &dir).map_err(|error| capture_failure(&error))?;
     if drifted.iter().any(|path| path.starts_with(updates)) {

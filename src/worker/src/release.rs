@@ -4,6 +4,7 @@
 //! life, and giving up needs it alone. The change is over by then, so nothing here fails it; what cannot be
 //! removed is said and tried again after the next attempt.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -15,9 +16,10 @@ use backstep_core::{AttemptId, ErrorCode, Failure, Retention};
 use backstep_wire::journal::{Line, Record};
 use nix::fcntl::{Flock, FlockArg};
 
+use crate::archives::file_name;
 use crate::displace::DISPLACED;
 use crate::journal;
-use crate::machine::Machine;
+use crate::machine::{AttemptFiles, Machine};
 
 /// Archives younger than this may belong to a request that waits.
 const YOUNG_S: i64 = 24 * 60 * 60;
@@ -43,7 +45,8 @@ pub fn release(machine: &Machine, mine: Use, retention: &Retention, now_us: i64)
         return Vec::new();
     }
     let mut trouble = captures(machine, retention, now_us);
-    trouble.extend(archives(&machine.archives(), retention.archive_bytes, now_us / 1_000_000).err().map(|error| error.to_string()));
+    let given_up = archives(&machine.archives(), &pinned_archives(machine), retention.archive_bytes, now_us / 1_000_000);
+    trouble.extend(given_up.err().map(|error| error.to_string()));
     trouble
 }
 
@@ -74,7 +77,13 @@ fn material(machine: &Machine, attempt: AttemptId) -> Option<Material> {
         Record::Aborted { differences } if differences.is_empty() => Fate::Undone,
         _ => Fate::Open,
     };
-    Some(Material { attempt, at_us: last.utc_us, bytes, fate })
+    let pinned = first(machine, attempt).pinned().exists();
+    Some(Material { attempt, at_us: last.utc_us, bytes, fate, pinned })
+}
+
+/// A transaction is pinned as a whole, at its first attempt.
+fn first(machine: &Machine, attempt: AttemptId) -> AttemptFiles {
+    machine.attempt(AttemptId { number: 1, ..attempt })
 }
 
 /// The last word on a change is its last attempt's: a later one undoes what an earlier one left.
@@ -84,12 +93,22 @@ fn last_line(machine: &Machine, attempt: AttemptId) -> Option<Line> {
     journal::read(&of(last).journal()).ok()?.0.pop()
 }
 
-/// Removes the oldest archives, and the names that lead nowhere then.
-fn archives(folder: &Path, limit: u64, now_s: i64) -> io::Result<()> {
+/// The archives that an undo by packages of what is pinned needs: those of the versions before.
+fn pinned_archives(machine: &Machine) -> BTreeSet<PathBuf> {
+    let folder = machine.archives().join("by-name");
+    let pinned = attempts(&machine.attempts()).into_iter().map(|attempt| machine.attempt(attempt)).filter(|files| files.pinned().exists());
+    let plans = pinned.filter_map(|files| backstep_wire::plan::from_bytes(&fs::read(files.plan()).ok()?).ok());
+    let names = plans.flat_map(|plan| plan.items).filter_map(|item| Some(file_name(&item.package, item.from.as_ref()?)));
+    names.filter_map(|name| fs::read_link(folder.join(name)).ok()?.file_name().map(|name| machine.archives().join(name))).collect()
+}
+
+/// Removes the oldest archives, but for some, and the names that lead nowhere then.
+fn archives(folder: &Path, wanted: &BTreeSet<PathBuf>, limit: u64, now_s: i64) -> io::Result<()> {
     let is_old = |meta: &fs::Metadata| now_s.saturating_sub(meta.ctime()) > YOUNG_S;
     let is_archive = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "deb");
     let of = |path: PathBuf| fs::symlink_metadata(&path).ok().filter(|meta| meta.is_file() && is_old(meta)).map(|meta| (meta, path));
-    let mut all: Vec<(fs::Metadata, PathBuf)> = names(folder).into_iter().filter(is_archive).filter_map(of).collect();
+    let mut all: Vec<(fs::Metadata, PathBuf)> =
+        names(folder).into_iter().filter(is_archive).filter(|path| !wanted.contains(path)).filter_map(of).collect();
     all.sort_by_key(|(meta, path)| (meta.ctime(), meta.ctime_nsec(), path.clone()));
     let sizes: Vec<u64> = all.iter().map(|(meta, _)| if meta.nlink() == 1 { meta.blocks() * 512 } else { 0 }).collect();
     all.iter().take(too_many(&sizes, limit)).try_for_each(|(_, path)| fs::remove_file(path))?;
@@ -171,6 +190,32 @@ mod tests {
     }
 
     #[test]
+    fn what_is_pinned_stays_with_the_archives_that_it_needs() {
+        let place = place();
+        for of in [attempt(1), other(1)] {
+            place.capture(of, Some(Record::Committed { world: Digest([1; 32]) }));
+        }
+        let files = place.machine.attempt(attempt(1));
+        let upgrade = crate::testing::item("aa:all", backstep_core::PlanAction::Upgrade, Some("1:1"), Some("2"));
+        fs::write(files.plan(), backstep_wire::plan::to_bytes(&crate::testing::plan_of(vec![upgrade]))).expect("plan");
+        let folder = place.machine.archives();
+        for (digest, name) in [(1, "aa_1%3a1_all.deb"), (2, "bb_1_all.deb")] {
+            fs::write(place.machine.kept_archive(Digest([digest; 32])), vec![1; 8 << 10]).expect("archive");
+            crate::archives::name(&place.machine, name, Digest([digest; 32])).expect("name");
+        }
+        fs::write(files.pinned(), "").expect("pin");
+        let late = i64::MAX / 2;
+        let limits = Retention { archive_bytes: 1, ..ONE };
+        assert!(release(&place.machine, Use::take(&place.machine).expect("use"), &limits, late).is_empty());
+        assert_eq!(place.left(), [attempt(1), other(1)]);
+        assert!(folder.join("by-name/aa_1%3a1_all.deb").exists() && !folder.join("by-name/bb_1_all.deb").exists());
+        fs::remove_file(files.pinned()).expect("unpin");
+        release(&place.machine, Use::take(&place.machine).expect("use"), &limits, late);
+        assert_eq!(place.left(), [other(1)]);
+        assert!(!folder.join("by-name/aa_1%3a1_all.deb").exists());
+    }
+
+    #[test]
     fn what_an_undo_moved_aside_is_never_given_up() {
         let place = place();
         place.capture(attempt(1), Some(Record::Aborted { differences: Vec::new() }));
@@ -201,9 +246,9 @@ mod tests {
             std::os::unix::fs::symlink(format!("../{name}.deb"), folder.join("by-name").join(name)).expect("name");
         }
         let now = fs::metadata(folder.join("b.deb")).expect("metadata").ctime();
-        archives(&folder, 1, now).expect("young");
+        archives(&folder, &BTreeSet::new(), 1, now).expect("young");
         assert!(folder.join("a.deb").exists());
-        archives(&folder, 8 << 10, now + 2 * YOUNG_S).expect("old");
+        archives(&folder, &BTreeSet::new(), 8 << 10, now + 2 * YOUNG_S).expect("old");
         assert!(!folder.join("a.deb").exists() && folder.join("b.deb").exists());
         assert!(fs::symlink_metadata(folder.join("by-name/a")).is_err() && folder.join("by-name/b").exists());
     }

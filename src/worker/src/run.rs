@@ -265,6 +265,7 @@ fn context(
         attempt,
         undo_of,
         restore,
+        later: order.later.clone(),
         rebooted,
         plan,
         children,
@@ -344,7 +345,7 @@ mod tests {
             let bytes = backstep_wire::plan::to_bytes(&plan());
             let plan = digest.unwrap_or_else(|| backstep_wire::digest(&bytes));
             let restore = (direction == Direction::Undo).then(|| attempt(1));
-            let order = Order { attempt: attempt(number), plan, direction, restore, retention: Retention::default() };
+            let order = Order { attempt: attempt(number), plan, direction, restore, later: Vec::new(), retention: Retention::default() };
             fs::write(files.plan(), bytes).expect("plan");
             fs::write(files.order(), backstep_wire::order::to_bytes(&order)).expect("order");
             files

@@ -37,6 +37,7 @@ pub(crate) fn plan_of(items: Vec<PlanItem>) -> Plan {
         options: Options::default(),
         items,
         marks: Vec::new(),
+        restores: Vec::new(),
         download_bytes: 0,
         warnings: Vec::new(),
     }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::child::{Call, Children, Ended, Unwatched, output};
 use crate::machine::Machine;
 
-const PROPERTIES: &str = "--property=Id,ActiveState,UnitFileState,InvocationID,NeedDaemonReload,Type,Result";
+const PROPERTIES: &str = "--property=Id,ActiveState,SubState,UnitFileState,InvocationID,NeedDaemonReload,Type,Result";
 const PATTERNS: [&str; 4] = ["*.service", "*.socket", "*.timer", "*.path"];
 const MAX_OUTPUT: u64 = 16 << 20;
 /// How long the service manager has for one answer; what it was asked to do goes on after that.
@@ -29,7 +29,8 @@ fn call<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Call {
 /// One unit.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Unit {
-    /// `active`, `inactive`, `failed`, `activating`, `deactivating` or `reloading`.
+    /// `active`, `inactive`, `failed`, `activating`, `deactivating` or `reloading`. A service that failed and is to be
+    /// started again by itself is `failed`, too.
     pub active: String,
     /// `enabled`, `disabled`, `static`, …; empty when it has no file.
     pub file: String,
@@ -78,18 +79,22 @@ pub fn parse(text: &str) -> Units {
 }
 
 fn parse_one(block: &str) -> Option<(String, Unit)> {
-    let mut name = None;
+    let (mut name, mut waits_to_restart) = (None, false);
     let mut unit = Unit::default();
     for (key, value) in block.lines().filter_map(|line| line.split_once('=')) {
         match key {
             "Id" => name = Some(value.to_owned()),
             "ActiveState" => value.clone_into(&mut unit.active),
+            "SubState" => waits_to_restart = value == "auto-restart" || value == "auto-restart-queued",
             "UnitFileState" => value.clone_into(&mut unit.file),
             "InvocationID" => value.clone_into(&mut unit.invocation),
             "Type" => value.clone_into(&mut unit.kind),
             "NeedDaemonReload" => unit.needs_reload = value == "yes",
             _ => {}
         }
+    }
+    if waits_to_restart {
+        "failed".clone_into(&mut unit.active);
     }
     name.map(|name| (name, unit))
 }
@@ -163,6 +168,15 @@ mod tests {
         assert!(ssh.is_active() && ssh.needs_reload);
         assert_eq!((ssh.file.as_str(), ssh.kind.as_str()), ("enabled", "simple"));
         assert!(parse("").is_empty());
+    }
+
+    #[test]
+    fn a_service_that_fails_again_and_again_has_failed() {
+        let text = "Id=a.service\nSubState=auto-restart\nActiveState=activating\n\nId=b.service\nActiveState=activating\nSubState=start\n";
+        let units = parse(text);
+        assert_eq!((units["a.service"].active.as_str(), units["b.service"].active.as_str()), ("failed", "activating"));
+        let before = self::units(&[("a.service", "active", "1"), ("b.service", "active", "1")]);
+        assert_eq!(compare(&before, &units).failed, ["a.service"]);
     }
 
     #[test]

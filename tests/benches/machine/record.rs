@@ -63,6 +63,7 @@ fn one(store: &mut Store, number: u32) -> Result<()> {
         at: at(0),
         priority: 0,
         reverts: None,
+        scope: None,
         retries: None,
     })?;
     let planned = planned(id, digest(&request_bytes))?;
@@ -119,6 +120,7 @@ fn planned(id: TransactionId, request: Digest) -> Result<Plan> {
         options: Options::default(),
         items: vec![item],
         marks: Vec::new(),
+        restores: Vec::new(),
         download_bytes: 0,
         warnings: Vec::new(),
     })

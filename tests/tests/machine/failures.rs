@@ -165,6 +165,13 @@ fn services_that_fail_after_an_upgrade_are_undone_or_named() -> Result<()> {
     before.expect_same(&scene.state()?, "rollback of an upgrade whose service failed")?;
     ensure!(is_active(&scene)?, "the old service does not run after a rollback");
 
+    // One that its unit has started again and again never gets to the state "failed".
+    scene.publish(&[daemon("3", "/usr/bin/false\nRestart=always\nRestartSec=1h")])?;
+    let ended = scene.undone("upgrade", 9, "service.failed")?;
+    ensure!(ended.text("error_text").contains("bs-daemon.service"), "{}", ended.text("error_text"));
+    before.expect_same(&scene.state()?, "a service that failed and would start again")?;
+    ensure!(is_active(&scene)?, "the old service does not run after it failed again and again");
+
     let silent = scene.change("upgrade --services off")?;
     ensure!(!is_active(&scene)?, "the new service does not fail");
     ensure!(!scene.document(silent.id())?["events"].to_string().contains("service.failed"), "services were looked at");

@@ -13,6 +13,7 @@ mod by_apt;
 mod clients;
 mod daemon;
 mod failures;
+mod files;
 mod harness;
 mod interruptions;
 mod limits;

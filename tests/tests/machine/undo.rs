@@ -160,6 +160,74 @@ fn what_cannot_be_rolled_back_is_refused() -> Result<()> {
     state.expect_same(&scene.state()?, "refused rollbacks")
 }
 
+#[test]
+fn everything_since_a_transaction_is_undone_by_one_of_its_own() -> Result<()> {
+    let scene = Scene::new(&[rich("1"), plain("bs-a", "1"), plain("bs-b", "1"), plain("bs-c", "1")])?;
+    let nothing = scene.state()?;
+    scene.change("install bs-a")?;
+    let only_a = scene.state()?;
+    let first = scene.change("install bs-rich bs-b")?;
+    scene.publish(&[rich("2"), plain("bs-b", "2")])?;
+    scene.change("upgrade")?;
+    scene.machine.check(["apt-get", "-y", "install", "bs-c"])?;
+    scene.change("purge bs-b")?;
+    let all = scene.state()?;
+
+    let plan = scene.backstep(&format!("plan rollback --to {}", first.id()))?;
+    assert_eq!((plan.text("method"), plan.plan()), ("restore", vec!["purge bs-c".to_owned(), "purge bs-rich".to_owned()]));
+    let back = scene.change(&format!("rollback --to {}", first.id()))?;
+    only_a.expect_same(&scene.state()?, "four transactions undone at once")?;
+    ensure!(scene.document(first.id())?["reverted_by"] == back.id(), "the first is undone");
+    let history = scene.backstep("history")?.json;
+    let undone = history.as_array().map(|rows| rows.iter().filter(|row| row["reverted_by"] == back.id()).count());
+    assert_eq!(undone, Some(4), "{history:#}");
+    scene.change("rollback --last")?;
+    all.expect_same(&scene.state()?, "a rollback of four undone")?;
+    expect_service(&scene, "bs-rich", "active")?;
+
+    // Since a time; and past a change that nobody recorded only by packages, with the reason.
+    scene.change("rollback --to 1d")?;
+    nothing.expect_same(&scene.state()?, "everything undone")?;
+    let a = scene.change("install bs-a")?;
+    scene.machine.write("/root/dark.conf", "", 0o600)?;
+    scene.machine.check(["apt-mark", "auto", "bs-a"])?;
+    scene.change("install bs-b=2")?;
+    let back = scene.change(&format!("rollback --to {}", a.id()))?;
+    assert_eq!((back.text("method"), back.plan()), ("packages", vec!["purge bs-a".to_owned(), "purge bs-b".to_owned()]));
+    let why = back.json["plan_warnings"].to_string();
+    ensure!(why.contains("was changed by others after") && why.contains("packages are changed instead of files"), "{why}");
+    scene.expect(&[("bs-a", ""), ("bs-b", "")])
+}
+
+#[test]
+fn one_package_of_a_transaction_is_undone_where_others_can_do_without() -> Result<()> {
+    let app = |version| plain("bs-app", version).depends("bs-lib");
+    let scene = Scene::new(&[app("1"), plain("bs-lib", "1"), plain("bs-by", "1")])?;
+    let install = scene.change("install bs-app bs-by")?;
+    let needed = scene.backstep(&format!("rollback -y {} bs-lib", install.id()))?;
+    assert_eq!((needed.code, needed.text("error_code")), (14, "undo.conflict"), "{:#}", needed.json);
+    ensure!(needed.text("error_text").contains("bs-app depends on bs-lib"), "{}", needed.text("error_text"));
+    let unknown = scene.backstep(&format!("rollback -y {} bs-other", install.id()))?;
+    assert_eq!((unknown.code, unknown.text("error_code")), (14, "undo.nothing"), "{:#}", unknown.json);
+    ensure!(unknown.text("error_text").contains("did not change bs-other; it changed bs-app"), "{}", unknown.text("error_text"));
+
+    let both = scene.state()?;
+    let part = scene.change(&format!("rollback {} bs-by", install.id()))?;
+    assert_eq!((part.text("method"), part.plan()), ("packages", vec!["purge bs-by".to_owned()]));
+    scene.expect(&[("bs-app", "ii 1"), ("bs-lib", "ii 1"), ("bs-by", "")])?;
+    ensure!(scene.document(install.id())?["reverted_by"].is_null(), "a part is not the whole");
+    scene.change("rollback --last")?;
+    both.expect_same(&scene.state()?, "a rollback of a part undone")?;
+
+    scene.publish(&[app("2"), plain("bs-by", "2")])?;
+    let upgrade = scene.change("upgrade")?;
+    let part = scene.change(&format!("rollback {} bs-app", upgrade.id()))?;
+    assert_eq!(part.plan(), ["downgrade bs-app 1"]);
+    scene.expect(&[("bs-app", "ii 1"), ("bs-by", "ii 2")])?;
+    scene.change(&format!("rollback {}", upgrade.id()))?;
+    scene.expect(&[("bs-app", "ii 1"), ("bs-by", "ii 1")])
+}
+
 /// Debian's own packages, over the network: a service, alternatives, a user's group, triggers.
 #[test]
 fn debian_packages_come_back_whole() -> Result<()> {

@@ -15,7 +15,6 @@ use crate::error::Result;
 use crate::manifest::{Manifest, Picture, save};
 use crate::node::Kind;
 
-pub(crate) use file::FILE_NAME;
 #[cfg(feature = "hostile")]
 pub(crate) use file::{HEADER, parse};
 

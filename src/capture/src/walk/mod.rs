@@ -19,7 +19,6 @@ use std::path::{Path, PathBuf};
 use crate::dir::CaptureDir;
 use crate::error::Result;
 
-pub(crate) use file::FILE_NAME;
 #[cfg(feature = "hostile")]
 pub(crate) use file::{HEADER, decode, encode};
 

@@ -84,7 +84,7 @@ fn a_saved_picture_is_the_same_and_a_damaged_one_is_noticed() {
     let loaded = Walk::load(&place.dir()).unwrap().unwrap();
     assert_eq!((loaded.count(), found(&taken, &loaded)), (taken.count(), vec![]));
     assert_eq!(found(&loaded, &place.take()), []);
-    let path = place.dir().path().join(FILE_NAME);
+    let path = place.dir().path().join(file::FILE_NAME);
     let bytes = fs::read(&path).unwrap();
     for at in 0..bytes.len() {
         let mut wrong = bytes.clone();

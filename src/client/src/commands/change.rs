@@ -12,7 +12,9 @@ use uuid::Uuid;
 use crate::args::{ChangeOptions, ChangeVerb, Global, PackagesArgs, RollbackArgs};
 use crate::commands::drive::drive;
 use crate::error::ClientError;
-use crate::package_argument::{PackageArgument, parse};
+use crate::moment::Since;
+use crate::package_argument::{PackageArgument, PackageArgumentError, parse};
+use crate::render::time;
 use crate::session::Session;
 use crate::ui::Ui;
 
@@ -59,13 +61,30 @@ async fn whole(global: &Global, ui: &Ui, kind: Kind, options: ChangeOptions, dry
 }
 
 async fn rollback(global: &Global, ui: &Ui, args: RollbackArgs, dry_run: bool) -> Result<u8, ClientError> {
+    let packages = args.packages.iter().map(|argument| part(argument)).collect::<Result<Vec<_>, _>>()?;
     let mut session = Session::connect(global).await?;
-    let target = match &args.target.id {
-        Some(id) => RevertsTarget::Id(session.find(id).await?.0),
-        None if args.target.last_failed => RevertsTarget::LastFailed,
-        None => RevertsTarget::Last,
+    let mut options = OptionsBuilder::new().packages(packages);
+    let target = match (&args.target.id, &args.target.to) {
+        (Some(id), _) | (None, Some(Since::Transaction(id))) => RevertsTarget::Id(session.find(id).await?.0),
+        (None, Some(Since::Moment(moment))) => RevertsTarget::Since(moment.at(time::now_us())),
+        (None, None) if args.target.last_failed => RevertsTarget::LastFailed,
+        (None, None) => RevertsTarget::Last,
     };
-    submit(&mut session, ui, Kind::Rollback, args.options, OptionsBuilder::new().reverts(target), dry_run).await
+    if args.target.to.is_some() {
+        options = options.undo_later();
+    }
+    submit(&mut session, ui, Kind::Rollback, args.options, options.reverts(target), dry_run).await
+}
+
+/// A package of a transaction that is undone in part: it has the version that it had before.
+fn part(argument: &str) -> Result<(String, String, String), ClientError> {
+    match parse(Kind::Rollback, argument)? {
+        PackageArgument::Named { package, version: None, .. } => Ok((String::new(), package, String::new())),
+        PackageArgument::Named { .. } | PackageArgument::File(_) => {
+            let reason = "a rollback takes names, and no versions".to_owned();
+            Err(PackageArgumentError::Grammar { argument: argument.to_owned(), reason }.into())
+        }
+    }
 }
 
 /// Opens a local archive with the caller's own rights: the daemon never opens a path that a caller names.

@@ -2,9 +2,11 @@
 
 mod audit;
 mod backoff;
+mod blame;
 mod cancel;
 mod change;
 mod denied;
+mod diff;
 mod drive;
 mod files;
 mod generate;
@@ -13,6 +15,7 @@ mod ignore;
 mod inventory;
 mod list;
 mod log;
+mod pin;
 mod repair;
 mod retry;
 mod show;
@@ -44,6 +47,10 @@ pub(crate) async fn run(cli: Cli, ui: &Ui) -> Result<u8, ClientError> {
         Command::Stats(args) => stats::stats(&connect(global).await?, ui, &args).await,
         Command::Why(args) => why::why(&connect(global).await?, ui, &args).await,
         Command::Inventory(args) => inventory::inventory(&connect(global).await?, ui, &args).await,
+        Command::Diff(args) => diff::diff(&connect(global).await?, ui, &args).await,
+        Command::Blame(args) => blame::blame(&connect(global).await?, ui, &args).await,
+        Command::Pin(args) => pin::pin(&connect(global).await?, ui, &args).await,
+        Command::Unpin(args) => pin::unpin(&connect(global).await?, ui, &args).await,
         Command::Timeline(args) => generation::timeline(&connect(global).await?, ui, &args).await,
         Command::Generation { verb } => generation::generation(&connect(global).await?, ui, verb).await,
         Command::Audit { verb } => audit::audit(&connect(global).await?, ui, verb).await,

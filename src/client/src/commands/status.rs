@@ -1,16 +1,16 @@
 //! `backstep status`.
 
-use backstep_bus::{BackoffFilter, ListFilter, ListRow};
+use backstep_bus::{BackoffFilter, ListFilter, ListRow, UndoMaterial};
 use backstep_core::TransactionState;
 use serde_json::{Value, json};
 
 use crate::error::ClientError;
 use crate::render::escape::escaped;
-use crate::render::{backoff, json as shapes, show, time};
+use crate::render::{backoff, json as shapes, material, record_json, show, time};
 use crate::session::Session;
 use crate::ui::{Ink, Ui};
 
-/// Prints the daemon's version, what runs, waits and needs a person, and the last transaction.
+/// Prints the daemon's version, what runs, waits and needs a person, the last transaction, and what undo takes.
 pub(crate) async fn status(session: &Session, ui: &Ui) -> Result<u8, ClientError> {
     let version = session.manager.version().await?;
     let unfinished = ListFilter { unfinished: Some(true), limit: Some(200), ..ListFilter::default() };
@@ -25,13 +25,14 @@ pub(crate) async fn status(session: &Session, ui: &Ui) -> Result<u8, ClientError
         ("attention", "Needs a decision", of(|state| state == TransactionState::NeedsAttention)),
         ("last", "Last", last),
     ];
+    let kept = session.record().await?.get_undo_material().await?;
     let backoffs = session.manager.list_backoffs(BackoffFilter::default()).await?;
     if ui.json {
-        let mut document = document(&version, &groups);
+        let mut document = document(&version, &groups, &kept);
         document["backoffs"] = backoffs.iter().map(backoff::json).collect();
         ui.line(&document.to_string())?;
     } else {
-        let mut text = text(ui, &version, &groups);
+        let mut text = text(ui, &version, &groups, &kept);
         if !backoffs.is_empty() {
             text.push_str(&format!("\n{}\n{}", ui.paint(Ink::Strong, "Left alone for a while:"), backoff::table(ui, &backoffs)));
         }
@@ -42,19 +43,20 @@ pub(crate) async fn status(session: &Session, ui: &Ui) -> Result<u8, ClientError
 
 type Group = (&'static str, &'static str, Vec<ListRow>);
 
-fn document(version: &str, groups: &[Group]) -> Value {
-    let mut document = json!({ "version": version });
+fn document(version: &str, groups: &[Group], kept: &UndoMaterial) -> Value {
+    let mut document = json!({ "version": version, "undo": record_json::undo_material(kept) });
     for (key, _, rows) in groups {
         document[*key] = rows.iter().map(shapes::list_row).collect();
     }
     document
 }
 
-fn text(ui: &Ui, version: &str, groups: &[Group]) -> String {
+fn text(ui: &Ui, version: &str, groups: &[Group], kept: &UndoMaterial) -> String {
     let mut text = format!("backstepd {} is ready.\n", escaped(version));
     for (_, title, rows) in groups.iter().filter(|(_, _, rows)| !rows.is_empty()) {
         text.push_str(&format!("\n{}\n{}", ui.paint(Ink::Strong, &format!("{title}:")), show::list(ui, rows, time::now_us())));
     }
+    text.push_str(&format!("\n{}\n{}", ui.paint(Ink::Strong, "Undo material:"), material::material(ui, kept)));
     if groups.iter().any(|(key, _, rows)| *key == "attention" && !rows.is_empty()) {
         text.push_str("\nSee 'backstep repair' for how to decide.\n");
     }

@@ -54,6 +54,7 @@ pub(crate) fn transaction(p: &TransactionProperties) -> Value {
         differences,
         waits_for,
         actions,
+        pinned,
     );
     map.insert("plan".to_owned(), p.plan.iter().map(plan_row).collect());
     map.insert("steps".to_owned(), p.steps.iter().map(step_row).collect());
@@ -131,7 +132,7 @@ mod tests {
     #[test]
     fn a_transaction_has_every_property() {
         let value = transaction(&TransactionProperties::default());
-        assert_eq!(value.as_object().expect("object").len(), 39);
+        assert_eq!(value.as_object().expect("object").len(), 40);
         assert_eq!(list_row(&ListRow { id: "x".into(), ..ListRow::default() }).as_object().expect("object").len(), 7);
     }
 }

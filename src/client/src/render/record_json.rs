@@ -1,5 +1,6 @@
 //! JSON of what is asked of the record as a whole. The rules are those of [`super::json`].
 
+use backstep_bus::files::{BlameRow, ContentsRow, UndoMaterial};
 use backstep_bus::record::{ChangeRow, GenerationRow, InventoryRow, OriginRow, StepStatisticsRow};
 use serde_json::{Map, Value, json};
 
@@ -27,6 +28,55 @@ pub(crate) fn origin_row(row: &OriginRow) -> Value {
         origin,
         client,
         description
+    ))
+}
+
+/// A row of `diff`; what is unknown is absent.
+pub(crate) fn contents_row(row: &ContentsRow) -> Value {
+    known(object!(row, path, before, after, before_text, after_text, withheld))
+}
+
+/// A row of `blame`; what is unknown is absent.
+pub(crate) fn blame_row(row: &BlameRow) -> Value {
+    known(object!(
+        row,
+        hidden,
+        transaction,
+        kind,
+        state,
+        at,
+        uid,
+        user,
+        origin,
+        description,
+        reverts,
+        reverted_by,
+        path,
+        change,
+        moved_from,
+        by_others,
+        package,
+        action,
+        from,
+        to
+    ))
+}
+
+/// The undo material of `status`; what is unknown is absent.
+pub(crate) fn undo_material(found: &UndoMaterial) -> Value {
+    known(object!(
+        found,
+        transactions,
+        bytes,
+        pinned,
+        pinned_bytes,
+        oldest,
+        archives,
+        archive_bytes,
+        limit_transactions,
+        limit_days,
+        limit_bytes,
+        limit_archive_bytes
     ))
 }
 

@@ -123,6 +123,7 @@ fn header(ui: &Ui, p: &TransactionProperties) -> String {
         ("Waits for", escaped(&p.waits_for)),
         ("Progress", if running { format!("{}% {}", p.permille / 10, escaped(&p.phase)) } else { String::new() }),
         ("Method", undo),
+        ("Pinned", (if p.pinned { "yes: its undo material is kept" } else { "" }).to_owned()),
         ("Allows", escaped(&p.actions.join(", "))),
     ];
     self::facts(ui, &facts)

@@ -9,7 +9,10 @@ use std::thread::JoinHandle;
 
 use backstep_bus::names::{BUS_NAME, MANAGER_PATH, TRANSACTION_INTERFACE, transaction_path};
 use backstep_bus::record::{ChangeRow, GenerationRow, InventoryRow, OriginRow, StepStatisticsRow};
-use backstep_bus::{BackoffRow, BusError, IgnoreRow, ListRow, PackageArgument, RefusalRow, StatisticsRow, TransactionProperties};
+use backstep_bus::{
+    BackoffRow, BlameRow, BusError, ContentsRow, IgnoreRow, ListRow, PackageArgument, RefusalRow, StatisticsRow, TransactionProperties,
+    UndoMaterial,
+};
 use backstep_core::{ErrorCode, TransactionId};
 use futures_util::StreamExt;
 use zbus::fdo::RequestNameFlags;
@@ -305,6 +308,24 @@ async fn on_record(connection: &Connection, state: &Mutex<State>, call: &Message
             let next = if filter.contains_key("after") { "" } else { "hello:amd64" };
             connection.reply(&header, &(vec![row], next)).await?;
         }
+        "FindFile" => {
+            let (path, limit): (String, u32) = call.body().deserialize()?;
+            let row = {
+                let mut state = state.lock().expect("lock");
+                state.calls.push(format!("FindFile {path} {limit}"));
+                BlameRow {
+                    transaction: Some(state.id.clone()),
+                    change: Some("written".into()),
+                    package: Some("hello:amd64".into()),
+                    ..BlameRow::default()
+                }
+            };
+            connection.reply(&header, &(if path == "/none" { Vec::new() } else { vec![row] },)).await?;
+        }
+        "GetUndoMaterial" => {
+            let found = UndoMaterial { transactions: 2, bytes: 1500, limit_transactions: 50, ..UndoMaterial::default() };
+            connection.reply(&header, &found).await?;
+        }
         "ListGenerations" => {
             let filter: HashMap<String, OwnedVariant> = call.body().deserialize()?;
             let system = if filter.contains_key("system") { " system" } else { "" };
@@ -428,6 +449,28 @@ async fn on_transaction(connection: &Connection, state: &Mutex<State>, call: &Me
                 return Err(BusError::new(ErrorCode::AuthDenied, "not authorised"));
             }
             connection.reply(&header, &document).await?;
+        }
+        "ReadContents" => {
+            let (path, after): (String, String) = call.body().deserialize()?;
+            state.lock().expect("lock").calls.push(format!("ReadContents {path} after {after}"));
+            // In two pieces, so that readers must put them together.
+            let text = |path: &str, before: &str| ContentsRow {
+                path: path.into(),
+                before: "text".into(),
+                after: "text".into(),
+                before_text: Some(before.into()),
+                after_text: Some("two\n".into()),
+                withheld: None,
+            };
+            let secret = ContentsRow { before_text: None, after_text: None, withheld: Some(true), ..text("/etc/shadow", "") };
+            let rows = if after.is_empty() { vec![text("/etc/a", "one\n")] } else { vec![secret] };
+            connection.reply(&header, &(rows, !after.is_empty())).await?;
+        }
+        "Pin" | "Unpin" => {
+            let flags = call.primary_header().flags();
+            let interactive = if flags.contains(Flags::ALLOW_INTERACTIVE_AUTH) { " interactive" } else { "" };
+            state.lock().expect("lock").calls.push(format!("{member}{interactive}"));
+            connection.reply(&header, &()).await?;
         }
         "ReadLog" | "ReadFiles" => {
             let (offset, _): (u64, u32) = call.body().deserialize()?;

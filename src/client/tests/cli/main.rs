@@ -378,6 +378,63 @@ fn the_record_is_asked_in_words_or_json() {
 }
 
 #[test]
+fn files_are_compared_and_their_changes_found() {
+    let bus = Bus::start();
+    let daemon = Daemon::start(&bus, Script { run: vec![completed()], ..install() });
+    run(&bus, "install -y hello");
+    let short = daemon.short();
+    let diff = run(&bus, &format!("diff {short} /etc/a"));
+    let expected = format!(
+        "--- /etc/a before {short}\n+++ /etc/a after {short}\n@@ -1,1 +1,1 @@\n-one\n+two\n/etc/shadow: changed; only root is shown what it held\n"
+    );
+    assert_eq!((out(&diff), err(&diff)), (expected, String::new()));
+    let json: serde_json::Value = serde_json::from_slice(&run(&bus, &format!("diff --json {short}")).stdout).expect("json");
+    assert_eq!((&json[0]["diff"], &json[1]["withheld"]), (&"@@ -1,1 +1,1 @@\n-one\n+two\n".into(), &true.into()));
+    assert_eq!(json[1].get("diff"), None);
+    for asked in ["ReadContents /etc/a after ", "ReadContents /etc/a after /etc/a", "ReadContents  after "] {
+        assert!(daemon.calls().iter().any(|call| call == asked), "{asked}: {:?}", daemon.calls());
+    }
+    let blame = run(&bus, "blame /none/../x -n 3");
+    assert!(out(&blame).contains(&short) && out(&blame).contains("hello:amd64"), "{}{}", out(&blame), err(&blame));
+    assert_eq!(out(&run(&bus, "blame /none")), "No transaction is known that changed it.\n");
+    let json: serde_json::Value = serde_json::from_slice(&run(&bus, "blame --json /x").stdout).expect("json");
+    assert_eq!((&json[0]["change"], json[0].get("hidden")), (&"written".into(), None));
+    assert!(daemon.calls().iter().any(|call| call == "FindFile /x 0"), "{:?}", daemon.calls());
+}
+
+#[test]
+fn rollbacks_go_back_to_a_time_or_take_a_part() {
+    let bus = Bus::start();
+    let daemon = Daemon::start(&bus, Script { run: vec![completed()], ..install() });
+    run(&bus, "install -y hello");
+    let short = daemon.short();
+    let asked = |line: &str| {
+        run(&bus, &line.replace("ID", &short));
+        let calls = daemon.calls();
+        calls.into_iter().rev().find(|call| call.starts_with("CreateTransaction rollback")).expect("a rollback")
+    };
+    assert_eq!(asked("rollback -y --to 2h"), "CreateTransaction rollback  client,id,origin,reverts,undo-later");
+    let part = asked(&format!("rollback -y {short} hello libc6:amd64"));
+    assert_eq!(part, "CreateTransaction rollback  client,id,origin,packages,reverts [(, hello, ) (, libc6:amd64, )]");
+    for line in ["rollback -y beef hello=1", "rollback -y beef ./hello.deb"] {
+        assert_eq!(run(&bus, line).status.code(), Some(2), "{line}");
+    }
+}
+
+#[test]
+fn undo_material_is_pinned_and_counted() {
+    let bus = Bus::start();
+    let daemon = Daemon::start(&bus, Script { run: vec![completed()], ..install() });
+    run(&bus, "install -y hello");
+    let short = daemon.short();
+    let pinned = run(&bus, &format!("pin {short}"));
+    assert_eq!(out(&pinned), format!("The undo material of {short} is kept, whatever the limits say.\n"), "{}", err(&pinned));
+    let unpinned: serde_json::Value = serde_json::from_slice(&run(&bus, &format!("unpin --json {short}")).stdout).expect("json");
+    assert_eq!((&unpinned["id"], &unpinned["pinned"]), (&daemon.id().into(), &false.into()));
+    assert!(["Pin interactive", "Unpin interactive"].iter().all(|asked| daemon.calls().iter().any(|call| call == asked)));
+}
+
+#[test]
 fn show_has_the_course_and_the_end_of_the_log() {
     let bus = Bus::start();
     let document = r#"{"items": [{"package": "hello:amd64", "from": null, "to": "2", "now": "installed 2", "state": "done"}], "events": [

@@ -135,6 +135,14 @@ impl Ledger for StoreLedger {
         said(self.store.last_completed())
     }
 
+    fn changed_since(&self, id: TransactionId) -> Result<Vec<TransactionId>, Failure> {
+        said(self.store.changed_since(id))
+    }
+
+    fn first_since(&self, at_us: i64) -> Result<Option<TransactionId>, Failure> {
+        said(self.store.first_since(at_us))
+    }
+
     fn last_failed(&self) -> Result<Option<TransactionId>, Failure> {
         said(self.store.last_failed())
     }
@@ -202,6 +210,7 @@ fn entering(new: &NewTransaction) -> backstep_store::NewTransaction<'_> {
         at: new.at,
         priority: new.priority,
         reverts: new.reverts,
+        scope: new.scope,
         retries: new.retries,
     }
 }

@@ -2,30 +2,36 @@
 
 use std::sync::Arc;
 
-use backstep_bus::BusError;
 use backstep_bus::record::{
     BackUpOptions, ChangeRow, GenerationListFilter, GenerationRow, InventoryFilter, InventoryRow, OriginRow, StepStatisticsRow,
 };
+use backstep_bus::{BlameRow, BusError, UndoMaterial};
 use backstep_core::access::Permission;
 use backstep_core::actor::Origin;
 use backstep_core::doors::Method;
 use backstep_core::history::{GenerationFilter, ItemChange};
 use backstep_core::{Architecture, ErrorCode, Failure, PackageId, PackageName};
-use backstep_store::{Until, Verified};
+use backstep_store::{Reader, Until, Verified};
 use zbus::message::Header;
 use zbus::{OwnedFd, interface};
 
 use super::owner_or;
 use crate::audit;
 use crate::authority::{self, Interaction};
+use crate::blame::blame;
 use crate::callers::Caller;
 use crate::door::Visit;
 use crate::explain::explain;
+use crate::material;
 use crate::outlet::Outlet;
 use crate::service::{Call, Service};
 
 /// Rows of one list at most.
 const MAX_ROWS: u32 = 500;
+/// Changes of a file in one answer when nobody says how many.
+const FOUND: u32 = 50;
+/// Bytes of a path: the kernel's own limit.
+const MAX_PATH: usize = 4096;
 /// Changes in one answer when nobody says how many, and at most.
 const CHANGES: u32 = 100;
 const MAX_CHANGES: u32 = 1_000;
@@ -42,6 +48,21 @@ impl RecordObject {
         let (visit, _call) = self.begin(&header, Method::ExplainPackage).await?;
         let result = self.explained(visit.caller(), &package, &header).await;
         visit.end(result)
+    }
+
+    #[zbus(out_args("rows"))]
+    async fn find_file(&self, path: String, limit: u32, #[zbus(header)] header: Header<'_>) -> Result<Vec<BlameRow>, BusError> {
+        let (visit, _call) = self.begin(&header, Method::FindFile).await?;
+        let result = self.found(visit.caller(), path, limit, &header).await;
+        visit.end(result)
+    }
+
+    #[zbus(out_args("material"))]
+    async fn get_undo_material(&self, #[zbus(header)] header: Header<'_>) -> Result<UndoMaterial, BusError> {
+        let (visit, _call) = self.begin(&header, Method::GetUndoMaterial).await?;
+        let (attempts, archives) = (self.service.attempts.clone(), self.service.archives.folder().to_owned());
+        let retention = self.service.read(|manager| *manager.retention());
+        visit.end(self.service.records.run(move || material::count(&attempts, &archives, &retention)).await)
     }
 
     #[zbus(out_args("generations"))]
@@ -138,6 +159,17 @@ impl RecordObject {
             return Err(Failure::new(ErrorCode::PackageNotInstalled, text));
         }
         Ok(rows)
+    }
+
+    async fn found(&self, caller: &Caller, path: String, limit: u32, header: &Header<'_>) -> Result<Vec<BlameRow>, Failure> {
+        if !path.starts_with('/') || path.len() > MAX_PATH {
+            return Err(Failure::new(ErrorCode::RequestMalformed, format!("a path begins with / and has at most {MAX_PATH} bytes")));
+        }
+        let all = self.sees_all(caller, header).await?;
+        let (uid, attempts) = (caller.uid, self.service.attempts.clone());
+        let limit = if limit == 0 { FOUND } else { limit.min(MAX_ROWS) } as usize;
+        let look = move |reader: &Reader| Ok(blame(&attempts, reader, (&path, limit), |other| all || other == uid));
+        self.service.records.ask(look).await?
     }
 
     async fn generations(&self, caller: &Caller, filter: GenerationListFilter, header: &Header<'_>) -> Result<Vec<GenerationRow>, Failure> {

@@ -5,22 +5,22 @@
 
 use std::sync::Arc;
 
-use backstep_bus::{BusError, PlanRow, StepRow, TransactionProperties};
+use backstep_bus::{BusError, ContentsRow, PlanRow, StepRow, TransactionProperties};
 use backstep_core::access::Permission;
 use backstep_core::doors::Method;
-use backstep_core::{Digest, ErrorCode, Failure, TransactionId};
+use backstep_core::{AttemptId, Digest, ErrorCode, Failure, TransactionId};
 use backstep_engine::manager::{CancelOutcome, Verdict};
 use zbus::interface;
 use zbus::message::Header;
 use zbus::object_server::SignalEmitter;
 
 use super::{interaction, owner_or, redacted};
-use crate::attempts::AttemptFile;
+use crate::attempts::{AttemptFile, Keep};
 use crate::authority::{self, Interaction};
 use crate::callers::Caller;
 use crate::door::Visit;
-use crate::requests;
 use crate::service::Service;
+use crate::{contents, log, requests};
 
 /// Bytes of a file in one answer.
 const MAX_PIECE: u64 = 64 << 10;
@@ -77,6 +77,29 @@ impl TransactionObject {
         let visit = self.visit(&header, Method::ReadFiles).await?;
         let allowed = owner_or(&self.service, &header, self.owner, Some(Permission::ViewAll)).await;
         visit.end(allowed.and_then(|_| self.piece(AttemptFile::Files, offset, limit)))
+    }
+
+    #[zbus(out_args("files", "end"))]
+    async fn read_contents(
+        &self,
+        path: String,
+        after: String,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<(Vec<ContentsRow>, bool), BusError> {
+        let visit = self.visit(&header, Method::ReadContents).await?;
+        let result = match owner_or(&self.service, &header, self.owner, Some(Permission::ViewAll)).await {
+            Ok(caller) => self.contents(&caller, path, after).await,
+            Err(failure) => Err(failure),
+        };
+        visit.end(result)
+    }
+
+    async fn pin(&self, #[zbus(header)] header: Header<'_>) -> Result<(), BusError> {
+        self.keep(&header, Method::Pin, Keep::Always).await
+    }
+
+    async fn unpin(&self, #[zbus(header)] header: Header<'_>) -> Result<(), BusError> {
+        self.keep(&header, Method::Unpin, Keep::WithinLimits).await
     }
 
     #[zbus(out_args("json"))]
@@ -180,6 +203,11 @@ impl TransactionObject {
     #[zbus(property)]
     fn actions(&self) -> Vec<String> {
         self.whole().actions.clone()
+    }
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn pinned(&self) -> bool {
+        self.service.attempts.is_pinned(self.id)
     }
 
     #[zbus(property(emits_changed_signal = "const"))]
@@ -330,6 +358,42 @@ impl TransactionObject {
         let subject = authority::subject(header)?;
         self.service.authority.check(caller, &subject, Permission::ResolveAttention, &[], interaction(header)).await?;
         self.service.decide(|manager| manager.decide(self.id, verdict))
+    }
+
+    async fn contents(&self, caller: &Caller, path: String, after: String) -> Result<(Vec<ContentsRow>, bool), Failure> {
+        let summary = self.service.read(|manager| manager.ledger().summary(self.id))?.ok_or_else(|| self.gone())?;
+        let (attempts, transaction) = (self.service.attempts.clone(), self.id);
+        let changed = summary.status.attempts > 0 && summary.status.state.is_final();
+        if changed && !attempts.has_capture(transaction) {
+            let text = "its undo material is given up, and what files held with it";
+            return Err(Failure::new(ErrorCode::UndoMaterial, text));
+        }
+        let reader = if caller.uid == 0 { contents::Reader::Root } else { contents::Reader::Other };
+        let file = attempts.capture(AttemptId { transaction, number: 1 }).join("contents.jsonl");
+        let _call = self.service.call();
+        self.service.records.run(move || contents::read(&file, &path, &after, reader)).await
+    }
+
+    async fn keep(&self, header: &Header<'_>, method: Method, keep: Keep) -> Result<(), BusError> {
+        let visit = self.visit(header, method).await?;
+        let result = self.kept(visit.caller(), header, keep).await;
+        visit.end(result)
+    }
+
+    async fn kept(&self, caller: &Caller, header: &Header<'_>, keep: Keep) -> Result<(), Failure> {
+        let subject = authority::subject(header)?;
+        self.service.authority.check(caller, &subject, Permission::Pin, &[], interaction(header)).await?;
+        let attempts = &self.service.attempts;
+        match (keep, attempts.is_pinned(self.id)) {
+            (Keep::Always, true) | (Keep::WithinLimits, false) => return Ok(()),
+            (Keep::Always, false) => {
+                self.service.read(|manager| manager.check_pin(self.id))?;
+                attempts.pin(self.id)?;
+            }
+            (Keep::WithinLimits, true) => attempts.unpin(self.id)?,
+        }
+        log::kept(self.id, keep, caller.uid);
+        Ok(())
     }
 
     fn piece(&self, file: AttemptFile, offset: u64, limit: u32) -> Result<(Vec<u8>, u64, bool), Failure> {

@@ -2,7 +2,7 @@
 
 use backstep_core::{
     Archive, ArchiveSource, Digest, ErrorCode, Failure, Kind, Method, PackageId, Plan, PlanAction, PlanItem, Reason, RequestItem,
-    UndoQuality, Version,
+    TransactionId, UndoQuality, Version,
 };
 use backstep_wire::planner::{Answer, Question};
 
@@ -27,7 +27,12 @@ impl Universe {
     /// Answers as the planner would.
     pub fn answer(&self, question: &Question) -> Answer {
         let mut items = match question.request.kind {
-            Kind::Rollback => question.revert.iter().flat_map(|revert| revert.plan.items.iter().filter_map(inverted)).collect(),
+            Kind::Rollback => question
+                .revert
+                .iter()
+                .flat_map(|revert| revert.plan.items.iter().filter_map(inverted))
+                .filter(|item| is_wanted(question, item))
+                .collect(),
             Kind::Upgrade | Kind::FullUpgrade => {
                 PACKAGES.iter().filter(|p| !p.1.is_empty() && p.1 != p.2).map(|p| change(p, Reason::Upgrade)).collect()
             }
@@ -46,6 +51,7 @@ impl Universe {
             kind: question.request.kind,
             request: question.request_digest,
             world: Digest([0; 32]),
+            restores: if method == Method::Marks || method == Method::Packages { Vec::new() } else { later(question) },
             method,
             options: question.request.options.clone(),
             download_bytes: items.iter().filter_map(|item| item.archive.as_ref()).map(|archive| archive.size).sum(),
@@ -56,6 +62,16 @@ impl Universe {
         plan.sort();
         Ok(plan)
     }
+}
+
+/// A rollback of a part names its packages.
+fn is_wanted(question: &Question, item: &PlanItem) -> bool {
+    let named = &question.request.items;
+    named.is_empty() || named.iter().any(|one| one.name == item.package.name)
+}
+
+fn later(question: &Question) -> Vec<TransactionId> {
+    question.later.iter().map(|revert| revert.plan.transaction).collect()
 }
 
 fn named(item: &RequestItem) -> Result<Vec<PlanItem>, Failure> {
@@ -77,6 +93,7 @@ fn named(item: &RequestItem) -> Result<Vec<PlanItem>, Failure> {
         A::Purge => Ok(vec![bare(package, PlanAction::Purge)]),
         A::Hold => Ok(vec![bare(package, PlanAction::Hold)]),
         A::Unhold => Ok(vec![bare(package, PlanAction::Unhold)]),
+        A::Rollback => Ok(Vec::new()),
         A::Reinstall => Ok(vec![PlanItem { action: PlanAction::Reinstall, to: version(package.1), ..change(package, Reason::Requested) }]),
         A::Downgrade => Err(Failure::new(ErrorCode::VersionUnknown, format!("{} has no earlier version", item.name))),
     }

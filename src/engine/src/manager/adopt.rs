@@ -74,6 +74,7 @@ fn adoption(run: &Foreign, plan: Plan, plan_bytes: Vec<u8>, history: History, jo
         at: run.begun,
         priority: run.request.options.priority,
         reverts: None,
+        scope: None,
         retries: None,
     };
     let plan_digest = backstep_wire::digest(&plan_bytes);

@@ -2,7 +2,7 @@
 
 use backstep_core::actor::Actor;
 use backstep_core::scrub::scrub;
-use backstep_core::{ErrorCode, Failure, Kind, Request, TransactionId, TransactionState};
+use backstep_core::{ErrorCode, Failure, Kind, Request, Scope, TransactionId, TransactionState};
 
 use super::{Manager, unknown};
 use crate::notice::Notice;
@@ -36,6 +36,7 @@ impl Manager {
             at: self.now(),
             priority: request.options.priority,
             reverts: request.reverts,
+            scope: request.scope(),
             retries: request.retries,
         };
         match self.ledger.summary(id)? {
@@ -78,6 +79,11 @@ impl Manager {
         self.ledger.last_undoable()?.ok_or_else(|| Failure::new(ErrorCode::UndoNothing, "no transaction can be undone"))
     }
 
+    /// What a time means: the first transaction that began then or later.
+    pub fn first_since(&self, at_us: i64) -> Result<TransactionId, Failure> {
+        self.ledger.first_since(at_us)?.ok_or_else(|| Failure::new(ErrorCode::UndoNothing, "no transaction changed the system since then"))
+    }
+
     /// What `last-failed` means: the newest transaction that failed and left something to undo.
     pub fn last_failed(&self) -> Result<TransactionId, Failure> {
         if let Some(summary) = self.undecided()? {
@@ -92,7 +98,8 @@ impl Manager {
     fn check_target(&self, request: &Request) -> Result<(), Failure> {
         let Some(target) = request.reverts.filter(|_| request.kind == Kind::Rollback) else { return Ok(()) };
         let summary = self.ledger.summary(target)?.ok_or_else(|| unknown(target))?;
-        if let Some(by) = summary.reverted_by {
+        // What was undone already, and what undid it, are both among what came later.
+        if let Some(by) = summary.reverted_by.filter(|_| request.scope() != Some(Scope::Later)) {
             return Err(Failure::new(ErrorCode::UndoNothing, format!("transaction {target} was undone already by {by}")));
         }
         match summary.status.state {

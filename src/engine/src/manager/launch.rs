@@ -46,8 +46,12 @@ impl Manager {
             (Direction::Forward, Method::Restore(target)) => Some(forward_attempt(target)),
             (Direction::Forward, Method::Packages | Method::Marks) => None,
         };
+        let later = match direction {
+            Direction::Forward => plan.restores.iter().copied().map(forward_attempt).collect(),
+            Direction::Undo => Vec::new(),
+        };
         self.attach(attempt, direction, &plan);
-        Ok(Launch { order: Order { attempt, plan: digest, direction, restore, retention: self.retention }, plan_bytes })
+        Ok(Launch { order: Order { attempt, plan: digest, direction, restore, later, retention: self.retention }, plan_bytes })
     }
 
     pub(super) fn attach(&mut self, attempt: AttemptId, direction: Direction, plan: &backstep_core::Plan) {

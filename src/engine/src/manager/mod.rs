@@ -13,6 +13,7 @@ mod execute;
 mod follow;
 mod ignores;
 mod launch;
+mod pin;
 mod prepare;
 mod recover;
 mod refuse;
@@ -107,6 +108,12 @@ impl Manager {
     #[must_use]
     pub fn with_retention(self, retention: Retention) -> Self {
         Self { retention, ..self }
+    }
+
+    /// How long undo material is kept.
+    #[must_use]
+    pub const fn retention(&self) -> &Retention {
+        &self.retention
     }
 
     /// The same with other limits than the built-in ones.

@@ -1,7 +1,9 @@
 //! Prepare: have a plan made and freeze it.
 
 use backstep_core::scrub::scrub;
-use backstep_core::{ArchiveSource, ErrorCode, Event, Failure, PackageId, PackageName, Request, TransactionId, TransactionState, Version};
+use backstep_core::{
+    ArchiveSource, ErrorCode, Event, Failure, Method, PackageId, PackageName, Request, Scope, TransactionId, TransactionState, Version,
+};
 use backstep_wire::planner::{Answer, Revert};
 
 use super::{Manager, plan_of, unknown, wrong_state};
@@ -20,6 +22,8 @@ pub struct Question {
     /// Packages that a request for the whole system leaves as they are, because they are backed off; or that it is itself.
     /// Then this is the planner's answer.
     pub held: Result<Vec<PackageName>, Failure>,
+    /// For a rollback that undoes later ones, too: those, the newest first.
+    pub later: Vec<Revert>,
     /// Archives that may be needed to bring earlier versions back.
     pub wanted: Vec<(PackageId, Version)>,
 }
@@ -35,10 +39,30 @@ impl Manager {
         let request =
             backstep_wire::request::from_bytes(&bytes).map_err(|error| Failure::new(ErrorCode::StoreFailed, error.to_string()))?;
         let revert = request.reverts.map(|target| self.revert(target)).transpose()?;
-        let items = revert.iter().flat_map(|revert| &revert.plan.items);
+        let later = self.later(&request)?.into_iter().map(|id| self.revert(id)).collect::<Result<Vec<_>, _>>()?;
+        let items = later.iter().chain(&revert).flat_map(|revert| &revert.plan.items);
         let wanted = items.filter_map(|item| Some((item.package.clone(), item.from.clone()?))).collect();
         let held = self.held(id).map(|held| held.leave_out);
-        Ok(Question { id, request, request_digest: backstep_wire::digest(&bytes), revert, held, wanted })
+        Ok(Question { id, request, request_digest: backstep_wire::digest(&bytes), revert, later, held, wanted })
+    }
+
+    /// What a rollback undoes before its target.
+    fn later(&self, request: &Request) -> Result<Vec<TransactionId>, Failure> {
+        match (request.reverts, request.scope()) {
+            (Some(target), Some(Scope::Later)) => self.changes_since(target),
+            (Some(_) | None, Some(Scope::One | Scope::Part | Scope::Later) | None) => Ok(Vec::new()),
+        }
+    }
+
+    /// What changed the system since; a plan of nothing is nothing to undo.
+    fn changes_since(&self, target: TransactionId) -> Result<Vec<TransactionId>, Failure> {
+        let mut found = Vec::new();
+        for id in self.ledger.changed_since(target)? {
+            if !plan_of(&*self.ledger, id)?.0.is_empty() {
+                found.push(id);
+            }
+        }
+        Ok(found)
     }
 
     fn revert(&self, target: TransactionId) -> Result<Revert, Failure> {
@@ -82,15 +106,19 @@ impl Manager {
             && plan.request == backstep_wire::digest(&bytes)
             && plan.options == request.options;
         let sound = plan.items.iter().all(|item| item.action.needs_archive() == item.archive.is_some())
-            || matches!(plan.method, backstep_core::Method::Restore(_));
+            || matches!(plan.method, Method::Restore(_));
         // Who may install from repositories only must not get a caller's archive under their name.
         let handed = |archive: &backstep_core::Archive| request.archives.iter().any(|local| local.sha256 == archive.sha256);
         let honest = plan.items.iter().filter_map(|item| item.archive.as_ref()).all(|a| handed(a) == (a.source == ArchiveSource::Local));
+        let restored = match plan.method {
+            Method::Restore(target) => request.reverts == Some(target) && plan.restores == self.later(&request)?,
+            Method::Packages | Method::Marks => plan.restores.is_empty(),
+        };
         let plain = plan.items.iter().filter_map(|item| item.archive.as_ref()).all(|a| is_plain_name(&a.file_name));
         if plan.kind == backstep_core::Kind::Rollback && plan.is_empty() {
             return Err(Failure::new(ErrorCode::UndoNothing, "every package is as it was before that transaction already"));
         }
-        if same && sound && honest && plain {
+        if same && sound && honest && restored && plain {
             Ok(plan)
         } else {
             Err(Failure::new(ErrorCode::PlanFailed, "the planner answered another question than it was asked"))

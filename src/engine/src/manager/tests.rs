@@ -214,6 +214,15 @@ impl Ledger for FakeLedger {
         Ok(self.with(|inner| inner.rows.values().filter(completed).map(|row| row.new.id).max()))
     }
 
+    fn changed_since(&self, id: TransactionId) -> Result<Vec<TransactionId>, Failure> {
+        let changed = |row: &&Stored| row.status.state == TransactionState::Completed && row.new.id > id;
+        Ok(self.with(|inner| inner.rows.values().rev().filter(changed).map(|row| row.new.id).collect()))
+    }
+
+    fn first_since(&self, _at_us: i64) -> Result<Option<TransactionId>, Failure> {
+        Ok(self.with(|inner| inner.rows.keys().next().copied()))
+    }
+
     fn last_failed(&self) -> Result<Option<TransactionId>, Failure> {
         Ok(None)
     }
@@ -435,6 +444,7 @@ fn plan_for(id: TransactionId, request_digest: Digest, request: &Request) -> Pla
             undo: UndoQuality::Exact,
         }],
         marks: Vec::new(),
+        restores: Vec::new(),
         download_bytes: 0,
         warnings: Vec::new(),
     }
@@ -755,6 +765,36 @@ fn only_what_changed_something_and_was_not_undone_can_be_rolled_back() {
     assert_eq!((target.0, last.0), (id, undo), "what is undone says by whom, before it is said who undid it");
     let redo = world.manager.create(&rollback(undo), actor(0), None);
     assert!(redo.is_ok(), "a rollback can be rolled back");
+}
+
+#[test]
+fn a_rollback_of_several_restores_exactly_those_that_came_later() {
+    let mut world = World::new();
+    let mut done = || {
+        let (id, launch) = world.launched();
+        world.manager.follow(launch.order.attempt, &lines(vec![Record::Committed { world: Digest([3; 32]) }])).expect("follow");
+        id
+    };
+    let [first, second, third] = [done(), done(), done()];
+    let mut asked = Request { kind: Kind::Rollback, items: Vec::new(), reverts: Some(first), ..request() };
+    asked.options.undo_later = true;
+    let mut planned = |restores: Vec<TransactionId>| {
+        let id = world.manager.create(&asked, actor(0), None).expect("create").id;
+        let question = world.manager.question(id).expect("question");
+        let later: Vec<TransactionId> = question.later.iter().map(|revert| revert.plan.transaction).collect();
+        assert_eq!((later, question.revert.map(|revert| revert.plan.transaction)), (vec![third, second], Some(first)));
+        world.plan(id, |plan| plan.restores = restores);
+        (id, world.ledger.row(id).expect("known"))
+    };
+    for other in [vec![], vec![second, third], vec![third, second, first]] {
+        assert_eq!(planned(other).1.error.expect("refused").code, ErrorCode::PlanFailed);
+    }
+    let (id, row) = planned(vec![third, second]);
+    let ask = world.manager.ask(id, row.plan.expect("plan").1).expect("ask");
+    world.manager.authorised(&ask).expect("authorised");
+    let order = world.manager.next_launch().expect("next").expect("launch").order;
+    let transactions: Vec<TransactionId> = order.later.iter().chain(&order.restore).map(|attempt| attempt.transaction).collect();
+    assert_eq!(transactions, [third, second, first]);
 }
 
 #[test]

@@ -184,6 +184,52 @@ fn the_newest_transaction_is_undone_by_its_files() {
     assert_eq!(item(&plan, "helper").action, PlanAction::Purge);
 }
 
+#[test]
+fn several_transactions_are_undone_by_their_files_or_as_one_change_by_packages() {
+    let universe = universe();
+    let mut newer = universe.ask(request(Kind::Install, "app lib")).expect("plan");
+    newer.transaction = "01936b2e-7c1a-7d3e-9f10-0123456789ad".parse().expect("id");
+    let mut older = universe.ask(request(Kind::Install, "helper")).expect("plan");
+    let now = newer.world;
+    (newer.world, older.world) = (Digest([2; 32]), Digest([1; 32]));
+    let mut asked = rollback();
+    asked.options.undo_later = true;
+    let series = |left: [Option<u8>; 1]| {
+        let older = Revert { plan: older.clone(), world_after: left[0].map(|left| Digest([left; 32])) };
+        vec![Revert { plan: newer.clone(), world_after: Some(now) }, older]
+    };
+    let plan = universe.ask_to_undo(asked.clone(), &[], series([Some(2)])).expect("plan");
+    assert_eq!((plan.method, plan.restores.as_slice()), (Method::Restore(older.transaction), &[newer.transaction][..]));
+    assert!(plan.items.iter().any(|item| item.package.name.as_str() == "lib"), "{:?}", deeds(&plan));
+    universe.set_installed(AFTER, &["helper", "orphan"]);
+    let folder = tempfile::tempdir().expect("folder");
+    let kept = build(folder.path(), "Package: app\nVersion: 1\nDepends: lib\n");
+    let plan = universe.ask_to_undo(asked, &[(ArchiveSource::Kept, kept)], series([None])).expect("plan");
+    assert_eq!((plan.method, plan.restores.len(), item(&plan, "helper").action), (Method::Packages, 0, PlanAction::Purge));
+    assert!(plan.warnings[0].contains("packages are changed instead of files"), "{:?}", plan.warnings);
+}
+
+#[test]
+fn a_part_is_undone_by_packages_where_others_can_do_without_it() {
+    let (universe, revert) = changed("");
+    let folder = tempfile::tempdir().expect("folder");
+    let part = |names: &str, revert: &Revert| {
+        let mut asked = Request { items: request(Kind::Install, names).items, ..rollback() };
+        asked.items.iter_mut().for_each(|item| item.action = ItemAction::Rollback);
+        let kept = build(folder.path(), "Package: app\nVersion: 1\nDepends: lib\n");
+        universe.ask_with(asked, &[(ArchiveSource::Kept, kept)], Some(revert.clone()))
+    };
+    let plan = part("lib", &revert).expect("plan");
+    assert_eq!((plan.method, deeds(&plan).len(), item(&plan, "lib").action), (Method::Packages, 1, PlanAction::Downgrade));
+    assert!(plan.warnings.iter().any(|warning| warning.contains("only a part")), "{:?}", plan.warnings);
+    let needed = part("helper", &revert).expect_err("refused");
+    assert_eq!(needed.code, ErrorCode::UndoConflict, "{needed}");
+    assert!(needed.text.contains("app depends on helper"), "{needed}");
+    let unknown = part("orphan", &revert).expect_err("refused");
+    assert_eq!(unknown.code, ErrorCode::UndoNothing, "{unknown}");
+    assert!(unknown.text.contains("did not change orphan; it changed "), "{unknown}");
+}
+
 const AFTER: &str = "
     Package: app\nVersion: 1:2\nDepends: lib, helper\n
     Package: lib\nVersion: 2\n

@@ -118,6 +118,12 @@ impl Universe {
 
     /// Asks the planner, with archives and a transaction to undo.
     pub(crate) fn ask_with(&self, request: Request, archives: &[(ArchiveSource, PathBuf)], revert: Option<Revert>) -> Answer {
+        self.ask_to_undo(request, archives, revert.into_iter().collect())
+    }
+
+    /// Asks the planner, with archives and transactions to undo, the newest first.
+    pub(crate) fn ask_to_undo(&self, request: Request, archives: &[(ArchiveSource, PathBuf)], mut newest_first: Vec<Revert>) -> Answer {
+        let revert = newest_first.pop();
         let listed = archives.iter().map(|(source, path)| {
             let bytes = fs::read(path).expect("archive");
             (*source, Digest(Sha256::digest(&bytes).into()), bytes.len() as u64)
@@ -129,6 +135,7 @@ impl Universe {
             archives: listed.collect(),
             request,
             revert,
+            later: newest_first,
         };
         let (mine, theirs) = UnixStream::pair().expect("pair");
         let child = Command::new(env!("CARGO_BIN_EXE_backstep-planner"))

@@ -101,6 +101,8 @@ CREATE TABLE transactions (
     description TEXT NOT NULL,
     priority INTEGER NOT NULL,
     reverts TEXT REFERENCES transactions (id),
+    -- How much of it is undone: one as a whole, later ones too, or a part.
+    scope TEXT CHECK (scope IN ('one', 'later', 'part')),
     retries TEXT REFERENCES transactions (id),
     uid INTEGER NOT NULL,
     user TEXT NOT NULL,
@@ -151,6 +153,7 @@ CREATE TABLE transactions (
         CASE WHEN started_boot = finished_boot THEN finished_monotonic_us - started_monotonic_us ELSE finished_us - started_us END
     ) VIRTUAL,
     CHECK ((finished_us IS NOT NULL) = (state IN ('completed', 'rolled-back', 'partially-rolled-back', 'cancelled', 'failed', 'expired'))),
+    CHECK ((reverts IS NULL) = (scope IS NULL)),
     CHECK ((error_code IS NULL) = (error_text IS NULL)),
     CHECK ((queued_us IS NULL) = (sequence IS NULL))
 ) STRICT;
@@ -162,6 +165,7 @@ CREATE INDEX transactions_by_time ON transactions (created_us);
 CREATE INDEX transactions_by_uid ON transactions (uid);
 CREATE INDEX transactions_by_kind_and_state ON transactions (kind, state);
 CREATE INDEX transactions_by_kind_and_end ON transactions (kind, finished_us);
+CREATE INDEX transactions_by_scope ON transactions (scope) WHERE scope IS NOT NULL;
 CREATE INDEX transactions_by_reverts ON transactions (reverts) WHERE reverts IS NOT NULL;
 CREATE INDEX transactions_by_origin ON transactions (origin);
 CREATE INDEX transactions_by_generation ON transactions (generation);
@@ -447,6 +451,7 @@ WHEN NEW.key IS NOT OLD.key
     OR NEW.description IS NOT OLD.description
     OR NEW.priority IS NOT OLD.priority
     OR NEW.reverts IS NOT OLD.reverts
+    OR NEW.scope IS NOT OLD.scope
     OR NEW.retries IS NOT OLD.retries
     OR NEW.uid IS NOT OLD.uid
     OR NEW.user IS NOT OLD.user
@@ -522,7 +527,8 @@ BEGIN
     INSERT INTO changes (generation, run, at_us, table_name, row_key, action, fields)
     SELECT generation, run, at_us, 'transactions', CAST(NEW.key AS TEXT), 'insert', json_object(
             'key', NEW.key, 'id', NEW.id, 'reversed', NEW.reversed, 'generation', NEW.generation, 'kind', NEW.kind,
-            'description', NEW.description, 'priority', NEW.priority, 'reverts', NEW.reverts, 'retries', NEW.retries,
+            'description', NEW.description, 'priority', NEW.priority, 'reverts', NEW.reverts, 'scope', NEW.scope,
+            'retries', NEW.retries,
             'uid', NEW.uid, 'user', NEW.user, 'loginuid', NEW.loginuid, 'pid', NEW.pid, 'sender', NEW.sender, 'unit', NEW.unit,
             'origin', NEW.origin, 'client', NEW.client, 'request_digest', hex(NEW.request_digest), 'created_us', NEW.created_us,
             'created_monotonic_us', NEW.created_monotonic_us, 'created_boot', hex(NEW.created_boot), 'state', NEW.state,

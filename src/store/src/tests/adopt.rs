@@ -20,6 +20,7 @@ fn adopt(f: &mut Fixture, n: u32, events: &[(Event, Stamp)], world: Option<Diges
         at: stamp(10),
         priority: 0,
         reverts: None,
+        scope: None,
         retries: None,
     };
     let plan = plan(id(n), vec![item("hello:amd64", PlanAction::Install, None, Some("2"))]);

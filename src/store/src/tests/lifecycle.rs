@@ -3,7 +3,7 @@
 use backstep_core::actor::Origin;
 use backstep_core::record::{Filter, ItemState};
 use backstep_core::replay::replay;
-use backstep_core::{Digest, Direction, ErrorCode, Event, Kind, StepKind, StepState, TransactionState};
+use backstep_core::{Digest, Direction, ErrorCode, Event, Kind, Scope, StepKind, StepState, TransactionState};
 
 use super::{Fixture, actor, digest_of, drop_triggers, ended, id, plan, request, stamp};
 use crate::{Append, Created, OpenCounts, StoreError, VerifyError};
@@ -58,12 +58,13 @@ fn a_request_is_taken_once() {
         at: stamp(5),
         priority: 0,
         reverts: None,
+        scope: None,
         retries: None,
     };
     assert!(matches!(f.store.create(&new), Err(StoreError::Duplicate(found)) if found == id(1)));
     let lying = crate::NewTransaction { id: id(2), request_digest: Digest([1; 32]), ..new };
     assert!(matches!(f.store.create(&lying), Err(StoreError::Mismatch { what: "request" })));
-    let lost = crate::NewTransaction { id: id(2), reverts: Some(id(9)), ..new };
+    let lost = crate::NewTransaction { id: id(2), reverts: Some(id(9)), scope: Some(Scope::One), ..new };
     assert!(matches!(f.store.create(&lost), Err(StoreError::Unknown(found)) if found == id(9)));
     assert_eq!(f.store.request_bytes(id(1)).expect("read"), Some(request(id(1))));
     assert_eq!(f.store.request_bytes(id(2)).expect("read"), None);
@@ -225,6 +226,30 @@ fn undo_and_redo_take_turns() {
     assert_eq!(f.store.last_completed().expect("read"), Some(id(4)));
     f.started(5, Kind::Rollback, Some(id(1)));
     assert_eq!(reverted_by(&f, 1), None, "a rollback counts when it is completed");
+}
+
+#[test]
+fn a_rollback_undoes_all_later_ones_or_only_a_part() {
+    let mut f = Fixture::new();
+    let reverted_by = |f: &Fixture, n| f.store.summary(id(n)).expect("read").expect("there").reverted_by;
+    for n in 1..=3 {
+        f.completed(n, Kind::Install, None);
+    }
+    f.completed(4, Kind::Rollback, Some(id(3)));
+    assert_eq!(f.store.changed_since(id(2)).expect("read"), [id(4), id(3)]);
+    f.scope = Scope::Later;
+    f.completed(5, Kind::Rollback, Some(id(2)));
+    assert_eq!([1, 2, 3, 4].map(|n| reverted_by(&f, n)), [None, Some(id(5)), Some(id(5)), Some(id(5))]);
+    f.scope = Scope::One;
+    f.completed(6, Kind::Rollback, Some(id(5)));
+    assert_eq!([2, 3, 4, 5].map(|n| reverted_by(&f, n)), [None, Some(id(4)), None, Some(id(6))], "as before 5 ran");
+    f.scope = Scope::Part;
+    f.completed(7, Kind::Rollback, Some(id(1)));
+    assert_eq!((reverted_by(&f, 1), f.store.last_completed().expect("read")), (None, Some(id(7))));
+    let began = |n| f.store.summary(id(n)).expect("read").expect("there").started.expect("began").utc_us;
+    assert_eq!(f.store.first_since(began(3)).expect("read"), Some(id(3)));
+    assert_eq!(f.store.first_since(began(3) + 1).expect("read"), Some(id(4)));
+    assert_eq!(f.store.first_since(began(7) + 1).expect("read"), None);
 }
 
 #[test]

@@ -16,8 +16,8 @@ use std::path::PathBuf;
 
 use backstep_core::actor::{Actor, Origin};
 use backstep_core::{
-    BootId, Digest, Event, Kind, Method, Options, Plan, PlanAction, PlanItem, Reason, Stamp, Status, StepKind, StepState, TransactionId,
-    UndoQuality,
+    BootId, Digest, Event, Kind, Method, Options, Plan, PlanAction, PlanItem, Reason, Scope, Stamp, Status, StepKind, StepState,
+    TransactionId, UndoQuality,
 };
 
 use crate::chain::digest_of;
@@ -27,6 +27,8 @@ pub(crate) struct Fixture {
     pub(crate) store: Store,
     pub(crate) path: PathBuf,
     pub(crate) now: i64,
+    /// How much the next rollbacks undo.
+    pub(crate) scope: Scope,
     _folder: tempfile::TempDir,
 }
 
@@ -81,6 +83,7 @@ pub(crate) fn plan(id: TransactionId, items: Vec<PlanItem>) -> Plan {
         options: Options::default(),
         items,
         marks: Vec::new(),
+        restores: Vec::new(),
         download_bytes: 0,
         warnings: Vec::new(),
     }
@@ -94,7 +97,7 @@ impl Fixture {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("store.db");
-        Self { store: Store::open(&path, &run(1)).expect("open"), path, now: 1, _folder: folder }
+        Self { store: Store::open(&path, &run(1)).expect("open"), path, now: 1, scope: Scope::One, _folder: folder }
     }
 
     pub(crate) fn at(&mut self) -> Stamp {
@@ -123,6 +126,7 @@ impl Fixture {
             at,
             priority: 0,
             reverts,
+            scope: reverts.map(|_| self.scope),
             retries: None,
         };
         self.store.create(&new)

@@ -79,7 +79,10 @@ fn all() -> Vec<String> {
         find::BY_TAIL,
         find::COMPLETED,
         find::FAILED_WITH_CHANGES,
-        find::NEWEST_ROLLBACK,
+        find::ROLLBACKS,
+        find::ROLLBACKS_BEYOND,
+        find::CHANGED_SINCE,
+        find::BEGAN_SINCE,
         list::OPEN_COUNTS,
         list::PLACE,
         project_attempts::POSITION,
@@ -145,7 +148,9 @@ fn the_required_indexes_are_used() {
         (statistics::IN_PROGRESS, "transactions_by_status (status=?)"),
         (measures::LAST_END, "transactions_by_kind_and_end (kind=?)"),
         (step_statistics::STEPS, "transactions_by_kind_and_end (kind=? AND finished_us>?)"),
-        (find::NEWEST_ROLLBACK, "transactions_by_reverts"),
+        (find::ROLLBACKS, "transactions_by_reverts"),
+        (find::ROLLBACKS_BEYOND, "transactions_by_scope"),
+        (find::CHANGED_SINCE, "transactions_by_state"),
     ];
     let lists = [
         (Filter { since_us: Some(1), kind: Some(Kind::Install), ..Filter::default() }, "transactions_by_time"),

@@ -15,6 +15,7 @@ use backstep_core::{
 };
 
 use crate::archives;
+use crate::archives::file_name;
 use crate::facts::Facts;
 use crate::machine::Machine;
 
@@ -105,6 +106,7 @@ pub(super) fn plan(machine: &Machine, id: TransactionId, request: &Request, chan
         options: request.options.clone(),
         items: changes.iter().map(&mut item).collect(),
         marks: Vec::new(),
+        restores: Vec::new(),
         download_bytes: 0,
         warnings: Vec::new(),
     };
@@ -178,11 +180,6 @@ pub(super) fn is_of(plan: &Plan, changes: &[Change]) -> bool {
     let planned: BTreeSet<_> = plan.items.iter().map(|item| (&item.package, item.action, &item.from, &item.to)).collect();
     let announced: BTreeSet<_> = changes.iter().map(|change| (&change.package, change.action, &change.from, &change.to)).collect();
     planned == announced
-}
-
-/// As apt names archives.
-pub(super) fn file_name(package: &PackageId, version: &Version) -> String {
-    format!("{}_{}_{}.deb", package.name, version.as_str().replace(':', "%3a"), package.arch)
 }
 
 /// The plan with what only the result tells: what was purged and not only removed, marks, sizes.

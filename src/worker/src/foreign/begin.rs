@@ -183,7 +183,7 @@ impl Open {
     fn keep_old_versions(&mut self, machine: &Machine) -> Result<(), Failure> {
         for item in &self.run.plan.items {
             let Some(version) = &item.from else { continue };
-            if let Err(error) = archives::keep_old(machine, &announced::file_name(&item.package, version)) {
+            if let Err(error) = archives::keep_old(machine, &archives::file_name(&item.package, version)) {
                 let text = format!("an archive is not kept for a later undo: {error}");
                 self.journal.record(Record::Noted { code: None, text })?;
             }
@@ -219,6 +219,7 @@ fn context(machine: &Machine, run: &Foreign) -> Shared {
         attempt: run.attempt(),
         undo_of: run.attempt(),
         restore: None,
+        later: Vec::new(),
         rebooted: false,
         plan: run.plan.clone(),
         children,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use backstep_apt::interrupted::interrupted;
 use backstep_apt::pre_install_pkgs::Change;
-use backstep_capture::{CaptureDir, record_after};
+use backstep_capture::{Aftermath, CaptureDir};
 use backstep_core::{Digest, Direction, ErrorCode, Failure, Plan, Retention, StepKind, StepState};
 use backstep_engine::runner::{Journal, World};
 use backstep_wire::foreign::{Foreign, Process};
@@ -21,6 +21,7 @@ use super::{announced, policy, process, runs};
 use crate::durability::barrier;
 use crate::durable::replace;
 use crate::facts::{self, Facts, MachineWorld};
+use crate::files;
 use crate::inventory;
 use crate::journal::{self, FileJournal, utc_us};
 use crate::locks::{AttemptLock, FrontendLock, LockError, wait_for_dpkg};
@@ -149,7 +150,7 @@ fn conclude(machine: &Machine, run: &Foreign, by: By, lines: &[Line], journal: &
     };
     let trouble = trouble.map(|why| if by == By::Nobody { Failure::new(why.code, format!("apt was cut off: {}", why.text)) } else { why });
     applied(&plan, trouble.as_ref(), journal)?;
-    commit(machine, run, lines, journal)?;
+    commit(machine, run, &plan, lines, journal)?;
     let world: Digest = MachineWorld(machine.clone()).digest()?;
     let last = match trouble {
         None => Record::Committed { world },
@@ -186,10 +187,10 @@ fn applied(plan: &Plan, trouble: Option<&Failure>, journal: &mut FileJournal) ->
 
 /// Records how the change left every captured path, and makes it durable. Only with both can files be put back from
 /// here: the daemon reads that off the step's end.
-fn commit(machine: &Machine, run: &Foreign, lines: &[Line], journal: &mut FileJournal) -> Result<(), Failure> {
+fn commit(machine: &Machine, run: &Foreign, plan: &Plan, lines: &[Line], journal: &mut FileJournal) -> Result<(), Failure> {
     journal.record(Record::StepStarted { step: StepKind::Commit, direction: Direction::Forward, log_offset: 0 })?;
     let captured = lines.iter().any(|line| matches!(line.record, Record::Captured { .. }));
-    let kept = if captured { image(machine, run) } else { Ok(()) };
+    let kept = if captured { image(machine, run, plan, journal) } else { Ok(()) };
     let durable =
         |()| barrier(machine).map_err(|error| Failure::new(ErrorCode::StoreFailed, format!("cannot make the change durable: {error}")));
     let (state, code, text) = match kept.and_then(durable) {
@@ -199,9 +200,15 @@ fn commit(machine: &Machine, run: &Foreign, lines: &[Line], journal: &mut FileJo
     journal.record(Record::StepEnded { step: StepKind::Commit, state, code, text })
 }
 
-fn image(machine: &Machine, run: &Foreign) -> Result<(), Failure> {
-    let dir = CaptureDir::open(&machine.capture(run.attempt()));
-    dir.and_then(|dir| record_after(machine.root(), &dir)).map_err(|error| steps::capture_failure(&error))
+/// The post-image, and the record of files. Nothing depends on that record, so its failure is told and no more.
+fn image(machine: &Machine, run: &Foreign, plan: &Plan, journal: &mut FileJournal) -> Result<(), Failure> {
+    let capture_failure = |error| steps::capture_failure(&error);
+    let dir = CaptureDir::open(&machine.capture(run.attempt())).map_err(capture_failure)?;
+    let aftermath = Aftermath::look(machine.root(), &dir).map_err(capture_failure)?;
+    aftermath.save_image(&dir).map_err(capture_failure)?;
+    let recorded = files::record(machine, run.attempt(), plan, &dir, aftermath);
+    let (code, text) = recorded.map_or_else(|failure| (Some(failure.code), failure.text), |summary| (None, summary));
+    journal.record(Record::Noted { code, text })
 }
 
 /// Writes the plan as it was carried out, then the last word, then shows it to the daemon.
@@ -215,7 +222,7 @@ pub(super) fn finish(machine: &Machine, run: &Foreign, plan: &Plan, journal: &mu
         Retention::default()
     });
     let (plan, direction) = (backstep_wire::digest(&bytes), Direction::Forward);
-    let order = Order { attempt: run.attempt(), plan, direction, restore: None, retention };
+    let order = Order { attempt: run.attempt(), plan, direction, restore: None, later: Vec::new(), retention };
     replace(&files.plan(), &bytes, 0o600).map_err(error)?;
     replace(&files.order(), &backstep_wire::order::to_bytes(&order), 0o600).map_err(error)?;
     journal.record(last)?;

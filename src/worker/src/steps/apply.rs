@@ -40,9 +40,20 @@ impl Apply {
         match (self.context.plan.method, self.context.restore) {
             (Method::Packages, _) => packages::change(&self.context, before, &mut self.killed, stage),
             (Method::Marks, _) => marks::change(&self.context),
-            (Method::Restore(_), Some(of)) => files::put_back(&self.context, of, stage),
+            (Method::Restore(_), Some(_)) => self.put_back(stage),
             (Method::Restore(id), None) => Err(Failure::new(ErrorCode::UndoMaterial, format!("the order names no attempt of {id}"))),
         }
+    }
+}
+
+impl Apply {
+    /// Puts the captures of committed attempts back, the newest first: each leaves what the one before it found.
+    fn put_back(&self, stage: &mut Stage<'_>) -> Result<Done, Failure> {
+        let mut texts = Vec::new();
+        for of in self.context.restored() {
+            texts.push(files::put_back(&self.context, of, stage)?.text);
+        }
+        Ok(Done::applied(texts.join("; ")))
     }
 }
 

@@ -37,7 +37,7 @@ impl Commit {
         stage.progress(500, "", "making it durable")?;
         std::thread::scope(|scope| {
             let durable = scope.spawn(|| barrier(machine));
-            let recorded = files::record(context, dir, aftermath);
+            let recorded = files::record(machine, context.attempt, &context.plan, dir, aftermath);
             let panicked = |_| Failure::new(ErrorCode::Internal, "the thread of the barrier panicked");
             let undurable = |error| Failure::new(ErrorCode::StoreFailed, format!("cannot make the change durable: {error}"));
             durable.join().map_err(panicked)?.map_err(undurable).map(|()| recorded)

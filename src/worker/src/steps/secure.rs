@@ -1,7 +1,5 @@
 //! Secure: undo material is complete and durable before anything is changed. Undo: units as they were, all verified.
 
-use std::path::Path;
-
 use backstep_capture::{CaptureDir, CaptureError, Secured, Selection, compare, gather, selection_of};
 use backstep_core::{ErrorCode, Failure, Method, StepKind};
 use backstep_engine::runner::{Done, Left, Need, Stage, Step, UndoError, Undone};
@@ -44,7 +42,7 @@ impl Secure {
         let mut selection = match (context.plan.method, context.restore) {
             (Method::Packages, _) => selection::of_packages(context)?,
             (Method::Marks, _) => selection::of_marks(),
-            (Method::Restore(_), Some(of)) => restored(&context.machine.capture(of))?,
+            (Method::Restore(_), Some(_)) => restored(context)?,
             (Method::Restore(id), None) => {
                 return Err(Failure::new(ErrorCode::UndoMaterial, format!("the order names no attempt of {id}")));
             }
@@ -82,17 +80,27 @@ pub(crate) fn keep(context: &Shared, on_progress: &mut dyn FnMut(u64, u64)) -> R
     })
 }
 
-/// What a capture covers is what a restore of it may change.
-fn restored(capture: &Path) -> Result<Selection, Failure> {
-    CaptureDir::open(capture).and_then(|dir| selection_of(&dir)).map_err(|error| failure(&error))
+/// What captures cover is what a restore of them may change.
+fn restored(context: &Context) -> Result<Selection, Failure> {
+    let mut all = Selection::default();
+    for of in context.restored() {
+        let capture = CaptureDir::open(&context.machine.capture(of));
+        let Selection { link, tree, copy, absent, exclude } =
+            capture.and_then(|dir| selection_of(&dir)).map_err(|error| failure(&error))?;
+        let sets =
+            [(&mut all.link, link), (&mut all.tree, tree), (&mut all.copy, copy), (&mut all.absent, absent), (&mut all.exclude, exclude)];
+        sets.into_iter().for_each(|(all, one)| all.extend(one));
+    }
+    Ok(all)
 }
 
-/// A restore concerns the units of the change that it reverts.
+/// A restore concerns the units of the changes that it reverts.
 fn reverted_units(context: &Context) -> Result<std::collections::BTreeSet<String>, Failure> {
-    match context.restore {
-        Some(of) => Ok(before::read(&context.machine.capture(of))?.brought),
-        None => Ok(std::collections::BTreeSet::new()),
+    let mut units = std::collections::BTreeSet::new();
+    for of in context.restored() {
+        units.extend(before::read(&context.machine.capture(of))?.brought);
     }
+    Ok(units)
 }
 
 /// Whether a capture is complete; if not, nothing was changed after it.
