@@ -139,7 +139,15 @@ mod tests {
         let (kind, description, options) = (Kind::Rollback, String::new(), Options::default());
         let (items, archives) = (Vec::new(), Vec::new());
         let request = Request { kind, description, items, archives, reverts: Some(id(1)), retries: None, options };
-        Question { transaction: id(9), request, request_digest: Digest([0; 32]), archives: Vec::new(), revert, later: newest_first }
+        Question {
+            transaction: id(9),
+            request,
+            request_digest: Digest([0; 32]),
+            archives: Vec::new(),
+            leave_out: Vec::new(),
+            revert,
+            later: newest_first,
+        }
     }
 
     #[test]

@@ -100,6 +100,7 @@ pub fn plan(question: &Question, machine: &Machine) -> Result<Plan, Failure> {
         _ => (named(&question.request.items, &facts.status), Method::Packages),
     };
     let mut plan = Plan {
+        restores: Vec::new(),
         transaction: question.id,
         kind: question.request.kind,
         request: question.request_digest,
