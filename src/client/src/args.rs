@@ -8,7 +8,7 @@ use backstep_core::{Kind, TransactionState};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::moment::Moment;
-use crate::record_args::{AuditVerb, BackupArgs, GenerationVerb, GenerationsArgs, StatsArgs, WhyArgs};
+use crate::record_args::{AuditVerb, BackupArgs, GenerationVerb, GenerationsArgs, ReportArgs, StatsArgs, WhyArgs};
 
 const AFTER: &str = "\
 Exit status:
@@ -100,6 +100,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         verb: AuditVerb,
     },
+    /// Write a page to look at: timeline, durations, failures, most-changed packages
+    Report(ReportArgs),
     /// Copy the whole record to a new file while it is in use
     Backup(BackupArgs),
     /// Show what is half done, and decide how a transaction goes on

@@ -50,6 +50,8 @@ closed_enum! {
         ListChanges = "ListChanges",
         /// How steps fared.
         GetStepStatistics = "GetStepStatistics",
+        /// Which packages changed most.
+        GetPackageStatistics = "GetPackageStatistics",
         /// Checks the record.
         Verify = "Verify",
         /// Every event.
@@ -173,6 +175,7 @@ impl Method {
             Self::GetGeneration => (RecordMethod, Who::SelfOr(Permission::ViewAll), "the same of one"),
             Self::ListChanges => (RecordMethod, Who::OwnerOr(Permission::ViewAll), "every row of the record that was written under one"),
             Self::GetStepStatistics => (RecordMethod, Who::Everybody, "counts and durations of each kind's steps"),
+            Self::GetPackageStatistics => (RecordMethod, Who::SelfOr(Permission::ViewAll), "packages and how often they changed"),
             Self::Verify => (RecordMethod, Who::Holder(Permission::ViewAll), "reads the whole record; how many events, and its last hash"),
             Self::Export => (RecordMethod, Who::Holder(Permission::ViewAll), "every event, into the caller's pipe"),
             Self::BackUp => (RecordMethod, Who::Holder(Permission::ViewAll), "a copy of the record, into the caller's pipe"),
@@ -309,6 +312,11 @@ const OTHERS: &[Door] = &[
     verb("log", Who::OwnerOr(Permission::ViewAll), "ReadLog"),
     verb("watch", Who::Everybody, "the transaction's properties and signals"),
     verb("stats", Who::Everybody, "GetStatistics, GetStepStatistics"),
+    verb(
+        "report",
+        Who::SelfOr(Permission::ViewAll),
+        "ListTransactions, GetStatistics, GetStepStatistics, GetPackageStatistics; writes with the caller's rights",
+    ),
     verb("repair", Who::Holder(Permission::ResolveAttention), "properties; Resume, Undo or Accept"),
     verb("transaction", Who::Everybody, "the same verbs, by noun"),
     verb("generate", Who::Everybody, "writes man pages and completions where the caller says, with the caller's rights"),

@@ -2,6 +2,7 @@
 
 mod adopt;
 mod lifecycle;
+mod migrations;
 mod opening;
 mod queries;
 mod random;

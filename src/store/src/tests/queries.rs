@@ -12,7 +12,7 @@ use crate::{
     create, event_row, find, list, list_query, project_attempts, project_items, project_steps, project_transaction, read, refuse,
     statistics,
 };
-use crate::{export, generations, measures, step_statistics, verify, why};
+use crate::{export, generations, measures, package_statistics, step_statistics, verify, why};
 
 fn plan_of(conn: &Connection, sql: &str) -> Vec<String> {
     let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect(sql);
@@ -64,6 +64,7 @@ fn all() -> Vec<String> {
         generations::CHANGES,
         generations::OWNER,
         step_statistics::STEPS,
+        package_statistics::PACKAGES,
         why::ARCHS,
         why::REQUESTED,
         find::BY_TAIL,
