@@ -51,8 +51,9 @@ lint: ## check format and lints
 	cargo fmt --all --check
 	cargo clippy --workspace --locked --all-targets --all-features -- -D warnings
 
-docs: ## write the generated half of docs/security.md
+docs: ## write the generated half of docs/security.md, and docs/schema/record.md
 	cargo run --quiet --locked --package backstep-tests --bin backstep-security-page
+	cargo run --quiet --locked --package backstep-tests --bin backstep-schema-page
 
 fmt: ## format the sources
 	cargo fmt --all

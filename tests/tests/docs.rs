@@ -166,3 +166,9 @@ fn the_default_configuration_has_every_key_of_the_readme() {
     let readme = blocks(&text("README.md"), "toml").join("\n");
     assert_eq!(keys(&text("packaging/backstep.toml")), keys(&readme));
 }
+
+#[test]
+fn the_page_about_the_schema_is_that_of_the_live_schema() {
+    let page = backstep_store::schema_page().expect("every column has its words");
+    assert!(text("docs/schema/record.md") == page, "docs/schema/record.md is old: make docs");
+}

@@ -1,7 +1,7 @@
 //! `org.backstep1.Record`: its rows and its proxy.
 
 use backstep_core::PackageId;
-use backstep_core::history::{Generation, GenerationFilter, ItemChange, RowChange, StepStatistics};
+use backstep_core::history::{Generation, GenerationFilter, ItemChange, PackageStatistics, RowChange, StepStatistics};
 use backstep_core::record::Summary;
 use zbus::proxy::CacheProperties;
 use zbus::{DeserializeDict, Fd, SerializeDict, Type, proxy};
@@ -261,6 +261,23 @@ pub struct InventoryFilter {
     pub limit: Option<u32>,
 }
 
+/// How often one package changed.
+#[derive(Debug, Clone, PartialEq, Eq, Default, SerializeDict, DeserializeDict, Type)]
+#[zbus(signature = "a{sv}")]
+#[allow(missing_docs)]
+pub struct PackageStatisticsRow {
+    pub package: String,
+    pub changes: u64,
+    pub undone: u64,
+    pub last: i64,
+}
+
+impl From<PackageStatistics> for PackageStatisticsRow {
+    fn from(s: PackageStatistics) -> Self {
+        Self { package: s.package, changes: s.changes, undone: s.undone, last: s.last_us }
+    }
+}
+
 fn some_text(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
@@ -292,6 +309,9 @@ pub trait Record {
 
     /// How long each step took in transactions that ended since then.
     fn get_step_statistics(&self, since_us: i64) -> zbus::Result<Vec<StepStatisticsRow>>;
+
+    /// Which packages changed most in transactions that ended since then.
+    fn get_package_statistics(&self, since_us: i64) -> zbus::Result<Vec<PackageStatisticsRow>>;
 
     /// Checks every event; progress goes to a pipe as JSON lines. Answers how many there are and the last one's hash.
     #[zbus(allow_interactive_auth)]

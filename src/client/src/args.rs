@@ -8,7 +8,9 @@ use backstep_core::{Kind, TransactionState};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::moment::{Moment, Since};
-use crate::record_args::{AuditVerb, BackupArgs, BlameArgs, DiffArgs, GenerationVerb, GenerationsArgs, InventoryArgs, StatsArgs, WhyArgs};
+use crate::record_args::{
+    AuditVerb, BackupArgs, BlameArgs, DiffArgs, GenerationVerb, GenerationsArgs, InventoryArgs, ReportArgs, StatsArgs, WhyArgs,
+};
 use crate::upkeep_args::{BackoffVerb, IgnoreVerb};
 
 const AFTER: &str = "\
@@ -118,6 +120,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         verb: AuditVerb,
     },
+    /// Write a page to look at: timeline, durations, failures, most-changed packages
+    Report(ReportArgs),
     /// Copy the whole record to a new file while it is in use
     Backup(BackupArgs),
     /// Leave packages that failed alone for a while, or let them run again

@@ -106,6 +106,18 @@ impl ExportFormat {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// As one page of HTML that needs no server and no network
+    #[arg(long, required = true)]
+    pub(crate) html: bool,
+    /// Only what was requested or ended since then: 30d, 12h, 2026-11-01 or "2026-11-01 14:30"
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<Moment>,
+    /// A new file to write to; standard output when absent
+    pub(crate) file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct BackupArgs {
     /// A new file to write to, an SQLite database afterwards
     pub(crate) file: PathBuf,

@@ -74,6 +74,8 @@ closed_enum! {
         ListInventory = "ListInventory",
         /// How steps fared.
         GetStepStatistics = "GetStepStatistics",
+        /// Which packages changed most.
+        GetPackageStatistics = "GetPackageStatistics",
         /// Checks the record.
         Verify = "Verify",
         /// Every event.
@@ -229,6 +231,7 @@ impl Method {
                 "what is installed, as dpkg tells everybody; which transactions made it so, of one's own",
             ),
             Self::GetStepStatistics => (RecordMethod, Who::Everybody, "counts and durations of each kind's steps"),
+            Self::GetPackageStatistics => (RecordMethod, Who::SelfOr(Permission::ViewAll), "packages and how often they changed"),
             Self::Verify => (RecordMethod, Who::Holder(Permission::ViewAll), "reads the whole record; how many events, and its last hash"),
             Self::Export => (RecordMethod, Who::Holder(Permission::ViewAll), "every event, into the caller's pipe"),
             Self::BackUp => (RecordMethod, Who::Holder(Permission::ViewAll), "a copy of the record, into the caller's pipe"),
@@ -373,6 +376,11 @@ const OTHERS: &[Door] = &[
     verb("stats", Who::Everybody, "GetStatistics, GetStepStatistics"),
     verb("backoff", Who::Holder(Permission::Backoff), "AddBackoff, ClearBackoffs; ListBackoffs for everybody"),
     verb("ignore", Who::Holder(Permission::Ignore), "AddIgnore, RemoveIgnore; ListIgnores for everybody"),
+    verb(
+        "report",
+        Who::SelfOr(Permission::ViewAll),
+        "ListTransactions, GetStatistics, GetStepStatistics, GetPackageStatistics; writes with the caller's rights",
+    ),
     verb("repair", Who::Holder(Permission::ResolveAttention), "properties; Resume, Undo or Accept"),
     verb("transaction", Who::Everybody, "the same verbs, by noun"),
     verb("generate", Who::Everybody, "writes man pages and completions where the caller says, with the caller's rights"),

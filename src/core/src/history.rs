@@ -84,6 +84,19 @@ pub struct RowChange {
     pub fields: String,
 }
 
+/// How often one package changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackageStatistics {
+    /// Its name, of all architectures.
+    pub package: String,
+    /// Changes that were done and stayed.
+    pub changes: u64,
+    /// Changes that were undone, or did not come to their end.
+    pub undone: u64,
+    /// When the last of these transactions ended, microseconds since 1970, UTC.
+    pub last_us: i64,
+}
+
 /// How one step fared in ended transactions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StepStatistics {

@@ -64,6 +64,7 @@ mod tests {
             at: crate::tests::stamp(i64::from(n)),
             priority: 0,
             reverts: None,
+            scope: None,
             retries: None,
         };
         let reader = Reader::open(&f.path).expect("open");

@@ -118,7 +118,7 @@ mod tests {
     use std::fs::{self, Permissions};
     use std::os::unix::fs::PermissionsExt;
 
-    use backstep_capture::{Selection, changes, secure};
+    use backstep_capture::{Aftermath, Selection, secure};
     use backstep_wire::contents::from_line;
 
     struct Place {
@@ -150,7 +150,7 @@ mod tests {
             let selection = Selection { copy: ["/etc".into()].into(), ..Selection::default() };
             secure(self.machine.root(), &dir, &selection, &mut |_, _| {}).expect("secure");
             change(self);
-            let found = changes(self.machine.root(), &dir).expect("changes");
+            let found = Aftermath::look(self.machine.root(), &dir).and_then(|found| found.save_changes(&dir)).expect("changes");
             record(&self.machine, &dir, &found).expect("record");
             let bytes = fs::read(dir.path().join(NAME)).unwrap_or_default();
             bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(|line| from_line(line).expect("row")).collect()

@@ -17,6 +17,7 @@ mod list;
 mod log;
 mod pin;
 mod repair;
+mod report;
 mod retry;
 mod show;
 mod stats;
@@ -57,6 +58,7 @@ pub(crate) async fn run(cli: Cli, ui: &Ui) -> Result<u8, ClientError> {
         Command::Backup(args) => audit::backup(&connect(global).await?, ui, &args).await,
         Command::Backoff { verb } => backoff::backoff(&connect(global).await?, ui, verb).await,
         Command::Ignore { verb } => ignore::ignore(&connect(global).await?, ui, verb).await,
+        Command::Report(args) => report::report(&connect(global).await?, ui, &args).await,
         Command::Repair(args) => repair::repair(&mut connect(global).await?, ui, &args).await,
         Command::Transaction { verb } => transaction(global, ui, verb).await,
         Command::Generate { what, dir } => generate::generate(what, &dir),

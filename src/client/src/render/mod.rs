@@ -16,6 +16,7 @@ pub(crate) mod origin;
 pub(crate) mod plan;
 pub(crate) mod progress;
 pub(crate) mod record_json;
+pub(crate) mod report;
 pub(crate) mod result;
 pub(crate) mod show;
 pub(crate) mod size;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use backstep_bus::names::{BUS_NAME, MANAGER_PATH, TRANSACTION_INTERFACE, transaction_path};
-use backstep_bus::record::{ChangeRow, GenerationRow, InventoryRow, OriginRow, StepStatisticsRow};
+use backstep_bus::record::{ChangeRow, GenerationRow, InventoryRow, OriginRow, PackageStatisticsRow, StepStatisticsRow};
 use backstep_bus::{
     BackoffRow, BlameRow, BusError, ContentsRow, IgnoreRow, ListRow, PackageArgument, RefusalRow, StatisticsRow, TransactionProperties,
     UndoMaterial,
@@ -364,6 +364,10 @@ async fn on_record(connection: &Connection, state: &Mutex<State>, call: &Message
         }
         "GetStepStatistics" => {
             let row = StepStatisticsRow { step: "apply".into(), title: "Change packages".into(), count: 1, ..StepStatisticsRow::default() };
+            connection.reply(&header, &(vec![row],)).await?;
+        }
+        "GetPackageStatistics" => {
+            let row = PackageStatisticsRow { package: "<b>hello".into(), changes: 2, undone: 1, last: 1 };
             connection.reply(&header, &(vec![row],)).await?;
         }
         other => return Err(BusError::new(ErrorCode::Internal, format!("the fake knows no {other}"))),

@@ -340,6 +340,23 @@ fn lists_and_status_are_tables_or_json() {
 }
 
 #[test]
+fn a_report_is_a_page_in_a_new_file_or_on_standard_output() {
+    let bus = Bus::start();
+    let daemon = Daemon::start(&bus, install());
+    run(&bus, "install -y hello");
+    let page = run(&bus, "report --html --since 30d");
+    assert!(out(&page).starts_with("<!DOCTYPE html>\n") && out(&page).ends_with("</html>\n"), "{}{}", out(&page), err(&page));
+    assert!(out(&page).contains(&daemon.short()) && out(&page).contains("&lt;b&gt;hello"), "{}", out(&page));
+    let folder = tempfile::tempdir().expect("folder");
+    let file = folder.path().join("report.html");
+    let line = format!("--json report --html {}", file.display());
+    let json: serde_json::Value = serde_json::from_slice(&run(&bus, &line).stdout).expect("json");
+    assert_eq!(json["size"].as_u64(), Some(std::fs::metadata(&file).expect("file").len()));
+    assert_eq!(run(&bus, &line).status.code(), Some(2), "nothing is overwritten");
+    assert_eq!(run(&bus, "report").status.code(), Some(2), "there is one form");
+}
+
+#[test]
 fn a_log_is_safe_for_the_terminal() {
     let bus = Bus::start();
     let daemon = Daemon::start(&bus, Script { log: b"one\r\ntwo \x1b]0;x\x07 \xc3\xa4".to_vec(), ..install() });

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use backstep_bus::record::{
-    BackUpOptions, ChangeRow, GenerationListFilter, GenerationRow, InventoryFilter, InventoryRow, OriginRow, StepStatisticsRow,
+    BackUpOptions, ChangeRow, GenerationListFilter, GenerationRow, InventoryFilter, InventoryRow, OriginRow, PackageStatisticsRow,
+    StepStatisticsRow,
 };
 use backstep_bus::{BlameRow, BusError, UndoMaterial};
 use backstep_core::access::Permission;
@@ -35,6 +36,9 @@ const MAX_PATH: usize = 4096;
 /// Changes in one answer when nobody says how many, and at most.
 const CHANGES: u32 = 100;
 const MAX_CHANGES: u32 = 1_000;
+
+/// Packages in one answer.
+const PACKAGES: usize = 50;
 
 /// The record, beside the manager.
 pub(super) struct RecordObject {
@@ -113,6 +117,17 @@ impl RecordObject {
         let (visit, _call) = self.begin(&header, Method::GetStepStatistics).await?;
         let found = self.service.records.ask(move |reader| reader.step_statistics(since_us)).await;
         visit.end(found.map(|rows| rows.iter().map(StepStatisticsRow::from).collect()))
+    }
+
+    #[zbus(out_args("statistics"))]
+    async fn get_package_statistics(
+        &self,
+        since_us: i64,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<Vec<PackageStatisticsRow>, BusError> {
+        let (visit, _call) = self.begin(&header, Method::GetPackageStatistics).await?;
+        let result = self.package_statistics(visit.caller(), since_us, &header).await;
+        visit.end(result)
     }
 
     #[zbus(out_args("events", "hash"))]
@@ -227,6 +242,12 @@ impl RecordObject {
         let limit = if limit == 0 { CHANGES } else { limit.min(MAX_CHANGES) };
         let found = self.service.records.ask(move |reader| reader.row_changes(generation, after, limit)).await?;
         Ok(found.into_iter().map(ChangeRow::from).collect())
+    }
+
+    async fn package_statistics(&self, caller: &Caller, since_us: i64, header: &Header<'_>) -> Result<Vec<PackageStatisticsRow>, Failure> {
+        let uid = if self.sees_all(caller, header).await? { None } else { Some(caller.uid) };
+        let found = self.service.records.ask(move |reader| reader.package_statistics(since_us, uid, PACKAGES)).await?;
+        Ok(found.into_iter().map(PackageStatisticsRow::from).collect())
     }
 
     async fn verified(&self, progress: OwnedFd, header: &Header<'_>) -> Result<Verified, Failure> {

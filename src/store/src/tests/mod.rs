@@ -3,6 +3,7 @@
 mod adopt;
 pub(crate) mod ignores;
 mod lifecycle;
+mod migrations;
 mod opening;
 mod queries;
 mod random;

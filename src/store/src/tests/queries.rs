@@ -8,7 +8,7 @@ use rusqlite::Connection;
 
 use super::Fixture;
 use crate::list_query::Place;
-use crate::{backoffs, export, generations, measures, step_statistics, verify, why, work};
+use crate::{backoffs, export, generations, measures, package_statistics, step_statistics, verify, why, work};
 use crate::{
     create, event_row, find, ignores, list, list_query, project_attempts, project_items, project_steps, project_transaction, read, refuse,
     statistics,
@@ -74,6 +74,7 @@ fn all() -> Vec<String> {
         generations::CHANGES,
         generations::OWNER,
         step_statistics::STEPS,
+        package_statistics::PACKAGES,
         why::ARCHS,
         why::REQUESTED,
         find::BY_TAIL,

@@ -1,0 +1,72 @@
+//! Files of every earlier schema become files of this one, with all that was in them and a copy as it was.
+
+use backstep_core::refusal::RefusalFilter;
+use backstep_core::{ErrorCode, Kind};
+use rusqlite::Connection;
+
+use super::{Fixture, drop_triggers, id, run};
+use crate::migrate::{MIGRATIONS, backup_path, migrate};
+use crate::{Reader, Store};
+
+/// The rows of a file of each schema, from the first on; a later one has those of the earlier ones, too.
+const ROWS: &[&str] = &[include_str!("fixtures/0001.sql"), include_str!("fixtures/0002.sql")];
+
+/// Makes a file as the program of that schema left it. What the triggers refuse was allowed when it was new.
+fn old(path: &std::path::Path, schema: usize) {
+    let mut conn = Connection::open(path).expect("open");
+    conn.pragma_update(None, "synchronous", false).expect("pragma");
+    migrate(&mut conn, path, &MIGRATIONS[..schema]).expect("an old schema");
+    let triggers: Vec<String> = {
+        let mut statement = conn.prepare("SELECT sql FROM sqlite_schema WHERE type = 'trigger'").expect("sql");
+        statement.query_map([], |row| row.get(0)).expect("rows").collect::<Result<_, _>>().expect("row")
+    };
+    conn.execute_batch("BEGIN").expect("begin");
+    drop_triggers(&conn);
+    for rows in ROWS.iter().take(schema) {
+        conn.execute_batch(rows).expect("rows");
+    }
+    conn.execute_batch(&format!("{};\nCOMMIT", triggers.join(";\n"))).expect("triggers");
+}
+
+fn version(conn: &Connection) -> i64 {
+    conn.pragma_query_value(None, "user_version", |row| row.get(0)).expect("version")
+}
+
+fn events(conn: &Connection) -> i64 {
+    conn.query_row("SELECT count(*) FROM events", [], |row| row.get(0)).expect("count")
+}
+
+#[test]
+fn a_file_of_every_earlier_schema_is_brought_up_with_a_copy_first() {
+    assert_eq!(ROWS.len() + 1, MIGRATIONS.len(), "every schema but the newest has a fixture");
+    for schema in 1..MIGRATIONS.len() {
+        let mut f = Fixture::new();
+        let path = f.path.with_extension("old");
+        old(&path, schema);
+        let store = Store::open(&path, &run(2)).unwrap_or_else(|error| panic!("schema {schema}: {error}"));
+        assert_eq!(usize::try_from(version(&store.conn)), Ok(MIGRATIONS.len()));
+        assert_eq!(store.verify_chain().expect("the chain is whole"), 20, "schema {schema}");
+        let refusals = store.refusals(&RefusalFilter { code: Some(ErrorCode::AuthDenied), ..RefusalFilter::default() }).expect("read");
+        assert_eq!(refusals.len(), usize::from(schema >= 2));
+        assert_eq!(Reader::open(&path).expect("open").measures().expect("read").transactions.len(), 2);
+        // It is gone on with.
+        f.store = store;
+        f.completed(7, Kind::Install, None);
+        assert!(f.store.summary(id(7)).expect("read").is_some());
+        let copy = Connection::open(backup_path(&path, i64::try_from(schema).expect("few"))).expect("the copy");
+        assert_eq!((usize::try_from(version(&copy)), events(&copy)), (Ok(schema), 20), "as it was");
+    }
+}
+
+#[test]
+fn a_new_file_and_a_migrated_one_have_the_same_schema() {
+    let schema = |conn: &Connection| -> Vec<(String, String)> {
+        let mut statement = conn.prepare("SELECT name, coalesce(sql, '') FROM sqlite_schema ORDER BY name").expect("sql");
+        statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).expect("rows").collect::<Result<_, _>>().expect("row")
+    };
+    let f = Fixture::new();
+    let path = f.path.with_extension("old");
+    old(&path, 1);
+    let migrated = Store::open(&path, &run(2)).expect("open");
+    assert_eq!(schema(&migrated.conn), schema(&f.store.conn));
+}
