@@ -20,7 +20,8 @@ impl ExtendedStates {
     /// Reads the file; an absent file is an empty text. Nothing in it can be wrong: unknown lines are kept.
     #[must_use]
     pub fn parse(text: &str, native: &Architecture) -> Self {
-        let lines = |stanza: &str| stanza.lines().map(str::to_owned).collect();
+        // Not `lines`, which would take carriage returns away: a line that is nothing else would then end a stanza.
+        let lines = |stanza: &str| stanza.split('\n').map(str::to_owned).collect();
         Self { native: native.clone(), stanzas: stanzas(text).map(lines).collect() }
     }
 
@@ -108,6 +109,10 @@ mod tests {
     #[test]
     fn an_unchanged_file_keeps_its_bytes() {
         assert_eq!(states(SAMPLE).render(), SAMPLE);
+        // Found by fuzzing.
+        let returns = "Package: liba\r\nX: y\n\r\nAuto-Installed: 1\r\n\n";
+        assert_eq!(states(returns).render(), returns);
+        assert!(states(returns).is_auto(&id("liba:amd64")));
         assert_eq!(states("").render(), "");
     }
 

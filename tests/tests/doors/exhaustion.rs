@@ -24,6 +24,8 @@ use super::{code, daemon, packages};
 const CONNECTIONS: usize = 240;
 /// Debug builds on a busy machine: the bound is on the order of magnitude. docs/security.md has what was measured.
 const PATIENCE: Duration = Duration::from_millis(250);
+/// Between two strikes: beyond what the daemon is reached by, it is the bus that is used up, by its own limits.
+const PAUSE: Duration = Duration::from_millis(50);
 const SLOWEST: Duration = Duration::from_secs(2);
 
 /// Does one thing again and again on a thread of its own until the value goes.
@@ -98,7 +100,7 @@ async fn connections_without_number_and_answers_that_nobody_reads() -> Result<()
             // What the bus does not take is not sent: its queue for this connection is full of answers.
             drop(caller.socket.write(&bytes));
         }
-        std::thread::sleep(Duration::from_millis(1));
+        std::thread::sleep(PAUSE);
         Ok(())
     });
     others_are_served(&daemon, &ben, "240 connections that never read", attack).await?;
@@ -117,6 +119,7 @@ async fn messages_as_large_as_the_bus_lets_through() -> Result<()> {
     let runtime = runtime();
     let attack = Attack::begin(move || {
         runtime.block_on(join_all(ana.iter().map(|ana| ana.manager.create_transaction("install", &text, packages(&["alpha"])))));
+        std::thread::sleep(PAUSE);
         Ok(())
     });
     others_are_served(&daemon, &ben, "messages of 31 MiB from four connections", attack).await
