@@ -64,7 +64,9 @@ pub fn judge(package: &PackageId, action: PlanAction, installed: bool, admin: &P
     match action {
         PlanAction::Purge if is_data_server(name) => UndoQuality::Impossible("purging it may delete the data it manages".into()),
         PlanAction::Purge => match on_purge(package, admin) {
-            Purge::DeletesUnkept(place) => UndoQuality::Impossible(format!("its removal script deletes in {place}, of which nothing is kept")),
+            Purge::DeletesUnkept(place) => {
+                UndoQuality::Impossible(format!("its removal script deletes in {place}, of which nothing is kept"))
+            }
             Purge::Deletes => UndoQuality::BestEffort("its removal script may delete data that it made itself".into()),
             Purge::DeletesNothing => judge_files(package, installed),
         },
@@ -96,7 +98,11 @@ pub fn judge_restore(package: &PackageId, action: PlanAction) -> UndoQuality {
 
 fn judge_files(package: &PackageId, there: bool) -> UndoQuality {
     let boots = BOOT.iter().any(|prefix| package.name.as_str().starts_with(prefix));
-    if boots && there { UndoQuality::BestEffort("what is running now changes only with a restart of the system".into()) } else { UndoQuality::Exact }
+    if boots && there {
+        UndoQuality::BestEffort("what is running now changes only with a restart of the system".into())
+    } else {
+        UndoQuality::Exact
+    }
 }
 
 fn is_data_server(name: &str) -> bool {
@@ -173,7 +179,8 @@ mod tests {
             ("confirm /srv/hello", "best-effort"),
             ("rm -rf /srvice /usr/home", "best-effort"),
         ] {
-            fs::write(folder.path().join("info/hello.postrm"), format!("#!/bin/sh\n[ \"$1\" = purge ] || exit 0\n{line}\n")).expect("script");
+            fs::write(folder.path().join("info/hello.postrm"), format!("#!/bin/sh\n[ \"$1\" = purge ] || exit 0\n{line}\n"))
+                .expect("script");
             let judged = judge(&"hello:amd64".parse().expect("id"), PlanAction::Purge, true, folder.path());
             assert_eq!(judged.as_str(), undo, "{line}");
             assert!(judged.why().is_some_and(|why| why.contains("removal script")), "{judged:?}");

@@ -214,7 +214,9 @@ impl ErrorCode {
             Self::UndoFailed => "See 'backstep show ID' for what is left, and 'backstep repair'.",
             Self::UndoIncomplete => "See 'backstep show ID' for the list of differences.",
             Self::UndoNothing => "See 'backstep history' for transactions that can be undone.",
-            Self::UndoConflict => "Undo the later transactions first, or with it by 'backstep rollback --to': 'backstep history' lists them.",
+            Self::UndoConflict => {
+                "Undo the later transactions first, or with it by 'backstep rollback --to': 'backstep history' lists them."
+            }
             Self::TransactionUnknown => "See 'backstep history' for the ids there are.",
             Self::GenerationUnknown => "See 'backstep generation list' for the numbers there are.",
             Self::TransactionState => "See 'backstep show ID' for what the transaction allows now.",

@@ -27,7 +27,12 @@ impl Universe {
     /// Answers as the planner would.
     pub fn answer(&self, question: &Question) -> Answer {
         let mut items = match question.request.kind {
-            Kind::Rollback => question.revert.iter().flat_map(|revert| revert.plan.items.iter().filter_map(inverted)).filter(|item| is_wanted(question, item)).collect(),
+            Kind::Rollback => question
+                .revert
+                .iter()
+                .flat_map(|revert| revert.plan.items.iter().filter_map(inverted))
+                .filter(|item| is_wanted(question, item))
+                .collect(),
             Kind::Upgrade | Kind::FullUpgrade => {
                 PACKAGES.iter().filter(|p| !p.1.is_empty() && p.1 != p.2).map(|p| change(p, Reason::Upgrade)).collect()
             }
