@@ -10,8 +10,7 @@ use std::path::Path;
 use backstep_apt::quality;
 use backstep_apt::status::{State, Status};
 use backstep_core::{
-    ArchiveSource, Digest, ErrorCode, Failure, Method, PackageId, Plan, PlanAction, PlanItem, Reason, RequestItem, Scope, UndoQuality,
-    Version,
+    ArchiveSource, Digest, ErrorCode, Failure, Method, PackageId, Plan, PlanAction, PlanItem, Reason, RequestItem, Scope, Version,
 };
 use backstep_wire::planner::{Question, Revert};
 use rust_apt::{Cache, Package};
