@@ -287,6 +287,17 @@ fn a_second_name_of_a_copied_file_is_mended_too() {
     drop(w.undone());
 }
 
+/// One name was copied eagerly; the other one loses its file first, and then the file is written to.
+#[test]
+fn a_second_name_that_goes_before_a_copied_file_is_written_comes_back() {
+    let place = place(&[("etc/x", "old"), ("opt/dir/leaf", "l")]);
+    fs::hard_link(place.at("etc/x"), place.at("opt/x")).unwrap();
+    let mut w = watch(place, &Selection { copy: paths(&["/etc"]), ..Selection::default() });
+    w.remove("opt/x");
+    w.write("etc/x", "new");
+    drop(w.undone());
+}
+
 #[test]
 fn what_is_created_goes_again_and_times_of_directories_come_back() {
     for sparing in [false, true] {

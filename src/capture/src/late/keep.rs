@@ -126,9 +126,12 @@ impl Late {
             return Ok((Some(object), Some(sum)));
         };
         let copy = held.and_then(|held| held.copy);
-        batch.inodes.push((key, Held { born: false, link: Some(link), copy, end: 0 }));
-        if content && copy.is_none() {
-            self.add_inode(path, node, Some(Held { born: false, link: Some(link), copy, end: 0 }), true, batch)?;
+        let known = Held { born: false, link: Some(link), copy, end: 0 };
+        batch.inodes.push((key, known));
+        // A copy that was made for another name, before there was a link: that it is the link's, too, must be told.
+        let untold = copy.is_some() && held.is_some_and(|held| held.link.is_none());
+        if untold || (content && copy.is_none()) {
+            self.add_inode(path, node, Some(known), content, batch)?;
         }
         Ok((Some(link), None))
     }
