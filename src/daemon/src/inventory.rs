@@ -9,7 +9,6 @@
 
 use std::fs::{self, File};
 use std::io::Read;
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -101,7 +100,7 @@ fn is_locked(file: &File) -> bool {
     let kind = libc::c_short::try_from(libc::F_WRLCK).unwrap_or(0);
     let mut asked = libc::flock { l_type: kind, l_whence: whole, l_start: 0, l_len: 0, l_pid: 0 };
     let free = libc::c_short::try_from(libc::F_UNLCK).unwrap_or(0);
-    fcntl(file, FcntlArg::F_GETLK(&mut asked)).is_ok_and(|_| asked.l_type != free) && file.as_raw_fd() >= 0
+    fcntl(file, FcntlArg::F_GETLK(&mut asked)).is_ok_and(|_| asked.l_type != free)
 }
 
 /// Takes in what nobody accounted for. What goes wrong is reported, and looked at again the next time.
