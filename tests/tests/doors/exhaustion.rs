@@ -49,10 +49,14 @@ impl Attack {
         Self { over, done, thread: Some(thread) }
     }
 
-    /// How often it was done.
-    fn end(mut self) -> Result<u64> {
+    /// How often it was done. The authority answers meanwhile, on the thread that waits here.
+    async fn end(mut self) -> Result<u64> {
         self.over.store(true, Ordering::Relaxed);
-        self.thread.take().expect("it ends once").join().map_err(|_| anyhow::anyhow!("the attack panicked"))??;
+        let thread = self.thread.take().expect("it ends once");
+        while !thread.is_finished() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        thread.join().map_err(|_| anyhow::anyhow!("the attack panicked"))??;
         Ok(self.done.load(Ordering::Relaxed))
     }
 }
@@ -60,7 +64,7 @@ impl Attack {
 /// Others are served in time, and the daemon does not grow.
 async fn others_are_served(daemon: &Simulated, ben: &Stranger, what: &str, attack: Attack) -> Result<()> {
     let (slowest, middle) = quiet_user(ben).await?;
-    let strikes = attack.end()?;
+    let strikes = attack.end().await?;
     let peak = status(daemon, "VmHWM")?;
     println!("{what}: {strikes} times; another user: middle {middle:?}, slowest of a hundred {slowest:?}; {peak} kB at most");
     assert!(strikes > 0 && middle < PATIENCE && slowest < SLOWEST, "{what}: {middle:?} {slowest:?}");
