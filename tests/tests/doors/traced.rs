@@ -56,7 +56,10 @@ fn path(line: &str) -> Option<&str> {
 /// What the daemon may look at to say who called, and its own state.
 fn is_own(path: &str, state: &Path) -> bool {
     let known = ["/proc/", "/etc/passwd", "/etc/nsswitch.conf", "/etc/localtime", "/var/lib/dpkg/status"];
-    Path::new(path).starts_with(state.parent().unwrap_or(state)) || known.iter().any(|known| path.starts_with(known)) || path.is_empty()
+    Path::new(path).starts_with(state.parent().unwrap_or(state))
+        || state.starts_with(path)
+        || known.iter().any(|known| path.starts_with(known))
+        || path.is_empty()
 }
 
 #[tokio::test]
