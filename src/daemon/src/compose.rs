@@ -22,9 +22,9 @@ use crate::objects::{Registry, emit};
 use crate::options::Options;
 use crate::planner::Planner;
 use crate::records::{Installed, Records};
+use crate::recovery::recover;
 use crate::service::{Parts, Service};
 use crate::status_file::StatusFile;
-use crate::recovery::recover;
 use crate::{audit, config, foreign, idle, log, metrics, simulate, work};
 
 /// Runs the daemon until it is told to end or has nothing to do.

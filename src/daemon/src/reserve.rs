@@ -34,7 +34,8 @@ impl Reserve {
         // CRASH: a draft that was not renamed is made again; its space is not lost twice.
         let draft = self.path.with_extension("new");
         let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-        let made = fallocate(&file, FallocateFlags::empty(), 0, BYTES).map_err(io::Error::from).and_then(|()| fs::rename(&draft, &self.path));
+        let made =
+            fallocate(&file, FallocateFlags::empty(), 0, BYTES).map_err(io::Error::from).and_then(|()| fs::rename(&draft, &self.path));
         made.inspect_err(|_| drop(fs::remove_file(&draft)))
     }
 

@@ -73,7 +73,17 @@ impl FileJournal {
         file.set_len(whole as u64).map_err(io)?;
         File::open(files.folder()).and_then(|folder| folder.sync_all()).map_err(io)?;
         let next = lines.last().map_or(1, |line| line.seq + 1);
-        Ok(Self { file, output: files.output(), next, waiting: None, progress_at: None, broken: false, path: path.clone(), whole: whole as u64, reserve: reserve_of(files) })
+        Ok(Self {
+            file,
+            output: files.output(),
+            next,
+            waiting: None,
+            progress_at: None,
+            broken: false,
+            path: path.clone(),
+            whole: whole as u64,
+            reserve: reserve_of(files),
+        })
     }
 
     fn append(&mut self, record: Record) -> io::Result<()> {

@@ -237,7 +237,14 @@ fn work(
     }
 }
 
-fn context(machine: &Machine, order: &Order, plan: Plan, lock: &Arc<FrontendLock>, (hook, programs): Outside<'_>, rebooted: bool) -> Shared {
+fn context(
+    machine: &Machine,
+    order: &Order,
+    plan: Plan,
+    lock: &Arc<FrontendLock>,
+    (hook, programs): Outside<'_>,
+    rebooted: bool,
+) -> Shared {
     let environment = environment(plan.options.conffiles).map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
     let output = machine.attempt(order.attempt).output();
     let place =

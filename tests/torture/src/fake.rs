@@ -160,7 +160,9 @@ fn payload(path: &str) -> Result<()> {
     let text = fs::read_to_string(PathBuf::from(path))?;
     let name = text.split(' ').next().unwrap_or_default();
     let mut tar = tar::Builder::new(Vec::new());
-    for path in ["./".to_owned(), "./usr/".to_owned(), "./usr/share/".to_owned(), format!("./usr/share/{name}/"), format!("./{}", data(name))] {
+    for path in
+        ["./".to_owned(), "./usr/".to_owned(), "./usr/share/".to_owned(), format!("./usr/share/{name}/"), format!("./{}", data(name))]
+    {
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(if path.ends_with('/') { tar::EntryType::Directory } else { tar::EntryType::Regular });
         header.set_size(0);

@@ -12,8 +12,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use backstep_core::replay::replay;
 use backstep_core::record::Record;
+use backstep_core::replay::replay;
 use backstep_core::{AttemptId, Event, Plan, PlanAction, TransactionId, TransactionState};
 use backstep_store::{Run, Store};
 use backstep_wire::journal;
@@ -146,7 +146,8 @@ impl System {
     fn at_first() -> Self {
         let want = |name: &str| if name == "kept" { "hold ok installed" } else { "install ok installed" };
         let there = PACKAGES.iter().filter(|package| !package.1.is_empty());
-        let mut packages: BTreeMap<_, _> = there.map(|(name, version, ..)| ((*name).to_owned(), (want(name).to_owned(), (*version).to_owned()))).collect();
+        let mut packages: BTreeMap<_, _> =
+            there.map(|(name, version, ..)| ((*name).to_owned(), (want(name).to_owned(), (*version).to_owned()))).collect();
         packages.insert("dpkg".to_owned(), ("install ok installed".to_owned(), "1".to_owned()));
         Self { packages, conf: "conf\n".to_owned() }
     }

@@ -165,7 +165,8 @@ impl Wish {
     /// The request.
     #[must_use]
     pub fn request(&self) -> Request {
-        let named = |name: &&str| Some(RequestItem { action: self.kind.default_action()?, name: name.parse().ok()?, arch: None, version: None });
+        let named =
+            |name: &&str| Some(RequestItem { action: self.kind.default_action()?, name: name.parse().ok()?, arch: None, version: None });
         Request {
             kind: self.kind,
             description: "torture".to_owned(),

@@ -23,11 +23,20 @@ use crate::scenario::{Cancel, Ends, Wish};
 use crate::tracer::{Blow, CALLS, End, Role, Strike, Tracer};
 
 /// What is asked for; the first kinds are the usual ones.
-const KINDS: [Kind; 9] = [
-    Kind::Install, Kind::Install, Kind::Update, Kind::Remove, Kind::Purge, Kind::Reinstall, Kind::Hold, Kind::Unhold, Kind::Downgrade,
+const KINDS: [Kind; 9] =
+    [Kind::Install, Kind::Install, Kind::Update, Kind::Remove, Kind::Purge, Kind::Reinstall, Kind::Hold, Kind::Unhold, Kind::Downgrade];
+const SETS: [&[&str]; 10] = [
+    &["alpha"],
+    &["beta"],
+    &["gamma"],
+    &["delta"],
+    &["omega"],
+    &["beta", "gamma"],
+    &["alpha", "omega"],
+    &["broken"],
+    &["silent"],
+    &["killed"],
 ];
-const SETS: [&[&str]; 10] =
-    [&["alpha"], &["beta"], &["gamma"], &["delta"], &["omega"], &["beta", "gamma"], &["alpha", "omega"], &["broken"], &["silent"], &["killed"]];
 /// One in so many undoes the last change.
 const ROLLBACKS: usize = 4;
 /// A life shorter than this says nothing about leaks.
@@ -59,8 +68,16 @@ fn request(random: &mut Random, daemon: &Daemon) -> Result<Request> {
     let last = daemon.manager.ledger().last_undoable().map_err(failed)?;
     let (kind, packages) = (KINDS[random.below(KINDS.len())], SETS[random.below(SETS.len())]);
     let kind = if packages[0].len() == 6 { Kind::Install } else { kind };
-    let wish =
-        Wish { kind, packages, reverts: None, leave: random.below(8) == 0, accept: false, cancel: Cancel::Never, priority: 0, ends: Ends::Done };
+    let wish = Wish {
+        kind,
+        packages,
+        reverts: None,
+        leave: random.below(8) == 0,
+        accept: false,
+        cancel: Cancel::Never,
+        priority: 0,
+        ends: Ends::Done,
+    };
     Ok(match last.filter(|_| random.below(ROLLBACKS) == 0) {
         Some(target) => Request { kind: Kind::Rollback, items: Vec::new(), reverts: Some(target), ..wish.request() },
         None => wish.request(),

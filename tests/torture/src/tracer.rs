@@ -27,8 +27,27 @@ use nix::unistd::Pid;
 
 /// The calls that are points. Those that only make folders or change owners are among the next ones' effects.
 pub const CALLS: [&str; 21] = [
-    "write", "pwrite64", "writev", "pwritev", "fsync", "fdatasync", "syncfs", "sync", "rename", "renameat", "renameat2", "link", "linkat",
-    "symlink", "symlinkat", "unlink", "unlinkat", "rmdir", "ftruncate", "execve", "mkdir",
+    "write",
+    "pwrite64",
+    "writev",
+    "pwritev",
+    "fsync",
+    "fdatasync",
+    "syncfs",
+    "sync",
+    "rename",
+    "renameat",
+    "renameat2",
+    "link",
+    "linkat",
+    "symlink",
+    "symlinkat",
+    "unlink",
+    "unlinkat",
+    "rmdir",
+    "ftruncate",
+    "execve",
+    "mkdir",
 ];
 
 /// Calls that put bytes into a file.
@@ -146,7 +165,16 @@ impl Tracer {
         let alive: Arc<Mutex<(Option<Instant>, Vec<Pid>)>> = Arc::default();
         let watched = Arc::clone(&alive);
         std::thread::spawn(move || watch(&watched));
-        Self { roles: BTreeMap::new(), alive, met: BTreeMap::new(), patience: PATIENCE, daemon: Arc::default(), strike: None, counted: 0, struck: None }
+        Self {
+            roles: BTreeMap::new(),
+            alive,
+            met: BTreeMap::new(),
+            patience: PATIENCE,
+            daemon: Arc::default(),
+            strike: None,
+            counted: 0,
+            struck: None,
+        }
     }
 
     /// Starts a daemon, strikes where it is told, and returns when the daemon has ended. Workers may live on.
