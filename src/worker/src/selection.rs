@@ -34,6 +34,8 @@ const COPIED: [&str; 12] = [
 ];
 /// The draft of apt's marks, which a worker that is killed while it writes them leaves.
 const OWN_DRAFT: &str = "/var/lib/apt/extended_states.backstep-new";
+/// dpkg's draft of its database, which one that is killed leaves.
+const DPKG_DRAFT: &str = "/var/lib/dpkg/status-new";
 /// Never kept: locks belong to whoever holds them.
 const EXCLUDED: [&str; 3] = ["/var/lib/dpkg/lock", "/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/triggers/Lock"];
 /// Packages whose change writes kernels, images or boot menus.
@@ -68,7 +70,7 @@ pub fn of_packages(context: &Context) -> Result<Selection, Failure> {
 pub fn of_marks() -> Selection {
     let set = |paths: &[&str]| paths.iter().map(PathBuf::from).collect();
     let link = set(&["/var/lib/dpkg/status", "/var/lib/dpkg/status-old", "/var/lib/dpkg/available", "/var/lib/dpkg/available-old"]);
-    let (tree, copy, absent) = (set(&["/var/lib/dpkg/updates"]), set(&["/var/lib/apt/extended_states"]), set(&[OWN_DRAFT]));
+    let (tree, copy, absent) = (set(&["/var/lib/dpkg/updates"]), set(&["/var/lib/apt/extended_states"]), set(&[OWN_DRAFT, DPKG_DRAFT]));
     Selection { link, tree, copy, absent, ..Selection::default() }
 }
 
