@@ -11,7 +11,13 @@ DEB_PROFILE ?= release
 # Transactions of the record that `make bench` measures; a million take some gigabytes and half an hour.
 RECORD ?= 50000
 
-.PHONY: help setup build test unit machine demo deb reproducible fuzz bench lint docs fmt clean
+# How long `make soak` takes, and with which random numbers.
+SOAK_SECONDS ?= 3600
+SEED ?= 1
+# Random runs of `make torture`, beside the whole matrix.
+TORTURE_RUNS ?= 85000
+
+.PHONY: help setup build test unit torture soak machine demo deb reproducible fuzz bench lint docs fmt clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -27,6 +33,14 @@ test: ## run everything: format, lints, unit, contract, bus, command line; as ro
 
 unit: ## run all tests but the machine tests
 	cargo test --workspace --locked --no-fail-fast
+
+torture: ## kill the engine at every call that writes, then at random in recovery: 100,000 runs (hours)
+	cargo build --locked --release --package backstep-torture
+	@scripts/torture $(SEED) $(TORTURE_RUNS)
+
+soak: ## random transactions with random kills for SOAK_SECONDS (3600), with the figures of what was used
+	cargo build --locked --release --package backstep-torture
+	"$(CARGO_TARGET_DIR)/release/backstep-torture" soak $(SEED) $(SOAK_SECONDS)
 
 machine: deb ## run the machine tests: real systemd, D-Bus, polkit, apt and dpkg (as root)
 	cargo test --locked --package backstep-tests --features machine --test machine --no-fail-fast

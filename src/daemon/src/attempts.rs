@@ -69,6 +69,7 @@ impl Attempts {
         self.dir.join(attempt.to_string())
     }
 
+    /// CRASH: without `order.json`, which comes last, there is no order, and no worker begins.
     /// Writes what a worker needs, durably. Doing it again with the same launch is harmless.
     pub fn prepare(&self, launch: &Launch) -> Result<(), Failure> {
         let folder = self.folder(launch.order.attempt);

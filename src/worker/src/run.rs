@@ -125,6 +125,7 @@ fn carry_out(
     }
 }
 
+/// CRASH: a worker that is killed between its lock and its first line has changed nothing, and its order is taken back.
 /// A forward order is carried out at most once, and nothing that was revoked is carried out at all.
 fn not_again(files: &AttemptFiles, order: Option<&Order>) -> Result<(), Failure> {
     not_revoked(files)?;

@@ -39,6 +39,8 @@ const COPIED: [&str; 12] = [
 ];
 /// The draft of apt's marks, which a worker that is killed while it writes them leaves.
 const OWN_DRAFT: &str = "/var/lib/apt/extended_states.backstep-new";
+/// dpkg's draft of its database, which one that is killed leaves.
+const DPKG_DRAFT: &str = "/var/lib/dpkg/status-new";
 /// Never kept: locks belong to whoever holds them, and what is ignored is the record's business.
 const EXCLUDED: [&str; 4] =
     ["/var/lib/dpkg/lock", "/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/triggers/Lock", "/etc/apt/preferences.d/backstep.pref"];
@@ -76,7 +78,7 @@ pub fn of_packages(context: &Context) -> Result<Selection, Failure> {
 pub fn of_marks() -> Selection {
     let set = |paths: &[&str]| paths.iter().map(PathBuf::from).collect();
     let link = set(&["/var/lib/dpkg/status", "/var/lib/dpkg/status-old", "/var/lib/dpkg/available", "/var/lib/dpkg/available-old"]);
-    let (tree, copy, absent) = (set(&["/var/lib/dpkg/updates"]), set(&["/var/lib/apt/extended_states"]), set(&[OWN_DRAFT]));
+    let (tree, copy, absent) = (set(&["/var/lib/dpkg/updates"]), set(&["/var/lib/apt/extended_states"]), set(&[OWN_DRAFT, DPKG_DRAFT]));
     Selection { link, tree, copy, absent, ..Selection::default() }
 }
 

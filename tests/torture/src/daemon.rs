@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use backstep_core::{AttemptId, ErrorCode, Failure, Request, TransactionId, TransactionState};
 use backstep_engine::Manager;
 use backstep_engine::manager::{CancelOutcome, Launch, Verdict};
@@ -22,6 +22,8 @@ use crate::universe;
 
 /// Whose documents the spool holds.
 pub const HOST: &str = "torture";
+/// How often a person decides in one life of the daemon.
+const DECISIONS: u32 = 3;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(2);
 
 /// A daemon at work.
@@ -123,6 +125,7 @@ impl Daemon {
     }
 
     async fn finish(&mut self, scenario: &Scenario, number: usize) -> Result<()> {
+        let mut patience = DECISIONS;
         loop {
             let Some(state) = self.state(id(number))? else { return Ok(()) };
             match state {
@@ -131,6 +134,8 @@ impl Daemon {
                     return Ok(());
                 }
                 TransactionState::NeedsAttention => {
+                    patience -= 1;
+                    ensure!(patience > 0, "a person has tried often enough");
                     let verdict = if scenario.wishes[number].accept { Verdict::Accept } else { Verdict::Undo };
                     self.manager.decide(id(number), verdict).map_err(failed)?;
                 }

@@ -239,7 +239,7 @@ fn files(place: &Place, system: &System) -> Result<()> {
     ensure!(expected.is_empty(), "missing: {:?}", expected.keys());
     let mut strays = Vec::new();
     look(&machine.at("var/lib"), &mut strays)?;
-    let stray = strays.into_iter().find(|path| path.extension().is_some_and(|end| end == "dpkg-new" || end == "backstep-new"));
+    let stray = strays.into_iter().find(|path| path.as_os_str().as_encoded_bytes().ends_with(b"-new"));
     ensure!(stray.is_none(), "{stray:?} is left");
     Ok(())
 }

@@ -9,6 +9,7 @@ pub mod fake;
 pub mod hands;
 pub mod judge;
 pub mod matrix;
+pub mod model;
 pub mod place;
 pub mod random;
 pub mod scenario;

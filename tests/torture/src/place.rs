@@ -111,7 +111,7 @@ pub fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
         fs::create_dir_all(parent)?;
     }
     let mut new = path.as_os_str().to_owned();
-    new.push(".dpkg-new");
+    new.push(if path.ends_with("var/lib/dpkg/status") { "-new" } else { ".dpkg-new" });
     let mut file = fs::File::create(&new)?;
     file.write_all(bytes)?;
     file.sync_all()?;

@@ -183,7 +183,7 @@ pub fn soak(seed: u64, time: Duration) -> Result<()> {
         let told_to_stop = begun.elapsed() >= time && end == End::Code(0);
         ensure!(end == End::Killed || told_to_stop, "the daemon ended with {end:?}: {}", Place::lines(&place.log())?.join("\n"));
         kills += u64::from(end == End::Killed);
-        if starts.is_multiple_of(50) {
+        if starts.is_multiple_of(10) {
             println!("{} s: {starts} starts, {} lines told", begun.elapsed().as_secs(), Place::lines(&place.told())?.len());
         }
     }
@@ -195,7 +195,6 @@ pub fn soak(seed: u64, time: Duration) -> Result<()> {
     over.store(true, Ordering::Relaxed);
     watcher.join().map_err(|_| anyhow::anyhow!("the watcher panicked"))?;
     let records = records(&place)?;
-    at_rest(&place, &records)?;
     let lives = lives.lock().unwrap_or_else(PoisonError::into_inner).clone();
     println!("seed {seed}: {} s, {starts} starts, {kills} kills of the daemon, {} transactions", begun.elapsed().as_secs(), records.len());
     for state in TransactionState::ALL {
@@ -207,7 +206,7 @@ pub fn soak(seed: u64, time: Duration) -> Result<()> {
     let attempts: u32 = records.values().map(|record| record.summary.status.attempts).sum();
     println!("  attempts of workers: {attempts}");
     tell(&lives);
-    Ok(())
+    at_rest(&place, &records)
 }
 
 fn tell(lives: &[Life]) {

@@ -142,7 +142,7 @@ fn change(name: &str, wanted: ItemAction, reason: Reason, status: &Status) -> Op
         (ItemAction::Install, None) => (PlanAction::Install, Some(candidate)),
         (ItemAction::Install | ItemAction::Update, Some(version)) if *version != candidate => (PlanAction::Upgrade, Some(candidate)),
         (ItemAction::Reinstall, Some(version)) => (PlanAction::Reinstall, Some(version.clone())),
-        (ItemAction::Downgrade, Some(_)) => (PlanAction::Downgrade, "0".parse().ok()),
+        (ItemAction::Downgrade, Some(version)) if version.as_str() != "0" => (PlanAction::Downgrade, "0".parse().ok()),
         (ItemAction::Remove, Some(_)) => (PlanAction::Remove, None),
         (ItemAction::Purge, Some(_)) => (PlanAction::Purge, None),
         (ItemAction::Hold, Some(version)) if !held => (PlanAction::Hold, Some(version.clone())),

@@ -1,6 +1,6 @@
 //! Cancel: stop what can still be stopped.
 
-use backstep_core::{AttemptId, Direction, ErrorCode, Event, Failure, StepKind, TransactionId, TransactionState};
+use backstep_core::{AttemptId, Direction, ErrorCode, Event, Failure, Stamp, StepKind, TransactionId, TransactionState};
 
 use super::{Manager, unknown};
 
@@ -13,6 +13,11 @@ pub enum CancelOutcome {
     WillRollBack(AttemptId),
     /// It is past the point of no return, undoing already, or ended.
     TooLate,
+}
+
+/// Within one boot by the clock that nobody sets; a step of the other one ends no offer early and keeps none open.
+fn age_us(from: Stamp, now: Stamp) -> i64 {
+    if from.boot == now.boot { now.monotonic_us.saturating_sub(from.monotonic_us) } else { now.utc_us.saturating_sub(from.utc_us) }
 }
 
 impl CancelOutcome {
@@ -79,12 +84,27 @@ impl Manager {
 
     fn is_over(&self, summary: &backstep_core::record::Summary) -> bool {
         matches!(summary.status.state, TransactionState::Created | TransactionState::Prepared)
-            && self.now().utc_us.saturating_sub(summary.created.utc_us) > super::OFFER_US
+            && age_us(summary.created, self.now()) > super::OFFER_US
     }
 
     /// Ends a transaction that cannot be planned or started, with the reason.
     pub fn fail(&mut self, id: TransactionId, code: ErrorCode, text: &str) -> Result<(), Failure> {
         self.record(id, vec![Event::Failed { code, text: text.to_owned() }])?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use backstep_core::BootId;
+
+    #[test]
+    fn a_clock_that_is_set_ends_no_offer_and_keeps_none_open() {
+        let at = |utc_us, monotonic_us, boot| Stamp { utc_us, monotonic_us, boot: BootId([boot; 16]) };
+        let year = 365 * 86_400 * 1_000_000;
+        assert_eq!(age_us(at(year, 10, 1), at(2 * year, 15, 1)), 5, "set forward");
+        assert_eq!(age_us(at(year, 10, 1), at(0, 15, 1)), 5, "set back");
+        assert_eq!(age_us(at(0, 10, 1), at(7, 2, 2)), 7, "after a boot only the other one is there");
     }
 }

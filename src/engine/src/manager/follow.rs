@@ -27,6 +27,7 @@ impl Manager {
         Ok(batch.ended)
     }
 
+    /// CRASH: the position in the journal is in the same commit as its lines' events: each counts once.
     fn record_batch(&mut self, attempt: AttemptId, batch: &Batch) -> Result<(), Failure> {
         if batch.events.is_empty() {
             return Ok(());

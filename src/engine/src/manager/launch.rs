@@ -20,8 +20,8 @@ pub struct Launch {
 impl Manager {
     /// The next worker to start, if any: recovery first, then the queue. Records that it starts.
     ///
-    /// // CRASH: a kill after the commit leaves `executing` with no attempt folder; recovery finds no journal and
-    /// // ends the transaction as rolled back, because nothing was changed.
+    /// CRASH: a kill after the commit leaves `executing` with no attempt folder; recovery finds no journal and
+    /// ends the transaction as rolled back, because nothing was changed.
     pub fn next_launch(&mut self) -> Result<Option<Launch>, Failure> {
         while self.running.is_none() {
             if let Some((id, number)) = self.resumed.pop_first() {

@@ -121,6 +121,8 @@ impl Manager {
         Ok(())
     }
 
+    /// CRASH: after `interrupted` and before this one is recorded, the next start finds `interrupted` and decides again;
+    /// after it, an attempt without an order, which is launched as it is.
     fn resume(&mut self, attempt: AttemptId, direction: Direction, captured: bool) -> Result<(), Failure> {
         let number = attempt.number + 1;
         let why = if captured {

@@ -154,6 +154,7 @@ fn judge(context: &Context, before: &Facts, told: &Told, ended: Option<Ended>) -
     let mut off = now.off_target(&context.plan);
     let halves = |facts: &Facts| interrupted(&facts.status, [] as [&str; 0]).map(|half| half.text());
     off.extend(halves(&now).filter(|_| halves(before).is_none()));
+    off.extend(ended.filter(|ended| !ended.is_success()).and_then(|_| unseen(context)));
     if off.is_empty() {
         return Ok(());
     }
@@ -167,6 +168,12 @@ fn judge(context: &Context, before: &Facts, told: &Told, ended: Option<Ended>) -
         (None, _) => (ErrorCode::DpkgFailed, off.join("; ")),
     };
     Err(Failure::new(code, first))
+}
+
+/// A reinstall looks the same before and after, so of one whose apt did not end well it is not known that it was done.
+fn unseen(context: &Context) -> Option<String> {
+    let reinstalled = context.plan.items.iter().find(|item| item.action == PlanAction::Reinstall)?;
+    Some(format!("whether {} was unpacked again is not known", reinstalled.package))
 }
 
 /// What apt said went wrong: the first error of its status lines counts, the others follow from it.

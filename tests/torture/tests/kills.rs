@@ -1,0 +1,87 @@
+//! The matrix of kills, as far as it fits into every run of the tests; `make torture` runs it as a whole.
+
+use std::process::Stdio;
+
+use anyhow::{Context, Result, ensure};
+
+/// Of so many points one is struck; which one goes round with the parts.
+const STRIDE: &str = "5";
+
+/// Runs the program's verbs beside each other and answers what they said.
+#[allow(clippy::disallowed_methods, reason = "the program under test is started here")]
+fn torture(calls: &[&[&str]]) -> Result<String> {
+    let start = |arguments: &&[&str]| {
+        std::process::Command::new(env!("CARGO_BIN_EXE_backstep-torture")).args(*arguments).stdout(Stdio::piped()).spawn()
+    };
+    let children = calls.iter().map(start).collect::<std::io::Result<Vec<_>>>()?;
+    let mut said = String::new();
+    let mut failed = false;
+    for child in children {
+        let output = child.wait_with_output()?;
+        said.push_str(&String::from_utf8(output.stdout)?);
+        failed |= !output.status.success();
+    }
+    println!("{said}");
+    ensure!(!failed, "{said}");
+    Ok(said)
+}
+
+/// The sum of the runs that were told.
+fn runs(said: &str) -> Result<u64> {
+    let mut sum = 0;
+    for line in said.lines().filter(|line| line.contains(" runs, ")) {
+        let (before, _) = line.split_once(" runs, ").context("runs")?;
+        sum += before.rsplit(' ').next().context("number")?.parse::<u64>()?;
+    }
+    Ok(sum)
+}
+
+#[test]
+fn a_kill_at_any_point_loses_nothing_and_does_nothing_twice() -> Result<()> {
+    let said = torture(&[&["points", "0", "2", STRIDE], &["points", "1", "2", STRIDE]])?;
+    ensure!(runs(&said)? >= 2700, "only {} runs", runs(&said)?);
+    Ok(())
+}
+
+#[test]
+fn kills_of_recovery_three_levels_deep_change_nothing_of_that() -> Result<()> {
+    let said = torture(&[&["random", "1", "200", "600"], &["random", "2", "200", "600"]])?;
+    ensure!(runs(&said)? == 400, "{said}");
+    Ok(())
+}
+
+#[test]
+fn a_reinstall_whose_dpkg_was_killed_is_not_taken_for_done() -> Result<()> {
+    for at in ["1", "4", "8", "9"] {
+        torture(&[&["one", "reinstall", "dpkg", at]])?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_worker_killed_at_its_own_drafts_leaves_none_of_them() -> Result<()> {
+    for at in ["55", "56", "57"] {
+        torture(&[&["one", "install with a dependency", "worker", at]])?;
+    }
+    Ok(())
+}
+
+#[test]
+fn storage_that_fails_stops_the_work_cleanly() -> Result<()> {
+    let said = torture(&[&["storage", "0", "2", "12"], &["storage", "1", "2", "12"]])?;
+    ensure!(runs(&said)? >= 100, "only {} runs", runs(&said)?);
+    Ok(())
+}
+
+#[test]
+fn small_disks_are_no_loss() -> Result<()> {
+    if nix::unistd::geteuid().is_root() {
+        torture(&[&["disks"]])?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_short_soak_comes_to_rest() -> Result<()> {
+    torture(&[&["soak", "3", "20"]]).map(drop)
+}
