@@ -178,15 +178,15 @@ mod tests {
     #[test]
     fn together_they_are_one_change_from_the_first_to_the_last() {
         use PlanAction::{Hold, Install, Purge, Remove, Upgrade};
-        let first = revert(1, (0, Some(1)), vec![item("a:all", Install, None, Some("1")), item("b:all", Upgrade, Some("1"), Some("2"))]);
+        let first = revert(1, (0, Some(1)), vec![item("aa:all", Install, None, Some("1")), item("bb:all", Upgrade, Some("1"), Some("2"))]);
         let second = revert(
             2,
             (1, Some(2)),
             vec![
-                item("a:all", Remove, Some("1"), None),
-                item("b:all", Upgrade, Some("2"), Some("3")),
-                item("c:all", Purge, Some("5"), None),
-                item("d:all", Hold, Some("1"), Some("1")),
+                item("aa:all", Remove, Some("1"), None),
+                item("bb:all", Upgrade, Some("2"), Some("3")),
+                item("cc:all", Purge, Some("5"), None),
+                item("dd:all", Hold, Some("1"), Some("1")),
             ],
         );
         let question = question(vec![second, first]);
@@ -206,8 +206,8 @@ mod tests {
                 )
             })
             .collect();
-        assert_eq!(rows, ["upgrade b Some(\"1\") Some(\"3\")", "purge c Some(\"5\") None"]);
+        assert_eq!(rows, ["upgrade bb Some(\"1\") Some(\"3\")", "purge cc Some(\"5\") None"]);
         assert_eq!(whole.plan.marks.iter().map(|(_, auto)| *auto).collect::<Vec<_>>(), [false, true], "the oldest comes last");
-        assert_eq!((series.holds(), whole.plan.transaction), (vec!["d".to_owned()], id(1)));
+        assert_eq!((series.holds(), whole.plan.transaction), (vec!["dd".to_owned()], id(1)));
     }
 }
