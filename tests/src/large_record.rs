@@ -83,7 +83,7 @@ fn one(store: &mut Store, number: u64) -> Result<()> {
     let id = id(number);
     let kind = KINDS[usize::try_from(scattered(number) % 6)?];
     // One in four says why.
-    let description = if number % 4 == 0 { format!("change {number} of the web servers") } else { String::new() };
+    let description = if number.is_multiple_of(4) { format!("change {number} of the web servers") } else { String::new() };
     let asked =
         Request { kind, description, items: Vec::new(), archives: Vec::new(), reverts: None, retries: None, options: Options::default() };
     let request_bytes = request::to_bytes(&asked);
