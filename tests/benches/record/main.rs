@@ -42,7 +42,7 @@ fn main() -> Result<()> {
 
 fn written(path: &Path, count: u64, report: &mut Report) -> Result<()> {
     fill(path, count, None, |done| {
-        if done % 50_000 == 0 {
+        if done.is_multiple_of(50_000) {
             eprintln!("{done} of {count} transactions are written");
         }
     })?;

@@ -68,6 +68,11 @@ fn text(raw: &str) -> String {
     out
 }
 
+/// How long; what took next to nothing has a `<` in it.
+fn took(us: i64) -> String {
+    text(&time::duration(us))
+}
+
 /// How it ended: completed, failed, cancelled; or open.
 fn outcome(row: &ListRow) -> &'static str {
     match row.status.as_str() {
@@ -130,8 +135,7 @@ fn bar(row: &ListRow, x: i64) -> String {
     // Each doubling of the duration is a step; what took no time has the smallest bar.
     let seconds = row.duration.unwrap_or(0).max(0) / 1_000_000 + 1;
     let height = (10 + 12 * i64::from(seconds.ilog2())).min(FLOOR - 10);
-    let said =
-        format!("{} {}, {}, {}", time::full(row.created), text(&row.kind), outcome(row), time::duration(row.duration.unwrap_or(0).max(1)));
+    let said = format!("{} {}, {}, {}", time::full(row.created), text(&row.kind), outcome(row), took(row.duration.unwrap_or(0).max(1)));
     format!(
         "<rect class=\"{}\" x=\"{}\" y=\"{}\" width=\"6\" height=\"{height}\"><title>{said}</title></rect>\n",
         outcome(row),
@@ -144,7 +148,7 @@ fn durations(facts: &Facts) -> String {
     let rows = facts.kinds.iter().map(|row| {
         let mut cells = vec![text(&row.kind)];
         cells.extend([row.count, row.completed, row.failed, row.in_progress].map(|number| number.to_string()));
-        cells.extend([row.mean_us, row.p50_us, row.p95_us].map(time::duration));
+        cells.extend([row.mean_us, row.p50_us, row.p95_us].map(took));
         cells
     });
     let columns = ["Kind", "Ended", "Completed", "Failed", "Running", "Mean", "Median", "95 %"];
@@ -170,7 +174,7 @@ fn packages(facts: &Facts) -> String {
 fn steps(facts: &Facts) -> String {
     let rows = facts.steps.iter().map(|row| {
         let mut cells = vec![text(&row.title), row.count.to_string(), row.failed.to_string()];
-        cells.extend([row.total_us, row.p50_us, row.p95_us, row.max_us].map(|us| time::duration(us.max(1))));
+        cells.extend([row.total_us, row.p50_us, row.p95_us, row.max_us].map(|us| took(us.max(1))));
         cells
     });
     let columns = ["Step", "Done", "Failed", "In all", "Median", "95 %", "Longest"];
@@ -181,9 +185,9 @@ fn all(facts: &Facts) -> String {
     let rows = facts.transactions.iter().map(|row| {
         let of = |field: &Option<String>| text(field.as_deref().unwrap_or_default());
         let (what, why) = (of(&row.summary), of(&row.description));
-        let took = time::duration(row.duration.unwrap_or(0));
+        let long = took(row.duration.unwrap_or(0));
         let ended = format!("<span class=\"mark {0}\"></span>{1}", outcome(row), text(&row.state));
-        vec![id(row), time::full(row.created), text(&row.kind), ended, took, of(&row.user), what, why]
+        vec![id(row), time::full(row.created), text(&row.kind), ended, long, of(&row.user), what, why]
     });
     let columns = ["Id", "Requested", "Kind", "State", "Took", "User", "What", "Why"];
     section("all", "All transactions", &table("Every transaction, newest first", &columns, rows))
