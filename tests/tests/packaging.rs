@@ -28,7 +28,7 @@ fn policy_file_has_exactly_the_actions_of_the_program() -> Result<()> {
 }
 
 /// The actions whose answer polkit may keep for a while, for an active session: the verb matters more than the target.
-const KEPT: [Permission; 9] = [
+const KEPT: [Permission; 10] = [
     Permission::Backoff,
     Permission::Ignore,
     Permission::Install,
@@ -36,6 +36,7 @@ const KEPT: [Permission; 9] = [
     Permission::Upgrade,
     Permission::Hold,
     Permission::Rollback,
+    Permission::Pin,
     Permission::CancelAny,
     Permission::ViewAll,
 ];

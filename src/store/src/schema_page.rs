@@ -32,7 +32,7 @@ fn page(conn: &Connection) -> Result<String, StoreError> {
     check(&tables)?;
     let mut out = String::from(
         "# The schema of the record\n\nWritten by `make docs` from the schema itself. The file is `/var/lib/backstep/store.db`, SQLite, for \
-         root only. Every table is STRICT; triggers refuse what would rewrite history, see ARCHITECTURE.md. Times are microseconds since \
+         root only. Every table is STRICT; triggers refuse what would rewrite history, see docs/invariants.md. Times are microseconds since \
          1970 in UTC (`*_us`); beside them stand the boot's monotonic clock (`*_monotonic_us`) and the boot (`*_boot`), so that \
          durations survive a clock that is set.\n\n",
     );

@@ -7,7 +7,7 @@
 mod apt;
 mod capture;
 // The daemon itself would bring the bus and the record along, which a fuzzer has to instrument and nobody looks at.
-#[allow(dead_code, unreachable_pub)]
+#[allow(dead_code, unreachable_pub, clippy::disallowed_methods)]
 #[path = "../../../src/daemon/src/config.rs"]
 mod config;
 mod documents;

@@ -49,7 +49,7 @@ fn points(part: u32, parts: u32, stride: u32) -> Result<()> {
         if part == 0 {
             matrix.check(scenario, &[]);
         }
-        let found = matrix.every_point(scenario, Blow::Kill, |at| at % parts == part && (at / parts) % stride == 0);
+        let found = matrix.every_point(scenario, Blow::Kill, |at| at % parts == part && (at / parts).is_multiple_of(stride));
         println!("{}: {found} points", scenario.name);
         points += found;
     }

@@ -424,14 +424,13 @@ fn rollbacks_go_back_to_a_time_or_take_a_part() {
     let bus = Bus::start();
     let daemon = Daemon::start(&bus, Script { run: vec![completed()], ..install() });
     run(&bus, "install -y hello");
-    let short = daemon.short();
     let asked = |line: &str| {
-        run(&bus, &line.replace("ID", &short));
+        run(&bus, &line.replace("ID", &daemon.short()));
         let calls = daemon.calls();
         calls.into_iter().rev().find(|call| call.starts_with("CreateTransaction rollback")).expect("a rollback")
     };
     assert_eq!(asked("rollback -y --to 2h"), "CreateTransaction rollback  client,id,origin,reverts,undo-later");
-    let part = asked(&format!("rollback -y {short} hello libc6:amd64"));
+    let part = asked("rollback -y ID hello libc6:amd64");
     assert_eq!(part, "CreateTransaction rollback  client,id,origin,packages,reverts [(, hello, ) (, libc6:amd64, )]");
     for line in ["rollback -y beef hello=1", "rollback -y beef ./hello.deb"] {
         assert_eq!(run(&bus, line).status.code(), Some(2), "{line}");

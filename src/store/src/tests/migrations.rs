@@ -9,7 +9,7 @@ use crate::migrate::{MIGRATIONS, backup_path, migrate};
 use crate::{Reader, Store};
 
 /// The rows of a file of each schema, from the first on; a later one has those of the earlier ones, too.
-const ROWS: &[&str] = &[include_str!("fixtures/0001.sql"), include_str!("fixtures/0002.sql")];
+const ROWS: &[&str] = &[include_str!("fixtures/0001.sql"), include_str!("fixtures/0002.sql"), include_str!("fixtures/0003.sql")];
 
 /// Makes a file as the program of that schema left it. What the triggers refuse was allowed when it was new.
 fn old(path: &std::path::Path, schema: usize) {
@@ -48,6 +48,8 @@ fn a_file_of_every_earlier_schema_is_brought_up_with_a_copy_first() {
         assert_eq!(store.verify_chain().expect("the chain is whole"), 20, "schema {schema}");
         let refusals = store.refusals(&RefusalFilter { code: Some(ErrorCode::AuthDenied), ..RefusalFilter::default() }).expect("read");
         assert_eq!(refusals.len(), usize::from(schema >= 2));
+        assert_eq!(store.ignores().expect("read").len(), usize::from(schema >= 3));
+        assert_eq!(store.backoffs().expect("read").len(), usize::from(schema >= 3));
         assert_eq!(Reader::open(&path).expect("open").measures().expect("read").transactions.len(), 2);
         // It is gone on with.
         f.store = store;
