@@ -3,6 +3,7 @@
 use std::fs;
 
 use anyhow::{Context, Result};
+use backstep_core::access::Permission;
 use backstep_tests::backstep::{archives, machine};
 use backstep_tests::machine::{Machine, USER};
 
@@ -55,7 +56,7 @@ fn every_action_is_known_to_polkit_and_none_is_free() -> Result<()> {
     let machine = machine()?;
     let known = machine.check(["pkaction"])?;
     let ours: Vec<_> = known.lines().filter(|line| line.starts_with("org.backstep1.")).collect();
-    assert_eq!(ours.len(), 15, "{ours:?}");
+    assert_eq!(ours.len(), Permission::ALL.len(), "{ours:?}");
     for action in ours {
         let about = machine.check(["pkaction", "--verbose", "--action-id", action])?;
         let implicit = about.lines().filter(|line| line.trim_start().starts_with("implicit"));
