@@ -102,7 +102,8 @@ impl World {
 
     /// From the offer to the answer. Says what became of it.
     async fn round(&self, number: u64, chance: &mut Chance) -> Result<()> {
-        let offer = self.offer(format!("01936b2e-7c1a-7d3e-9f10-{number:012x}"), chance.of(&PACKAGES)).await?;
+        let &package = chance.of(&PACKAGES);
+        let offer = self.offer(format!("01936b2e-7c1a-7d3e-9f10-{number:012x}"), package).await?;
         let leaves = chance.below(16) == 0;
         let guest = if leaves { Some(Stranger::connect(&self.daemon.bus, ANA).await?) } else { None };
         let caller = guest.as_ref().unwrap_or(&self.ana).transaction(&offer.path).await?;
