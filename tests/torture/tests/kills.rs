@@ -67,13 +67,6 @@ fn a_worker_killed_at_its_own_drafts_leaves_none_of_them() -> Result<()> {
 }
 
 #[test]
-fn storage_that_fails_stops_the_work_cleanly() -> Result<()> {
-    let said = torture(&[&["storage", "0", "2", "12"], &["storage", "1", "2", "12"]])?;
-    ensure!(runs(&said)? >= 100, "only {} runs", runs(&said)?);
-    Ok(())
-}
-
-#[test]
 fn small_disks_are_no_loss() -> Result<()> {
     if nix::unistd::geteuid().is_root() {
         torture(&[&["disks"]])?;
