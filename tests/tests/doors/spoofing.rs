@@ -35,6 +35,9 @@ async fn lie(ben: &Stranger, path: &zbus::OwnedObjectPath, id: &str) -> Result<(
     Ok(())
 }
 
+/// What is asked is whether lies are believed; so many that the bus cuts off who does not read them are another matter.
+const MOST: usize = 40;
+
 #[tokio::test]
 async fn a_client_believes_the_daemon_and_nobody_s_signals() -> Result<()> {
     let (daemon, _authority) = daemon("", Answer::No).await?;
@@ -52,7 +55,8 @@ async fn a_client_believes_the_daemon_and_nobody_s_signals() -> Result<()> {
     });
     let mut lies = 0;
     while !over.load(Ordering::Relaxed) {
-        for path in root.manager.active().await? {
+        let active = root.manager.active().await?;
+        for path in active.into_iter().take(MOST - lies) {
             let id = backstep_bus::names::transaction_of_path(path.as_str())?.to_string();
             lie(&ben, &path, &id).await?;
             lies += 1;
