@@ -2,7 +2,8 @@
 
 use crate::id::{Digest, TransactionId};
 use crate::limits;
-use crate::package::{Architecture, PackageName, Version};
+use crate::package::{Architecture, PackageId, PackageName, Version};
+use crate::plan::PlanAction;
 use crate::{ErrorCode, Failure};
 
 closed_enum! {
@@ -133,6 +134,25 @@ pub struct RequestItem {
     pub arch: Option<Architecture>,
     /// At which version; the candidate when absent.
     pub version: Option<Version>,
+}
+
+impl RequestItem {
+    /// What somebody would have asked for to bring about a change that was made without us. The version that came is
+    /// named; a change that brings none has none.
+    #[must_use]
+    pub fn for_change(package: &PackageId, change: PlanAction, to: Option<&Version>) -> Self {
+        let action = match change {
+            PlanAction::Install | PlanAction::Upgrade => ItemAction::Install,
+            PlanAction::Downgrade => ItemAction::Downgrade,
+            PlanAction::Reinstall => ItemAction::Reinstall,
+            PlanAction::Remove => ItemAction::Remove,
+            PlanAction::Purge => ItemAction::Purge,
+            PlanAction::Hold => ItemAction::Hold,
+            PlanAction::Unhold => ItemAction::Unhold,
+        };
+        let version = to.filter(|_| change.needs_archive()).cloned();
+        Self { action, name: package.name.clone(), arch: Some(package.arch.clone()), version }
+    }
 }
 
 /// A `.deb` handed over by descriptor: the daemon's own copy, identified by content.

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use backstep_core::actor::Actor;
 use backstep_core::drift::{self, Drift};
 use backstep_core::{
-    Digest, Direction, ErrorCode, ItemAction, Kind, Method, Options, PackageId, Plan, PlanAction, PlanItem, Reason, Request, RequestItem,
-    Stamp, StepKind, StepState, TransactionId, UndoQuality, limits,
+    Digest, Direction, ErrorCode, Kind, Method, Options, PackageId, Plan, PlanAction, PlanItem, Reason, Request, RequestItem, Stamp,
+    StepKind, StepState, TransactionId, UndoQuality, limits,
 };
 use backstep_wire::foreign::{Foreign, Process};
 use backstep_wire::journal::Record;
@@ -71,23 +71,13 @@ pub fn found(id: TransactionId, drifts: &[Drift], by: By, worlds: Worlds, undo: 
 
 /// As many packages as a request may name; the plan has them all.
 fn request(drifts: &[Drift], description: &str) -> Request {
-    let items = drifts.iter().take(limits::MAX_ITEMS).map(asked).collect();
+    let items = drifts
+        .iter()
+        .take(limits::MAX_ITEMS)
+        .map(|drift| RequestItem::for_change(&drift.package, drift.action, drift.to.as_ref()))
+        .collect();
     let (kind, description) = (drift::kind(drifts), description.to_owned());
     Request { kind, description, items, archives: Vec::new(), reverts: None, retries: None, options: Options::default() }
-}
-
-fn asked(drift: &Drift) -> RequestItem {
-    let action = match drift.action {
-        PlanAction::Install | PlanAction::Upgrade => ItemAction::Install,
-        PlanAction::Downgrade => ItemAction::Downgrade,
-        PlanAction::Reinstall => ItemAction::Reinstall,
-        PlanAction::Remove => ItemAction::Remove,
-        PlanAction::Purge => ItemAction::Purge,
-        PlanAction::Hold => ItemAction::Hold,
-        PlanAction::Unhold => ItemAction::Unhold,
-    };
-    let version = drift.to.clone().filter(|_| drift.action.needs_archive());
-    RequestItem { action, name: drift.package.name.clone(), arch: Some(drift.package.arch.clone()), version }
 }
 
 fn item(drift: &Drift, undo: &dyn Fn(&PackageId, PlanAction) -> UndoQuality) -> PlanItem {

@@ -10,8 +10,8 @@ use std::path::Path;
 use backstep_apt::pre_install_pkgs::{self, Change, Purge};
 use backstep_apt::quality;
 use backstep_core::{
-    Archive, ArchiveSource, ErrorCode, Failure, ItemAction, Kind, Method, Options, PackageId, Plan, PlanAction, PlanItem, Reason, Request,
-    RequestItem, TransactionId, Version,
+    Archive, ArchiveSource, ErrorCode, Failure, Kind, Method, Options, PackageId, Plan, PlanAction, PlanItem, Reason, Request, RequestItem,
+    TransactionId, Version,
 };
 
 use crate::archives;
@@ -40,7 +40,11 @@ pub(super) fn read(input: &str) -> Result<Announced, Failure> {
 /// What the run would have been asked as. Runs for the whole system have their kind; others name their packages.
 pub(super) fn request(changes: &[Change], command: &str, description: String) -> Request {
     let kind = kind(changes, command);
-    let items = if kind.default_action().is_some() { changes.iter().map(asked).collect() } else { Vec::new() };
+    let items = if kind.default_action().is_some() {
+        changes.iter().map(|change| RequestItem::for_change(&change.package, change.action, change.to.as_ref())).collect()
+    } else {
+        Vec::new()
+    };
     Request { kind, description, items, archives: Vec::new(), reverts: None, retries: None, options: Options::default() }
 }
 
@@ -68,20 +72,6 @@ fn kind(changes: &[Change], command: &str) -> Kind {
     .into_iter()
     .find(|(action, _)| all(*action))
     .map_or(Kind::Install, |(_, kind)| kind)
-}
-
-fn asked(change: &Change) -> RequestItem {
-    let action = match change.action {
-        PlanAction::Install | PlanAction::Upgrade => ItemAction::Install,
-        PlanAction::Downgrade => ItemAction::Downgrade,
-        PlanAction::Reinstall => ItemAction::Reinstall,
-        PlanAction::Remove => ItemAction::Remove,
-        PlanAction::Purge => ItemAction::Purge,
-        PlanAction::Hold => ItemAction::Hold,
-        PlanAction::Unhold => ItemAction::Unhold,
-    };
-    let version = change.to.clone().filter(|_| change.action.needs_archive());
-    RequestItem { action, name: change.package.name.clone(), arch: Some(change.package.arch.clone()), version }
 }
 
 /// The plan, with every archive kept for this undo and later ones. The failure is that of an archive that cannot be
