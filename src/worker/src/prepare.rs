@@ -97,11 +97,9 @@ impl Preparing<'_> {
 
 impl Write for Preparing<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if !self.failed {
-            self.failed = !self.place.take(bytes.len() as u64) || self.file.write_all(bytes).is_err();
-            self.written += bytes.len() as u64;
-        }
-        if self.failed {
+        self.written += bytes.len() as u64;
+        if !self.failed && (!self.place.take(bytes.len() as u64) || self.file.write_all(bytes).is_err()) {
+            self.failed = true;
             // Given up: what is there already would only take memory. That it stays is no harm, either.
             self.file.set_len(0).unwrap_or_default();
         }
