@@ -69,6 +69,11 @@ impl Configuration {
         self.config.get("APT::Architecture")?.parse().ok()
     }
 
+    /// Whether libapt's own solver is the one to ask.
+    pub(crate) fn solves_itself(&self) -> bool {
+        self.config.get("APT::Solver").is_none_or(|solver| solver.is_empty() || solver == "internal")
+    }
+
     /// Whether the system removes unneeded packages with every change.
     pub(crate) fn always_autoremoves(&self) -> bool {
         self.config.bool("APT::Get::AutomaticRemove", false)

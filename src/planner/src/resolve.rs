@@ -29,7 +29,7 @@ pub(crate) fn plan(question: &Question, descriptors: Vec<OwnedFd>, configuration
     let mut intent = grouped(&cache, || {
         let intent = intent::mark(&cache, request, configuration, &local)?;
         leave_out(&cache, &question.leave_out, configuration);
-        solve(&cache, request.kind).map(|()| intent)
+        solve(&cache, request.kind, configuration).map(|()| intent)
     })?;
     let seen = Seen::look(&cache, request.kind);
     let autoremove = request.kind == Kind::Autoremove || request.options.autoremove || configuration.always_autoremoves();
@@ -73,7 +73,7 @@ fn leave_out(cache: &Cache, names: &[PackageName], configuration: &Configuration
     }
 }
 
-fn solve(cache: &Cache, kind: Kind) -> Outcome<()> {
+fn solve(cache: &Cache, kind: Kind, configuration: &Configuration) -> Outcome<()> {
     let result = match kind {
         // As apt-get, not as apt: an upgrade neither removes packages nor installs new ones.
         Kind::Upgrade => cache.upgrade(Upgrade::SafeUpgrade),
@@ -87,7 +87,12 @@ fn solve(cache: &Cache, kind: Kind) -> Outcome<()> {
         | Kind::Reinstall
         | Kind::Hold
         | Kind::Unhold
-        | Kind::Rollback => cache.resolve(true),
+        | Kind::Rollback => {
+            if is_solved(cache, configuration) {
+                return Ok(());
+            }
+            cache.resolve(true)
+        }
     };
     match result {
         Ok(()) if cache.depcache().broken_count() == 0 => Ok(()),
@@ -95,6 +100,12 @@ fn solve(cache: &Cache, kind: Kind) -> Outcome<()> {
         Err(errors) if cache.depcache().broken_count() == 0 => Err(Failure::new(ErrorCode::PlanFailed, explain::apt_errors(&errors))),
         Err(_) => Err(explain::unsatisfiable(cache)),
     }
+}
+
+/// libapt's own solver repairs what is broken and changes nothing else. To find that nothing is, it looks through all
+/// packages again and again, which takes as long as the rest of planning a removal.
+fn is_solved(cache: &Cache, configuration: &Configuration) -> bool {
+    configuration.solves_itself() && cache.depcache().broken_count() == 0
 }
 
 fn purge(packages: &[Package<'_>]) {

@@ -1,12 +1,12 @@
 //! What all steps of one attempt share.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 
 use backstep_capture::Aftermath;
-use backstep_core::{Archive, AttemptId, Digest, Failure, Plan};
+use backstep_core::{Archive, AttemptId, Failure, Plan};
 
 use crate::before;
 use crate::child::Children;
@@ -38,8 +38,6 @@ pub struct Context {
     pub settled_units: RefCell<Option<Units>>,
     /// How the change left the files, as the services step saw it while it waited for the service manager.
     pub aftermath: RefCell<Option<Aftermath>>,
-    /// Archives that were made ready for dpkg by this process, and where they lie.
-    pub prepared: RefCell<HashMap<Digest, PathBuf>>,
     /// How apt calls this program back before it changes anything; absent in tests without apt.
     pub hook: Option<String>,
 }
@@ -75,13 +73,6 @@ impl Context {
     #[must_use]
     pub fn archive_path(&self, archive: &Archive) -> String {
         self.machine.kept_archive(archive.sha256).display().to_string()
-    }
-
-    /// Where dpkg is to take an archive from: where it lies ready, else where it is kept.
-    #[must_use]
-    pub fn ready_path(&self, archive: &Archive) -> String {
-        let ready = self.prepared.borrow().get(&archive.sha256).map(|path| path.display().to_string());
-        ready.unwrap_or_else(|| self.archive_path(archive))
     }
 
     /// dpkg's word for every package of the plan.

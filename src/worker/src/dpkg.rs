@@ -1,8 +1,8 @@
 //! What apt calls in dpkg's place: it becomes dpkg, after deciding whether this call's writes wait for the barrier.
 //!
-//! Invariants: dpkg's arguments are what apt gave, less our own option, its descriptors and environment are apt's; a call that
-//! configures starts only after everything unpacked before is durable; nothing that is not known to unpack or remove
-//! runs with its writes held back.
+//! Invariants: dpkg's arguments are what apt gave, less our own option, and with archives that are ready in the place of
+//! the same ones that are not; its descriptors and environment are apt's; a call that configures starts only after
+//! everything unpacked before is durable; nothing that is not known to unpack or remove runs with its writes held back.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};

@@ -36,7 +36,7 @@ pub mod machine;
 pub mod order;
 mod owners;
 pub mod preflight;
-mod prepare;
+pub mod prepare;
 pub mod release;
 pub mod run;
 pub mod selection;
@@ -71,7 +71,7 @@ pub fn carry_out(attempt: AttemptId, state: &Path, root: &Path) -> Result<(), Fa
 pub fn beside_apt<R>(work: impl FnOnce(&machine::Machine) -> R) -> Result<R, Failure> {
     let _signals = signals::Noted::block()?;
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
-    Ok(work(&machine::Machine::new(Path::new("/"), Path::new("/var/lib/backstep"))))
+    Ok(work(&machine::Machine::this()))
 }
 
 /// How apt calls this program back. Without it apt would go on unchecked, so nothing is begun.

@@ -56,6 +56,12 @@ impl Machine {
         self.at("var/cache/apt/archives")
     }
 
+    /// This one: what apt calls has no other.
+    #[must_use]
+    pub fn this() -> Self {
+        Self::new(Path::new("/"), Path::new("/var/lib/backstep"))
+    }
+
     /// The archive of this content, kept for undo.
     #[must_use]
     pub fn kept_archive(&self, sha256: Digest) -> PathBuf {

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use backstep_core::Failure;
 use backstep_worker::args::{Verb, parse};
-use backstep_worker::machine::AttemptFiles;
+use backstep_worker::machine::{AttemptFiles, Machine};
 use backstep_worker::{beside_apt, carry_out, foreign, guard, hook, inventory};
 
 fn main() -> ExitCode {
@@ -17,7 +17,7 @@ fn main() -> ExitCode {
         Ok(Verb::UnderGuard { folder, program, arguments }) => {
             Err(guard::enter::enter(&AttemptFiles::in_folder(&folder), &program, &arguments))
         }
-        Ok(Verb::CheckPlan { folder }) => hook::check_plan(&folder, &mut std::io::stdin().lock()),
+        Ok(Verb::CheckPlan { folder }) => hook::check_plan(&Machine::this(), &folder, &mut std::io::stdin().lock()),
         Err(usage) => {
             eprintln!("{usage}");
             return ExitCode::from(2);

@@ -1,11 +1,19 @@
 //! Archives made ready for dpkg: the same members in the same order, the payload no longer compressed.
 //!
 //! Whoever lists a payload has to decompress it anyway, on every core at once; dpkg, which would do it again, one
-//! archive after the other, finds it done. Ready archives lie in memory (`/run`), are made from bytes that were compared
-//! with the plan, and are used only by the process that made them.
+//! archive after the other, finds it done. Ready archives lie in memory (`/run`) and are made from bytes that were
+//! compared with the plan.
+//!
+//! apt does not know of them: it names archives of its own cache, or the kept ones. When it says what it is about to do,
+//! [`tell`] writes down which archive of the plan it means by which path, and what stands in dpkg's place takes that one.
+//!
+//! Invariants: what is found under its name is whole; whatever apt's cache holds, dpkg unpacks what was compared with the
+//! plan.
 //!
 //! Absent on purpose: failure. An archive that cannot be made ready is handed to dpkg as it is.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
@@ -16,6 +24,8 @@ use backstep_core::Digest;
 
 use crate::machine::Machine;
 
+/// Where [`tell`] writes, in the folder of ready archives.
+const NAMED: &str = "named.json";
 const MAGIC: &[u8; 8] = b"!<arch>\n";
 const HEADER: usize = 60;
 /// The place of a member's size in its header: ten digits.
@@ -47,7 +57,7 @@ impl Place {
     pub(crate) fn begin(&self, archive: &Path, sha256: Digest) -> Option<Preparing<'_>> {
         let head = head(&mut File::open(archive).ok()?).ok()??;
         let path = self.folder.join(format!("{sha256}.deb"));
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).ok()?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(draft(&path)).ok()?;
         file.write_all(&head).ok()?;
         Some(Preparing { place: self, path, file, payload: head.len() as u64, written: 0, failed: false })
     }
@@ -55,6 +65,41 @@ impl Place {
     fn take(&self, bytes: u64) -> bool {
         self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes)).is_ok()
     }
+}
+
+fn draft(path: &Path) -> PathBuf {
+    path.with_extension("draft")
+}
+
+/// The archives that apt names, by their paths.
+pub type Named = BTreeMap<String, Digest>;
+
+/// Writes down which archives apt means by the paths that it will call dpkg with.
+pub fn tell(machine: &Machine, named: &Named) -> io::Result<()> {
+    let folder = machine.prepared();
+    DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+    let text: BTreeMap<&String, String> = named.iter().map(|(path, sha256)| (path, sha256.to_string())).collect();
+    fs::write(folder.join(NAMED), serde_json::to_vec(&text)?)
+}
+
+/// What dpkg is called with: each archive that apt names is the one of the plan, ready if it is, else as it is kept.
+/// Nothing changes when nothing was told.
+pub fn ready(machine: &Machine, arguments: Vec<OsString>) -> io::Result<Vec<OsString>> {
+    let named: BTreeMap<String, String> = match fs::read(machine.prepared().join(NAMED)) {
+        Ok(bytes) => serde_json::from_slice(&bytes)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(arguments),
+        Err(error) => return Err(error),
+    };
+    let archive = |argument: OsString| match argument.to_str().and_then(|path| named.get(path)) {
+        Some(sha256) => sha256.parse().map_err(io::Error::other).map(|sha256| best(machine, sha256).into_os_string()),
+        None => Ok(argument),
+    };
+    arguments.into_iter().map(archive).collect()
+}
+
+fn best(machine: &Machine, sha256: Digest) -> PathBuf {
+    let ready = machine.prepared().join(format!("{sha256}.deb"));
+    if ready.is_file() { ready } else { machine.kept_archive(sha256) }
 }
 
 /// Removes all ready archives.
@@ -77,10 +122,12 @@ pub(crate) struct Preparing<'a> {
 }
 
 impl Preparing<'_> {
-    /// Ends the payload, which must be whole; answers the ready archive.
-    pub(crate) fn finish(mut self) -> Option<PathBuf> {
-        let ended = if self.failed { Err(io::ErrorKind::StorageFull.into()) } else { self.end() };
-        ended.ok().map(|()| self.path)
+    /// Ends the payload, which must be whole: the archive is ready then, unless it was given up.
+    pub(crate) fn finish(mut self) {
+        if !self.failed {
+            // Without its name it is not used, and that is all the harm.
+            self.end().unwrap_or_default();
+        }
     }
 
     fn end(&mut self) -> io::Result<()> {
@@ -91,7 +138,8 @@ impl Preparing<'_> {
         if size.len() != SIZE.len() {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
-        self.file.write_all_at(size.as_bytes(), self.payload - HEADER as u64 + SIZE.start as u64)
+        self.file.write_all_at(size.as_bytes(), self.payload - HEADER as u64 + SIZE.start as u64)?;
+        fs::rename(draft(&self.path), &self.path)
     }
 }
 
@@ -202,7 +250,8 @@ mod tests {
             let mut preparing = place.begin(&archive, Digest([1; 32])).expect("begun");
             let payload = said("--fsys-tarfile", &archive);
             payload.chunks(1000).for_each(|chunk| preparing.write_all(chunk).expect("write"));
-            let ready = preparing.finish().expect("ready");
+            let ready = preparing.path.clone();
+            preparing.finish();
             assert_eq!(said("--fsys-tarfile", &ready), payload);
             assert_eq!(said("--ctrl-tarfile", &ready), said("--ctrl-tarfile", &archive));
             let bytes = fs::read(&ready).expect("read");
@@ -233,9 +282,32 @@ mod tests {
         preparing.write_all(&[0; 999]).expect("write");
         preparing.write_all(&[0; 2]).expect("write");
         let path = preparing.path.clone();
-        assert_eq!(preparing.finish(), None);
-        assert_eq!(fs::metadata(path).expect("file").len(), 0, "it takes no memory");
+        preparing.finish();
+        assert!(!path.exists(), "it has no name");
+        assert_eq!(fs::metadata(draft(&path)).expect("file").len(), 0, "it takes no memory");
         assert!(place.take(1) && !place.take(1), "what was not taken is there for others");
+    }
+
+    #[test]
+    fn dpkg_takes_what_was_compared_wherever_apt_has_it_from() {
+        let rig = Rig::new();
+        let (archive, place) = (rig.archive("xz"), rig.place());
+        let called = |archives: [&Path; 2]| -> Vec<OsString> {
+            [Path::new("--unpack"), archives[0], archives[1]].map(|word| word.as_os_str().to_owned()).to_vec()
+        };
+        let apts = called([Path::new("/cache/one.deb"), Path::new("/cache/two.deb")]);
+        let now = || ready(&rig.machine, apts.clone()).expect("named");
+        assert_eq!(now(), apts, "nothing was told");
+        let (one, two) = (Digest([1; 32]), Digest([2; 32]));
+        tell(&rig.machine, &Named::from([("/cache/one.deb".to_owned(), one), ("/cache/two.deb".to_owned(), two)])).expect("told");
+        let mut preparing = place.begin(&archive, one).expect("begun");
+        io::copy(&mut said("--fsys-tarfile", &archive).as_slice(), &mut preparing).expect("payload");
+        assert_eq!(now(), called([&rig.machine.kept_archive(one), &rig.machine.kept_archive(two)]), "nothing is whole yet");
+        let path = preparing.path.clone();
+        preparing.finish();
+        assert_eq!(now(), called([&path, &rig.machine.kept_archive(two)]));
+        fs::write(rig.machine.prepared().join(NAMED), "{").expect("write");
+        assert!(ready(&rig.machine, apts.clone()).is_err(), "what cannot be read is not guessed");
     }
 
     #[test]

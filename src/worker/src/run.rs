@@ -260,7 +260,7 @@ fn context(
         Direction::Undo => (order.restore.unwrap_or(order.attempt), None),
     };
     let (machine, attempt, number) = (machine.clone(), order.attempt, lock.number());
-    let (children, settled_units, aftermath, prepared) = (programs(children), RefCell::default(), RefCell::default(), RefCell::default());
+    let (children, settled_units, aftermath) = (programs(children), RefCell::default(), RefCell::default());
     Rc::new(Context {
         machine,
         attempt,
@@ -273,7 +273,6 @@ fn context(
         lock: number,
         settled_units,
         aftermath,
-        prepared,
         hook,
     })
 }

@@ -5,7 +5,7 @@
 
 pub mod payload;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::io::{BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,7 +18,7 @@ use crate::archives::Tee;
 use crate::child::{Call, Children, Ended};
 use crate::context::Context;
 use crate::machine::Machine;
-use crate::prepare::{Place, Preparing};
+use crate::prepare::Place;
 
 /// Trees whose files are replaced by renaming.
 const LINKED_TREES: [&str; 1] = ["/var/lib/dpkg"];
@@ -140,16 +140,11 @@ fn payloads(context: &Context) -> Result<BTreeSet<PathBuf>, Failure> {
         let mut paths = BTreeSet::new();
         for thread in threads {
             let panicked = |_| Failure::new(ErrorCode::Internal, "a listing thread panicked");
-            let (found, ready) = thread.join().map_err(panicked)??;
-            paths.extend(found);
-            context.prepared.borrow_mut().extend(ready);
+            paths.extend(thread.join().map_err(panicked)??);
         }
         Ok(paths)
     })
 }
-
-/// The paths that archives bring, and the archives that were made ready.
-type Listed = (BTreeSet<PathBuf>, HashMap<Digest, PathBuf>);
 
 struct Lister<'a> {
     machine: &'a Machine,
@@ -160,18 +155,16 @@ struct Lister<'a> {
 
 impl Lister<'_> {
     /// Takes one archive after the other, until others took the rest.
-    fn list(&self, archives: &[&Archive]) -> Result<Listed, Failure> {
-        let mut listed = Listed::default();
+    fn list(&self, archives: &[&Archive]) -> Result<BTreeSet<PathBuf>, Failure> {
+        let mut listed = BTreeSet::new();
         while let Some(archive) = archives.get(self.next.fetch_add(1, Ordering::Relaxed)) {
-            let (paths, ready) = self.payload(&self.machine.kept_archive(archive.sha256), archive.sha256)?;
-            listed.0.extend(paths);
-            listed.1.extend(ready.map(|ready| (archive.sha256, ready)));
+            listed.extend(self.payload(&self.machine.kept_archive(archive.sha256), archive.sha256)?);
         }
         Ok(listed)
     }
 
-    /// The paths of one archive, absolute, and where it lies ready.
-    fn payload(&self, archive: &Path, sha256: Digest) -> Result<(Vec<PathBuf>, Option<PathBuf>), Failure> {
+    /// The paths of one archive, absolute.
+    fn payload(&self, archive: &Path, sha256: Digest) -> Result<Vec<PathBuf>, Failure> {
         let invalid = |why: String| Failure::new(ErrorCode::ArchiveInvalid, format!("cannot list {}: {why}", archive.display()));
         let call = Call::new("dpkg-deb", ["--fsys-tarfile".to_owned(), archive.display().to_string()]);
         let size = std::fs::metadata(archive).map_err(|error| invalid(error.to_string()))?.len();
@@ -186,8 +179,13 @@ impl Lister<'_> {
             Ok(())
         })?;
         let paths = found.map_err(|error| invalid(error.to_string()))?;
-        let ready = preparing.and_then(Preparing::finish);
-        if ended == Ended::Code(0) { Ok((paths, ready)) } else { Err(invalid(format!("dpkg-deb {ended}"))) }
+        if ended != Ended::Code(0) {
+            return Err(invalid(format!("dpkg-deb {ended}")));
+        }
+        if let Some(preparing) = preparing {
+            preparing.finish();
+        }
+        Ok(paths)
     }
 }
 

@@ -8,20 +8,24 @@ use std::process::{Command, ExitCode};
 use backstep_core::Failure;
 use backstep_worker::dpkg::{DPKG, phase, prepare, split};
 use backstep_worker::machine::Machine;
+use backstep_worker::prepare::ready;
 
 fn main() -> ExitCode {
     let (ours, dpkgs) = split(std::env::args_os().skip(1));
-    let failure = become_dpkg(ours.as_deref(), &dpkgs);
+    let failure = become_dpkg(ours.as_deref(), dpkgs);
     eprintln!("backstep-dpkg: {failure}");
     // dpkg's own code for a failure that is not about packages.
     ExitCode::from(2)
 }
 
 /// Answers only when it failed.
-fn become_dpkg(unsynced: Option<&Path>, arguments: &[OsString]) -> String {
-    let machine = Machine::new(Path::new("/"), Path::new("/var/lib/backstep"));
-    match prepare(phase(arguments), &machine, unsynced) {
-        Ok(()) => execute(arguments),
+fn become_dpkg(unsynced: Option<&Path>, arguments: Vec<OsString>) -> String {
+    let machine = Machine::this();
+    match prepare(phase(&arguments), &machine, unsynced) {
+        Ok(()) => match ready(&machine, arguments) {
+            Ok(arguments) => execute(&arguments),
+            Err(error) => format!("cannot tell which archives are meant: {error}"),
+        },
         Err(Failure { text, .. }) => text,
     }
 }

@@ -227,7 +227,6 @@ fn context(machine: &Machine, run: &Foreign) -> Shared {
         lock: -1,
         settled_units: RefCell::default(),
         aftermath: RefCell::default(),
-        prepared: RefCell::default(),
         hook: None,
     })
 }

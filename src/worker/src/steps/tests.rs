@@ -204,7 +204,6 @@ impl Small {
             lock: 7,
             settled_units,
             aftermath: RefCell::default(),
-            prepared: RefCell::default(),
             hook: None,
         };
         Self { _root: root, _state: state, apt, context: Rc::new(context) }
@@ -248,7 +247,6 @@ impl Small {
             lock: 7,
             settled_units: RefCell::default(),
             aftermath: RefCell::default(),
-            prepared: RefCell::default(),
             hook: None,
         })
     }

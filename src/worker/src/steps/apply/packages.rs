@@ -28,7 +28,7 @@ pub(super) fn change(context: &Context, before: &Facts, killed: &mut bool, stage
         return marks::set_auto(context).map(|()| Done::already("the packages are as planned"));
     }
     let pipe = Pipe::new()?;
-    let commands = commands(&context.plan, pipe.number(), |archive| context.ready_path(archive));
+    let commands = commands(&context.plan, pipe.number(), |archive| context.archive_path(archive));
     let durability = durability::choose(&context.machine, &context.plan);
     stage.note(None, durability.to_string())?;
     if !commands.apt_get.is_empty() {
@@ -87,8 +87,8 @@ fn judge_apt(context: &Context, before: &Facts, told: &Told, ended: Ended) -> Re
 fn own_options(context: &Context, durability: &Durability) -> Vec<String> {
     let mut settings = vec![format!("APT::Keep-Fds::={}", context.lock)];
     if let Some(hook) = &context.hook {
+        settings.push(format!("Dir::Bin::dpkg={}", durability::program(hook).display()));
         if *durability == Durability::Barrier {
-            settings.push(format!("Dir::Bin::dpkg={}", durability::program(hook).display()));
             settings.push(format!("Dpkg::Options::={UNSYNCED}{}", context.files().unsynced().display()));
         }
         settings.push(format!("DPkg::Tools::Options::{hook}::Version=3"));

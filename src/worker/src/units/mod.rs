@@ -1,9 +1,12 @@
 //! What the service manager says of its units, and the few things asked of it.
 //!
-//! Backstep's own units are left out everywhere: an undo that started the worker it undoes again would be worse than
+//! It is read over the system bus; where that does not answer, as in the middle of a change of the bus itself, by
+//! systemctl, which has a way of its own. Backstep's own units are left out everywhere: an undo that started the worker it undoes again would be worse than
 //! the failure. A call that the service manager does not answer ends after [`LIMIT`].
 //!
 //! Without a running service manager (`/run/systemd/system` is absent) there are no units and nothing is asked.
+
+mod bus;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::child::{Call, Children, Ended, Unwatched, output};
 use crate::machine::Machine;
 
-const PROPERTIES: &str = "--property=Id,ActiveState,SubState,UnitFileState,InvocationID,NeedDaemonReload,Type,Result";
+const PROPERTIES: &str = "--property=Id,ActiveState,SubState,InvocationID,NeedDaemonReload,Type";
 const PATTERNS: [&str; 4] = ["*.service", "*.socket", "*.timer", "*.path"];
 const MAX_OUTPUT: u64 = 16 << 20;
 /// How long the service manager has for one answer; what it was asked to do goes on after that.
@@ -32,11 +35,9 @@ pub struct Unit {
     /// `active`, `inactive`, `failed`, `activating`, `deactivating` or `reloading`. A service that failed and is to be
     /// started again by itself is `failed`, too.
     pub active: String,
-    /// `enabled`, `disabled`, `static`, …; empty when it has no file.
-    pub file: String,
-    /// Another one with every start; empty when it never started.
+    /// Another one with every start; only of what runs.
     pub invocation: String,
-    /// `oneshot`, `simple`, …; empty for others than services.
+    /// `oneshot`, `simple`, …; empty for others than services, and only of what runs.
     pub kind: String,
     /// Whether its file changed since it was read.
     pub needs_reload: bool,
@@ -58,6 +59,17 @@ pub fn read(machine: &Machine, children: &dyn Children) -> Result<Units, Failure
     if !machine.at("run/systemd/system").is_dir() {
         return Ok(Units::new());
     }
+    let socket = machine.at(bus::SOCKET);
+    if socket.exists() {
+        match bus::read(&socket) {
+            Ok(units) => return Ok(units),
+            Err(error) => eprintln!("backstep-worker: cannot read the units over the bus, so systemctl is asked: {error}"),
+        }
+    }
+    shown(children)
+}
+
+fn shown(children: &dyn Children) -> Result<Units, Failure> {
     let arguments = ["show", PROPERTIES, "--"].into_iter().chain(PATTERNS);
     let (ended, bytes) = output(children, call(arguments), MAX_OUTPUT)?;
     match ended {
@@ -79,24 +91,26 @@ pub fn parse(text: &str) -> Units {
 }
 
 fn parse_one(block: &str) -> Option<(String, Unit)> {
-    let (mut name, mut waits_to_restart) = (None, false);
+    let (mut name, mut active, mut sub) = (None, "", "");
     let mut unit = Unit::default();
     for (key, value) in block.lines().filter_map(|line| line.split_once('=')) {
         match key {
             "Id" => name = Some(value.to_owned()),
-            "ActiveState" => value.clone_into(&mut unit.active),
-            "SubState" => waits_to_restart = value == "auto-restart" || value == "auto-restart-queued",
-            "UnitFileState" => value.clone_into(&mut unit.file),
+            "ActiveState" => active = value,
+            "SubState" => sub = value,
             "InvocationID" => value.clone_into(&mut unit.invocation),
             "Type" => value.clone_into(&mut unit.kind),
             "NeedDaemonReload" => unit.needs_reload = value == "yes",
             _ => {}
         }
     }
-    if waits_to_restart {
-        "failed".clone_into(&mut unit.active);
-    }
+    unit.active = state(active.to_owned(), sub);
     name.map(|name| (name, unit))
+}
+
+/// What fails again and again has failed, whatever it is at this moment.
+fn state(active: String, sub: &str) -> String {
+    if sub == "auto-restart" || sub == "auto-restart-queued" { "failed".to_owned() } else { active }
 }
 
 /// Asks the service manager to do something with units. Errors: it does not say that it did, in time.
@@ -161,12 +175,13 @@ mod tests {
 
     #[test]
     fn units_are_read_from_show() {
-        let text = "Type=simple\nId=ssh.service\nActiveState=active\nUnitFileState=enabled\nInvocationID=ab\nNeedDaemonReload=yes\n\nId=x.timer\nActiveState=inactive\n";
+        let text =
+            "Type=simple\nId=ssh.service\nActiveState=active\nInvocationID=ab\nNeedDaemonReload=yes\n\nId=x.timer\nActiveState=inactive\n";
         let units = parse(text);
         assert_eq!(units.len(), 2);
         let ssh = &units["ssh.service"];
         assert!(ssh.is_active() && ssh.needs_reload);
-        assert_eq!((ssh.file.as_str(), ssh.kind.as_str()), ("enabled", "simple"));
+        assert_eq!((ssh.invocation.as_str(), ssh.kind.as_str()), ("ab", "simple"));
         assert!(parse("").is_empty());
     }
 
