@@ -17,7 +17,7 @@ SEED ?= 1
 # Random runs of `make torture`, beside the whole matrix.
 TORTURE_RUNS ?= 85000
 
-.PHONY: help setup build test unit torture soak machine demo deb reproducible fuzz bench lint docs fmt clean
+.PHONY: help setup build test unit torture soak machine real demo deb reproducible fuzz bench lint docs fmt clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -44,6 +44,9 @@ soak: ## random transactions with random kills for SOAK_SECONDS (3600), with the
 
 machine: deb ## run the machine tests: real systemd, D-Bus, polkit, apt and dpkg (as root)
 	cargo test --locked --package backstep-tests --features machine --test machine --no-fail-fast
+
+real: deb ## install, remove and purge 44 popular packages, undoing and redoing each (as root; half an hour)
+	cargo test --locked --package backstep-tests --features real --test machine -- --nocapture popular_packages
 
 demo: ## show Backstep at work in a disposable Debian machine (as root)
 	@scripts/demo

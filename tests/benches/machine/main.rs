@@ -9,6 +9,7 @@
 
 mod bus;
 mod idle;
+mod large;
 mod packages;
 mod record;
 mod report;
@@ -20,7 +21,7 @@ use backstep_tests::machine::{Machine, Storage};
 use crate::report::Report;
 
 /// Without a word on the command line everything is measured and written; with the names of parts (`packages`, `bus`,
-/// `idle`) only those, and the lines are only shown.
+/// `large`, `idle`) only those, and the lines are only shown.
 fn main() -> Result<()> {
     let chosen: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let wanted = |part: &str| chosen.is_empty() || chosen.iter().any(|word| word == part);
@@ -31,6 +32,9 @@ fn main() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     if wanted("packages") {
         packages::measure(&machine, &mut report)?;
+    }
+    if wanted("large") {
+        large::measure(&machine, &mut report)?;
     }
     if wanted("bus") {
         runtime.block_on(bus::measure(&machine, &mut report))?;

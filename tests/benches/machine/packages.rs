@@ -13,14 +13,13 @@ use crate::report::{Pairs, Report};
 const ROUNDS: usize = 7;
 const PLANS: usize = 11;
 const SET: &str = "nano tmux less htop tree jq rsync strace file bzip2";
-const SECONDS: (f64, &str) = (1.0, "s");
+pub(crate) const SECONDS: (f64, &str) = (1.0, "s");
 /// Files and bytes of each of the ten packages that are upgraded.
 const FILES: usize = 40;
 const BYTES: usize = 24 << 10;
 
 pub(crate) fn measure(machine: &Machine, report: &mut Report) -> Result<()> {
-    // The peer is apt-get alone, without our hooks.
-    words(machine, "rm /etc/apt/apt.conf.d/05backstep /etc/apt/apt.conf.d/95backstep")?;
+    no_hooks(machine)?;
     words(machine, &format!("apt-get -y -qq --download-only install {SET}"))?;
     let (mut installs, mut removals) = (Pairs::default(), Pairs::default());
     for round in 0..ROUNDS {
@@ -36,6 +35,11 @@ pub(crate) fn measure(machine: &Machine, report: &mut Report) -> Result<()> {
     upgrades(machine, report)?;
     small(machine, report)?;
     plans(machine, report)
+}
+
+/// The peer is apt-get alone, without our hooks.
+pub(crate) fn no_hooks(machine: &Machine) -> Result<()> {
+    words(machine, "rm -f /etc/apt/apt.conf.d/05backstep /etc/apt/apt.conf.d/95backstep")
 }
 
 fn upgrades(machine: &Machine, report: &mut Report) -> Result<()> {
@@ -86,11 +90,11 @@ fn plans(machine: &Machine, report: &mut Report) -> Result<()> {
 }
 
 /// Who is first: ours or the peer.
-fn order(round: usize) -> [bool; 2] {
+pub(crate) fn order(round: usize) -> [bool; 2] {
     if round.is_multiple_of(2) { [false, true] } else { [true, false] }
 }
 
-fn timed(machine: &Machine, pairs: &mut Pairs, ours: bool, line: &str) -> Result<()> {
+pub(crate) fn timed(machine: &Machine, pairs: &mut Pairs, ours: bool, line: &str) -> Result<()> {
     // What an earlier command left to be written is not this one's.
     run("sync", [""; 0])?;
     let begun = Instant::now();
@@ -104,7 +108,7 @@ fn timed(machine: &Machine, pairs: &mut Pairs, ours: bool, line: &str) -> Result
     Ok(())
 }
 
-fn words(machine: &Machine, line: &str) -> Result<()> {
+pub(crate) fn words(machine: &Machine, line: &str) -> Result<()> {
     machine.run(line.split_whitespace())?.success().map(drop)
 }
 

@@ -20,6 +20,7 @@ mod limits;
 mod packaging;
 mod plans;
 mod readme;
+mod real;
 mod scene;
 mod state;
 mod transactions;

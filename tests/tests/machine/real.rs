@@ -1,0 +1,86 @@
+//! Popular packages of Debian with their real maintainer scripts: installed, removed and purged, each of it undone and
+//! done again, the whole root compared every time.
+//!
+//! All of them are tried by `make real`, which takes half an hour; every other run tries a few.
+
+use anyhow::{Result, ensure};
+
+use crate::scene::Scene;
+
+#[cfg(not(feature = "real"))]
+const PACKAGES: [&str; 3] = ["rsync", "nginx-light", "ucf"];
+
+#[cfg(feature = "real")]
+const PACKAGES: [&str; 44] = [
+    "apache2",
+    "avahi-daemon",
+    "bash-completion",
+    "bind9",
+    "ca-certificates-java",
+    "chrony",
+    "cron",
+    "cups",
+    "dnsmasq",
+    "emacs-nox",
+    "exim4-daemon-light",
+    "fail2ban",
+    "fish",
+    "fontconfig",
+    "ghostscript",
+    "git",
+    "haproxy",
+    "imagemagick",
+    "iptables",
+    "locales",
+    "logrotate",
+    "man-db",
+    "mariadb-server",
+    "mc",
+    "memcached",
+    "nano",
+    "nginx",
+    "nodejs",
+    "openssh-server",
+    "php-fpm",
+    "postfix",
+    "postgresql",
+    "prometheus-node-exporter",
+    "python3-pip",
+    "redis-server",
+    "rsync",
+    "rsyslog",
+    "samba",
+    "snmpd",
+    "squid",
+    "sudo",
+    "unattended-upgrades",
+    "vim",
+    "zsh",
+];
+
+#[test]
+fn popular_packages_come_and_go_and_come_back() -> Result<()> {
+    let mut scene = Scene::debian()?;
+    let mut failed = Vec::new();
+    for package in PACKAGES {
+        match round_trips(&scene, package) {
+            Ok(()) => println!("{package}: as before"),
+            Err(error) => {
+                println!("{package}: {error:#}");
+                failed.push(format!("{package}: {error:#}"));
+                scene = Scene::debian()?;
+            }
+        }
+    }
+    ensure!(failed.is_empty(), "{} of {} packages\n{}", failed.len(), PACKAGES.len(), failed.join("\n"));
+    Ok(())
+}
+
+fn round_trips(scene: &Scene, package: &str) -> Result<()> {
+    let any = |_: &Scene| Ok(());
+    scene.there_and_back(&format!("install {package}"), any)?;
+    scene.there_and_back(&format!("remove {package}"), any)?;
+    scene.change(&format!("install {package}"))?;
+    scene.there_and_back(&format!("purge {package}"), any)?;
+    scene.machine.check(["apt-get", "-y", "-qq", "purge", "--auto-remove", package]).map(drop)
+}
