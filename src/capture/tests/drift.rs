@@ -112,6 +112,22 @@ fn changed_files_stay_and_ours_lie_beside_them() {
 }
 
 #[test]
+fn what_is_the_transactions_own_goes_and_what_was_there_before_stays_all_the_same() {
+    let (place, dir) = committed();
+    record_after(&place.root(), &dir).unwrap();
+    place.file("usr/p/state", "written by the service");
+    place.file("usr/p/theirs", "t");
+    place.replace("usr/p/one", "written by the service");
+    place.replace("etc/c", "c2 admin");
+    let own = ["/usr/p/state", "/usr/p/one", "/etc/c"].map(PathBuf::from).into();
+    let restored = restore(&place.root(), &dir, RestoreMode::KeepDriftedBut(&own), &mut |_, _| {}).unwrap();
+    assert!(restored.failed.is_empty(), "{:?}", restored.failed);
+    assert_eq!(restored.kept, [kept("/etc/c", Some(&format!("/etc/c{OURS}"))), kept("/usr/p/theirs", None)]);
+    assert!(!place.at("usr/p/state").exists() && !place.at("usr/p/one").exists());
+    assert_eq!(fs::read_to_string(place.at("usr/p/theirs")).unwrap(), "t");
+}
+
+#[test]
 fn a_directory_that_was_taken_away_stays_away() {
     let place = Place::new();
     place.file("opt/p/x", "x1");

@@ -445,7 +445,12 @@ const OTHERS: &[Door] = &[
     row(Place::Program, "backstep-worker dpkg-after", Who::Root, "dpkg's hook: writes down what a run by hand changed"),
     row(Place::Program, "backstep-worker guard", Who::Root, "keeps files of the system in an attempt's capture just before they change"),
     row(Place::Program, "backstep-worker under-guard", Who::Root, "puts itself under the guard on its standard input and becomes apt"),
-    row(Place::Program, "backstep-dpkg", Who::Root, "what apt calls in dpkg's place: decides when writes become durable, takes the plan's archives, and becomes dpkg"),
+    row(
+        Place::Program,
+        "backstep-dpkg",
+        Who::Root,
+        "what apt calls in dpkg's place: decides when writes become durable, takes the plan's archives, and becomes dpkg",
+    ),
     row(Place::Program, "backstep-planner", Who::Root, "answers one question on its standard input, without privileges"),
 ];
 

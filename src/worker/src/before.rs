@@ -13,6 +13,7 @@ use crate::units::{Units, is_own};
 
 const VERSION: u32 = 1;
 const NAME: &str = "before.json";
+const OTHERS: &str = "others.json";
 
 /// The state before a change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,13 +29,35 @@ pub struct Before {
     pub brought: BTreeSet<String>,
     /// The links of alternatives.
     pub alternatives: BTreeSet<String>,
+    /// Kept beside it: known only when the change is done.
+    #[serde(skip)]
+    pub others: Others,
+}
+
+/// Units that a change dealt with although their files are not of its packages: a mail server's script stops the service
+/// whose file another package holds. Putting the change back deals with them, too.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Others {
+    /// Ran before the change and did not after it.
+    pub stopped: BTreeSet<String>,
+    /// Started by the change itself, not by a script: by the rollback of one that had stopped them.
+    pub started: BTreeSet<String>,
 }
 
 impl Before {
     /// The state of a world.
     #[must_use]
     pub fn new(world: Digest, items: BTreeMap<String, String>, units: Units) -> Self {
-        Self { version: VERSION, world: world.to_string(), items, units, brought: BTreeSet::new(), alternatives: BTreeSet::new() }
+        Self {
+            version: VERSION,
+            world: world.to_string(),
+            items,
+            units,
+            brought: BTreeSet::new(),
+            alternatives: BTreeSet::new(),
+            others: Others::default(),
+        }
     }
 
     /// Whether a world is the one before.
@@ -48,6 +71,18 @@ impl Before {
     pub fn off(&self, words: &BTreeMap<String, String>) -> Vec<String> {
         let off = self.items.iter().filter(|(package, word)| words.get(*package) != Some(word));
         off.map(|(package, word)| format!("{package} is not {word}")).collect()
+    }
+
+    /// Whether putting the change back stops a unit that did not run before.
+    #[must_use]
+    pub fn may_stop(&self, unit: &str) -> bool {
+        self.brings(unit) || self.others.started.contains(unit)
+    }
+
+    /// Whether putting the change back starts a unit that ran before.
+    #[must_use]
+    pub fn may_start(&self, unit: &str) -> bool {
+        self.brings(unit) || self.others.stopped.contains(unit)
     }
 
     /// Whether a unit's file is of a package of the plan; instances follow their template.
@@ -71,7 +106,30 @@ pub fn read(folder: &Path) -> Result<Before, Failure> {
     let bytes = fs::read(folder.join(NAME)).map_err(|source| error(source.to_string()))?;
     let mut before: Before = serde_json::from_slice(&bytes).map_err(|source| error(source.to_string()))?;
     before.units.retain(|name, _| !is_own(name));
+    before.others = others(folder)?;
     if before.version == VERSION { Ok(before) } else { Err(error(format!("version {} is unknown", before.version))) }
+}
+
+/// Adds to what is known of other units, durably.
+pub fn note_others(folder: &Path, add: impl FnOnce(&mut Others)) -> Result<(), Failure> {
+    let error = |error: std::io::Error| Failure::new(ErrorCode::CaptureFailed, format!("cannot write {OTHERS}: {error}"));
+    let known = others(folder)?;
+    let mut others = known.clone();
+    add(&mut others);
+    if others == known {
+        return Ok(());
+    }
+    let bytes = serde_json::to_vec(&others).map_err(|source| error(source.into()))?;
+    crate::durable::replace(&folder.join(OTHERS), &bytes, 0o600).map_err(error)
+}
+
+fn others(folder: &Path) -> Result<Others, Failure> {
+    let error = |text: String| Failure::new(ErrorCode::UndoMaterial, format!("cannot read {OTHERS}: {text}"));
+    match fs::read(folder.join(OTHERS)) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map_err(|source| error(source.to_string())),
+        Err(missing) if missing.kind() == std::io::ErrorKind::NotFound => Ok(Others::default()),
+        Err(source) => Err(error(source.to_string())),
+    }
 }
 
 /// The unit that a file brings, by its path.
@@ -100,6 +158,18 @@ mod tests {
         assert!(before.is_world(Digest([1; 32])) && !before.is_world(Digest([2; 32])));
         assert!(before.off(&BTreeMap::from([("a:all".into(), "installed 1".into())])).is_empty());
         assert_eq!(before.off(&BTreeMap::from([("a:all".into(), "config-files 1".into())])), ["a:all is not installed 1"]);
+    }
+
+    #[test]
+    fn units_of_others_are_known_when_the_change_dealt_with_them() {
+        let folder = tempfile::tempdir().expect("folder");
+        write(folder.path(), &Before::new(Digest([1; 32]), BTreeMap::new(), Units::new())).expect("write");
+        assert!(!read(folder.path()).expect("read").may_start("a.service"));
+        note_others(folder.path(), |others| others.stopped.extend(["a.service".to_owned()])).expect("note");
+        note_others(folder.path(), |others| others.started.extend(["b.service".to_owned()])).expect("note");
+        let before = read(folder.path()).expect("read");
+        assert!(before.may_start("a.service") && !before.may_start("b.service"));
+        assert!(before.may_stop("b.service") && !before.may_stop("a.service"));
     }
 
     #[test]

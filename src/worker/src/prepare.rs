@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use backstep_core::Digest;
 
+use crate::durable::replace;
 use crate::machine::Machine;
 
 /// Where [`tell`] writes, in the folder of ready archives.
@@ -79,7 +80,7 @@ pub fn tell(machine: &Machine, named: &Named) -> io::Result<()> {
     let folder = machine.prepared();
     DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
     let text: BTreeMap<&String, String> = named.iter().map(|(path, sha256)| (path, sha256.to_string())).collect();
-    fs::write(folder.join(NAMED), serde_json::to_vec(&text)?)
+    replace(&folder.join(NAMED), &serde_json::to_vec(&text)?, 0o600)
 }
 
 /// What dpkg is called with: each archive that apt names is the one of the plan, ready if it is, else as it is kept.

@@ -3,7 +3,7 @@
 use backstep_core::Failure;
 use backstep_engine::runner::Stage;
 
-use crate::before::Before;
+use crate::before::{self, Before};
 use crate::context::Context;
 use crate::units::{self, Unit, compare};
 
@@ -16,11 +16,12 @@ pub fn overlook(stage: &mut Stage<'_>, trouble: Failure) -> String {
     }
 }
 
-/// Stops what runs now, did not run before, and belongs to the plan's packages. Answers what was stopped.
+/// Stops what runs now, did not run before, and belongs to the plan's packages or was started by the change itself.
+/// Answers what was stopped.
 pub fn stop_new(context: &Context, before: &Before) -> Result<Vec<String>, Failure> {
     let children = context.children.as_ref();
     let now = units::read(&context.machine, children)?;
-    let new: Vec<String> = compare(&before.units, &now).started.into_iter().filter(|unit| before.brings(unit)).collect();
+    let new: Vec<String> = compare(&before.units, &now).started.into_iter().filter(|unit| before.may_stop(unit)).collect();
     units::ask(children, "stop", &new)?;
     Ok(new)
 }
@@ -30,7 +31,8 @@ pub fn stop_new(context: &Context, before: &Before) -> Result<Vec<String>, Failu
 pub enum Whose {
     /// All that ran before: the change has only just been undone.
     All,
-    /// Those of the plan's packages: others may have been stopped for good reasons since.
+    /// Those of the plan's packages, and those that the change stopped: others may have been stopped for good reasons
+    /// since.
     Packages,
 }
 
@@ -66,8 +68,12 @@ fn ask_back(context: &Context, before: &Before, whose: Whose, trouble: &mut Vec<
         ask("daemon-reload", &[]);
     }
     let change = compare(&before.units, &units::read(&context.machine, children)?);
-    let wanted = |unit: &&String| may_start(&before.units[*unit]) && (whose == Whose::All || before.brings(unit));
+    let wanted = |unit: &&String| is_lasting(&before.units[*unit]) && (whose == Whose::All || before.may_start(unit));
     let start: Vec<String> = change.stopped.iter().chain(&change.failed).filter(wanted).cloned().collect();
+    if whose == Whose::Packages {
+        let others = start.iter().filter(|unit| !before.brings(unit)).cloned();
+        before::note_others(&context.machine.capture(context.attempt), |known| known.started.extend(others))?;
+    }
     ask("start", &start);
     let restart: Vec<String> = change.restarted.into_iter().filter(|unit| before.brings(unit)).collect();
     ask("try-restart", &restart);
@@ -83,14 +89,14 @@ pub fn stop_new_or_note(context: &Context, before: &Before, stage: &mut Stage<'_
 }
 
 /// A oneshot service did its work; doing it again is not bringing it back.
-fn may_start(before: &Unit) -> bool {
+fn is_lasting(before: &Unit) -> bool {
     before.kind != "oneshot"
 }
 
 fn left(context: &Context, before: &Before) -> Result<Vec<String>, Failure> {
     let change = compare(&before.units, &units::read(&context.machine, context.children.as_ref())?);
-    let gone = change.stopped.iter().chain(&change.failed).filter(|unit| may_start(&before.units[*unit]));
-    let gone = gone.filter(|unit| before.brings(unit)).map(|unit| format!("{unit} does not run"));
-    let new = change.started.iter().filter(|unit| before.brings(unit)).map(|unit| format!("{unit} still runs"));
+    let gone = change.stopped.iter().chain(&change.failed).filter(|unit| is_lasting(&before.units[*unit]));
+    let gone = gone.filter(|unit| before.may_start(unit)).map(|unit| format!("{unit} does not run"));
+    let new = change.started.iter().filter(|unit| before.may_stop(unit)).map(|unit| format!("{unit} still runs"));
     Ok(gone.chain(new).collect())
 }

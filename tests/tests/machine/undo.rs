@@ -89,6 +89,36 @@ fn packages_with_services_users_and_edited_configuration_come_back_whole() -> Re
 }
 
 #[test]
+fn a_service_of_another_package_that_a_change_stopped_runs_again() -> Result<()> {
+    // As a mail server's scripts, with the service in a package that all of them share.
+    let unit = "[Service]\nExecStart=/usr/bin/sleep infinity\n";
+    let shared = Package::new("bs-shared", "1").unit("bs-mail.service", unit);
+    let daemon = Package::new("bs-daemon", "1")
+        .depends("bs-shared")
+        .script(Script::Postinst, "systemctl daemon-reload\nsystemctl restart bs-mail.service")
+        .script(Script::Prerm, "systemctl stop bs-mail.service");
+    let scene = Scene::new(&[shared, daemon])?;
+    scene.change("install bs-daemon")?;
+    scene.there_and_back("remove bs-daemon", |scene| expect_service(scene, "bs-mail", "inactive"))?;
+    Ok(())
+}
+
+#[test]
+fn what_a_service_writes_when_it_is_stopped_goes_with_it() -> Result<()> {
+    let writes = "/bin/sh -c 'trap \"echo last words >/etc/bs-talker/state; exit\" TERM; sleep infinity & wait'";
+    let talker = service("bs-talker", "1", writes, "true", "true").conffile("/etc/bs-talker/conf", "one\n");
+    let scene = Scene::new(&[talker])?;
+    let before = scene.state()?;
+    scene.change("install bs-talker")?;
+    expect_service(&scene, "bs-talker", "active")?;
+    scene.machine.write("/etc/bs-talker/mine", "by the administrator\n", 0o600)?;
+    scene.change("rollback --last")?;
+    let left = before.differences(&scene.state()?);
+    ensure!(left.len() == 2 && left[1].starts_with("+ /etc/bs-talker/mine "), "{left:#?}");
+    Ok(())
+}
+
+#[test]
 fn what_was_edited_since_stays_and_is_named() -> Result<()> {
     let scene = Scene::new(&[plain("bs-one", "1")])?;
     let before = scene.state()?;

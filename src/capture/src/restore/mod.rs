@@ -14,7 +14,7 @@ mod rename;
 mod tests;
 mod verdict;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
@@ -36,11 +36,14 @@ use verdict::Verdict;
 
 /// What to do with paths that others changed since the transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RestoreMode {
+pub enum RestoreMode<'a> {
     /// Everything captured is put back, whatever is there now.
     Everything,
     /// A path is put back only while it is as the transaction left it; needs a post-image.
     KeepDrifted,
+    /// The same, but what was not there before goes also at these paths, absolute, although it is not as the transaction
+    /// left it: nobody but the transaction's own services wrote it.
+    KeepDriftedBut(&'a BTreeSet<PathBuf>),
 }
 
 /// A path that was left as it is, because someone changed it since the transaction.
@@ -125,23 +128,30 @@ impl Restored {
 ///
 /// An error means that nothing is known to be complete and the restore has to be run again; single paths that
 /// the system refuses are in [`Restored::failed`] instead.
-pub fn restore(root: &Path, dir: &CaptureDir, mode: RestoreMode, on_progress: &mut dyn FnMut(u64, u64)) -> Result<Restored> {
+pub fn restore(root: &Path, dir: &CaptureDir, mode: RestoreMode<'_>, on_progress: &mut dyn FnMut(u64, u64)) -> Result<Restored> {
     restore_until(root, dir, mode, &Fuse::endless(), on_progress)
 }
 
-fn restore_until(root: &Path, dir: &CaptureDir, mode: RestoreMode, fuse: &Fuse, on_progress: &mut dyn FnMut(u64, u64)) -> Result<Restored> {
+fn restore_until(
+    root: &Path,
+    dir: &CaptureDir,
+    mode: RestoreMode<'_>,
+    fuse: &Fuse,
+    on_progress: &mut dyn FnMut(u64, u64),
+) -> Result<Restored> {
     let root = Root::open(root)?;
     let manifest = dir.manifest()?;
-    let after = match mode {
-        RestoreMode::Everything => None,
-        RestoreMode::KeepDrifted => Some(dir.post_image()?),
+    let (after, own) = match mode {
+        RestoreMode::Everything => (None, None),
+        RestoreMode::KeepDrifted => (Some(dir.post_image()?), None),
+        RestoreMode::KeepDriftedBut(own) => (Some(dir.post_image()?), Some(own)),
     };
     let vault = Vault::open(dir, &manifest.stores)?;
     let touched = Touched::default();
     let suffix = verdict::suffix(dir);
     let (mended, linked) = (HashMap::new(), linked_inodes(&manifest));
     let (root, manifest, after, vault, touched, suffix) = (&root, &manifest, after.as_ref(), &vault, &touched, suffix.as_str());
-    let mut restorer = Restorer { root, manifest, after, vault, touched, fuse, suffix, mended, linked };
+    let mut restorer = Restorer { root, manifest, after, own, vault, touched, fuse, suffix, mended, linked };
     let mut restored = restorer.run(on_progress)?;
     touched.sync()?;
     restored.sort();
@@ -158,6 +168,8 @@ struct Restorer<'a> {
     root: &'a Root,
     manifest: &'a Manifest,
     after: Option<&'a Manifest>,
+    /// What is removed in spite of it.
+    own: Option<&'a BTreeSet<PathBuf>>,
     vault: &'a Vault,
     touched: &'a Touched,
     fuse: &'a Fuse,

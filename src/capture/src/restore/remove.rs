@@ -92,6 +92,9 @@ impl Restorer<'_> {
     /// Without a post-image everything that was not there before goes.
     fn may_remove(&self, node: &Node, path: &Path) -> Result<bool> {
         let Some(after) = self.after else { return Ok(true) };
+        if self.own.is_some_and(|own| own.contains(&absolute(path))) {
+            return Ok(true);
+        }
         match after.find(path).and_then(|entry| entry.present.as_ref()) {
             Some(left) => Ok(is_as_recorded(Some(node), Some(left), path)? || self.was_restored_elsewhere(Some(node), Some(left))?),
             None => Ok(false),

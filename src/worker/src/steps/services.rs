@@ -62,7 +62,11 @@ impl Step for Services {
             units::ask(children, "daemon-reload", &[])?;
             now = units::read(&self.context.machine, children)?;
         }
-        let text = describe(&compare(&before.units, &now));
+        let change = compare(&before.units, &now);
+        let stopped = change.stopped.iter().chain(&change.failed).filter(|unit| !before.brings(unit)).cloned();
+        let capture = self.context.machine.capture(self.context.attempt);
+        before::note_others(&capture, |others| others.stopped.extend(stopped))?;
+        let text = describe(&change);
         self.context.settled_units.replace(Some(now));
         stage.progress(1000, "", "services settled")?;
         Ok(if reload || !text.is_empty() { Done::applied(text) } else { Done::already("no service changed") })

@@ -17,13 +17,16 @@ pub(super) fn put_back(context: &Context, of: AttemptId, stage: &mut Stage<'_>) 
     let capture = context.machine.capture(of);
     let before = before::read(&capture)?;
     let dir = CaptureDir::open(&capture).map_err(|error| secure::failure(&error))?;
-    let drifted = drifted(context.machine.root(), &dir).map_err(|error| secure::failure(&error))?;
-    if let Err(failure) = settle::stop_new(context, &before) {
-        stage.note(Some(failure.code), failure.text)?;
-    }
+    let drifted = drift(context, &dir)?;
+    let own = match settle::stop_new(context, &before) {
+        Ok(stopped) if stopped.is_empty() => BTreeSet::new(),
+        // What a service writes when it ends is no more somebody's than the rest of it.
+        Ok(_) => drift(context, &dir)?.difference(&drifted).cloned().collect(),
+        Err(failure) => stage.note(Some(failure.code), failure.text).map(|()| BTreeSet::new())?,
+    };
     alternatives::remove_new(&context.machine, &before.alternatives)?;
     let mut trouble = Ok(());
-    let restored = restore(context.machine.root(), &dir, RestoreMode::KeepDrifted, &mut |done, total| {
+    let restored = restore(context.machine.root(), &dir, RestoreMode::KeepDriftedBut(&own), &mut |done, total| {
         trouble = std::mem::replace(&mut trouble, Ok(())).and_then(|()| stage.progress(part(done, total), "", "putting files back"));
     });
     let restored = restored.map_err(|error| secure::failure(&error))?;
@@ -46,9 +49,14 @@ pub(super) fn put_back(context: &Context, of: AttemptId, stage: &mut Stage<'_>) 
     Ok(Done::applied(format!("{count} paths put back, {} kept", restored.kept.len())))
 }
 
+/// What is not as the transaction left it.
+fn drift(context: &Context, dir: &CaptureDir) -> Result<BTreeSet<PathBuf>, Failure> {
+    drifted(context.machine.root(), dir).map(BTreeSet::from_iter).map_err(|error| secure::failure(&error))
+}
+
 /// What is not as it was, in words, except what others changed since: that is theirs, and what was kept of it is
 /// named by itself.
-fn left(context: &Context, dir: &CaptureDir, restored: &Restored, drifted: Vec<PathBuf>) -> Result<Vec<String>, Failure> {
+fn left(context: &Context, dir: &CaptureDir, restored: &Restored, drifted: BTreeSet<PathBuf>) -> Result<Vec<String>, Failure> {
     let ours = restored.kept.iter().flat_map(|kept| std::iter::once(&kept.path).chain(&kept.ours)).cloned();
     let theirs: BTreeSet<PathBuf> = drifted.into_iter().chain(ours).collect();
     let found = compare(context.machine.root(), dir).map_err(|error| secure::failure(&error))?;
