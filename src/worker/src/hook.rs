@@ -9,12 +9,12 @@ use std::io::Read;
 use std::path::Path;
 
 use backstep_apt::pre_install_pkgs::{self, Change, Purge};
-use backstep_core::{Digest, ErrorCode, Failure, Plan};
+use backstep_core::{ErrorCode, Failure, Plan};
 
 use crate::durable::replace;
 use crate::machine::{AttemptFiles, Machine};
 use crate::order::{OrderError, read_plan};
-use crate::prepare::{self, Named};
+use crate::prepare::{self, Meant, Named};
 
 /// Compares what apt says with the plan of the attempt in `folder`.
 pub fn check_plan(machine: &Machine, folder: &Path, input: &mut dyn Read) -> Result<(), Failure> {
@@ -47,9 +47,9 @@ fn compare(plan: &Plan, input: &mut dyn Read) -> Result<Named, Failure> {
 }
 
 /// The path that apt has an archive from, and which of the plan's it is.
-fn named(plan: &Plan, change: Change) -> Option<(String, Digest)> {
+fn named(plan: &Plan, change: Change) -> Option<(String, Meant)> {
     let item = plan.items.iter().find(|item| item.package == change.package)?;
-    Some((change.archive?.into_os_string().into_string().ok()?, item.archive.as_ref()?.sha256))
+    Some((change.archive?.into_os_string().into_string().ok()?, item.archive.as_ref()?.into()))
 }
 
 #[cfg(test)]
@@ -85,7 +85,8 @@ mod tests {
         let same = format!("{head}aa - - none < 1 all none /x/a.deb\naa - - none < 1 all none **CONFIGURE**\n");
         assert_eq!(check_plan(&machine, folder.path(), &mut same.as_bytes()), Ok(()));
         let unpacked = prepare::ready(&machine, vec!["/x/a.deb".into()]).expect("told");
-        assert_eq!(unpacked, [machine.kept_archive(archive("", b"aa").sha256)], "the plan's, whatever apt has there");
+        let kept = machine.kept_archive(archive("", b"aa").sha256);
+        assert_eq!(fs::read_link(&unpacked[0]).expect("link"), kept, "the plan's, whatever apt has there");
         let more = format!("{same}bb 1 all none > - - none **REMOVE**\n");
         assert_eq!(check_plan(&machine, folder.path(), &mut more.as_bytes()).expect_err("more").code, ErrorCode::PlanStale);
         let why = fs::read_to_string(AttemptFiles::in_folder(folder.path()).mismatch()).expect("reason");

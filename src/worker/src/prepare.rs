@@ -16,11 +16,12 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use backstep_core::Digest;
+use backstep_core::{Archive, Digest};
+use serde::{Deserialize, Serialize};
 
 use crate::durable::replace;
 use crate::machine::Machine;
@@ -73,34 +74,56 @@ fn draft(path: &Path) -> PathBuf {
 }
 
 /// The archives that apt names, by their paths.
-pub type Named = BTreeMap<String, Digest>;
+pub type Named = BTreeMap<String, Meant>;
+
+/// An archive of the plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Meant {
+    /// Its SHA-256.
+    sha256: String,
+    /// Its name, which dpkg tells people.
+    name: String,
+}
+
+impl From<&Archive> for Meant {
+    fn from(archive: &Archive) -> Self {
+        Self { sha256: archive.sha256.to_string(), name: archive.file_name.clone() }
+    }
+}
 
 /// Writes down which archives apt means by the paths that it will call dpkg with.
 pub fn tell(machine: &Machine, named: &Named) -> io::Result<()> {
     let folder = machine.prepared();
     DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
-    let text: BTreeMap<&String, String> = named.iter().map(|(path, sha256)| (path, sha256.to_string())).collect();
-    replace(&folder.join(NAMED), &serde_json::to_vec(&text)?, 0o600)
+    replace(&folder.join(NAMED), &serde_json::to_vec(named)?, 0o600)
 }
 
 /// What dpkg is called with: each archive that apt names is the one of the plan, ready if it is, else as it is kept.
 /// Nothing changes when nothing was told.
 pub fn ready(machine: &Machine, arguments: Vec<OsString>) -> io::Result<Vec<OsString>> {
-    let named: BTreeMap<String, String> = match fs::read(machine.prepared().join(NAMED)) {
+    let named: Named = match fs::read(machine.prepared().join(NAMED)) {
         Ok(bytes) => serde_json::from_slice(&bytes)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(arguments),
         Err(error) => return Err(error),
     };
     let archive = |argument: OsString| match argument.to_str().and_then(|path| named.get(path)) {
-        Some(sha256) => sha256.parse().map_err(io::Error::other).map(|sha256| best(machine, sha256).into_os_string()),
+        Some(meant) => best(machine, meant).map(PathBuf::into_os_string),
         None => Ok(argument),
     };
     arguments.into_iter().map(archive).collect()
 }
 
-fn best(machine: &Machine, sha256: Digest) -> PathBuf {
+/// A link with the archive's name to where it lies ready, else to where it is kept.
+fn best(machine: &Machine, meant: &Meant) -> io::Result<PathBuf> {
+    let sha256 = meant.sha256.parse().map_err(io::Error::other)?;
     let ready = machine.prepared().join(format!("{sha256}.deb"));
-    if ready.is_file() { ready } else { machine.kept_archive(sha256) }
+    let archive = if ready.is_file() { ready } else { machine.kept_archive(sha256) };
+    let link = machine.prepared().join(&meant.name);
+    match symlink(&archive, &link) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => fs::remove_file(&link).and_then(|()| symlink(&archive, &link)),
+        made => made,
+    }
+    .map(|()| link)
 }
 
 /// Removes all ready archives.
@@ -298,15 +321,21 @@ mod tests {
         };
         let apts = called([Path::new("/cache/one.deb"), Path::new("/cache/two.deb")]);
         let now = || ready(&rig.machine, apts.clone()).expect("named");
+        let lies = |name| fs::read_link(rig.machine.prepared().join(name)).expect("link");
         assert_eq!(now(), apts, "nothing was told");
-        let (one, two) = (Digest([1; 32]), Digest([2; 32]));
-        tell(&rig.machine, &Named::from([("/cache/one.deb".to_owned(), one), ("/cache/two.deb".to_owned(), two)])).expect("told");
-        let mut preparing = place.begin(&archive, one).expect("begun");
+        let (one, two) = (crate::testing::archive("one_1_all.deb", b"one"), crate::testing::archive("two_1_all.deb", b"two"));
+        let named = [("/cache/one.deb".to_owned(), Meant::from(&one)), ("/cache/two.deb".to_owned(), Meant::from(&two))];
+        tell(&rig.machine, &Named::from(named)).expect("told");
+        let mut preparing = place.begin(&archive, one.sha256).expect("begun");
         io::copy(&mut said("--fsys-tarfile", &archive).as_slice(), &mut preparing).expect("payload");
-        assert_eq!(now(), called([&rig.machine.kept_archive(one), &rig.machine.kept_archive(two)]), "nothing is whole yet");
+        let ours =
+            called(["one_1_all.deb", "two_1_all.deb"].map(|name| rig.machine.prepared().join(name)).each_ref().map(PathBuf::as_path));
+        assert_eq!(now(), ours, "dpkg tells people their names");
+        assert_eq!(lies("one_1_all.deb"), rig.machine.kept_archive(one.sha256), "it is not whole yet");
         let path = preparing.path.clone();
         preparing.finish();
-        assert_eq!(now(), called([&path, &rig.machine.kept_archive(two)]));
+        assert_eq!(now(), ours);
+        assert_eq!([lies("one_1_all.deb"), lies("two_1_all.deb")], [path, rig.machine.kept_archive(two.sha256)]);
         fs::write(rig.machine.prepared().join(NAMED), "{").expect("write");
         assert!(ready(&rig.machine, apts.clone()).is_err(), "what cannot be read is not guessed");
     }
