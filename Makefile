@@ -46,7 +46,7 @@ machine: deb ## run the machine tests: real systemd, D-Bus, polkit, apt and dpkg
 	cargo test --locked --package backstep-tests --features machine --test machine --no-fail-fast
 
 real: deb ## install, remove and purge 44 popular packages, undoing and redoing each (as root; half an hour)
-	cargo test --locked --package backstep-tests --features real --test machine -- --nocapture popular_packages
+	REAL="$(REAL)" cargo test --locked --package backstep-tests --features real --test machine -- --nocapture popular_packages
 
 demo: ## show Backstep at work in a disposable Debian machine (as root)
 	@scripts/demo

@@ -5,7 +5,7 @@ use backstep_engine::runner::Stage;
 
 use crate::before::{self, Before};
 use crate::context::Context;
-use crate::units::{self, Unit, compare};
+use crate::units::{self, Unit, Units, compare};
 
 /// Notes what did not go well beside an undo; answers it as a difference, for the undo goes on. What cannot be
 /// noted is still answered.
@@ -67,7 +67,9 @@ fn ask_back(context: &Context, before: &Before, whose: Whose, trouble: &mut Vec<
     if units::read(&context.machine, children)?.values().any(|unit| unit.needs_reload) || !before.brought.is_empty() {
         ask("daemon-reload", &[]);
     }
-    let change = compare(&before.units, &units::read(&context.machine, children)?);
+    let now = units::read(&context.machine, children)?;
+    ask("reset-failed", &left_behind(before, &now));
+    let change = compare(&before.units, &now);
     let wanted = |unit: &&String| is_lasting(&before.units[*unit]) && (whose == Whose::All || before.may_start(unit));
     let start: Vec<String> = change.stopped.iter().chain(&change.failed).filter(wanted).cloned().collect();
     if whose == Whose::Packages {
@@ -78,6 +80,12 @@ fn ask_back(context: &Context, before: &Before, whose: Whose, trouble: &mut Vec<
     let restart: Vec<String> = change.restarted.into_iter().filter(|unit| before.brings(unit)).collect();
     ask("try-restart", &restart);
     Ok(())
+}
+
+/// What the change brought, failed when it was stopped and has no file any more: it would be known for ever.
+fn left_behind(before: &Before, now: &Units) -> Vec<String> {
+    let is_left = |name: &String, unit: &Unit| unit.missing && unit.active == "failed" && !before.units.contains_key(name);
+    now.iter().filter(|(name, unit)| is_left(name, unit)).map(|(name, _)| name.clone()).collect()
 }
 
 /// As [`stop_new`], where a failure does not stop an undo.

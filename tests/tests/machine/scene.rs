@@ -60,12 +60,13 @@ pub(crate) struct Scene {
     /// The machine.
     pub(crate) machine: Machine,
     repository: Repository,
+    written: &'static [&'static str],
 }
 
 impl Scene {
     /// Boots a machine whose only repository has these packages.
     pub(crate) fn new(packages: &[Package]) -> Result<Self> {
-        let scene = Self { machine: machine()?, repository: Repository::new(packages)? };
+        let scene = Self { machine: machine()?, repository: Repository::new(packages)?, written: &[] };
         scene.machine.check(["rm", "-rf", "/etc/apt/sources.list", "/var/lib/apt/lists"])?;
         scene.refresh()?;
         Ok(scene)
@@ -73,7 +74,12 @@ impl Scene {
 
     /// Boots a machine with Debian's repositories.
     pub(crate) fn debian() -> Result<Self> {
-        Ok(Self { machine: machine()?, repository: Repository::new(&[])? })
+        Ok(Self { machine: machine()?, repository: Repository::new(&[])?, written: &[] })
+    }
+
+    /// The same; trees that its services write while they run are not compared.
+    pub(crate) fn but(self, written: &'static [&'static str]) -> Self {
+        Self { written, ..self }
     }
 
     /// Adds packages to the repository.
@@ -143,7 +149,7 @@ impl Scene {
 
     /// The state now.
     pub(crate) fn state(&self) -> Result<State> {
-        State::of(&self.machine)
+        State::of(&self.machine, self.written)
     }
 
     /// Checks dpkg's word for packages: `ii 1`, or empty for one that is not known.

@@ -41,9 +41,9 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Looks at a machine.
-    pub(crate) fn of(machine: &Machine) -> Result<Self> {
-        let excluded: Vec<&str> = NOT_COMPARED.iter().map(|(path, _)| *path).collect();
+    /// Looks at a machine, but not at trees that services of a test write while they run.
+    pub(crate) fn of(machine: &Machine, written: &[&str]) -> Result<Self> {
+        let excluded: Vec<&str> = NOT_COMPARED.iter().map(|(path, _)| *path).chain(written.iter().copied()).collect();
         Ok(Self { files: Snapshot::take(&machine.path("/"), &excluded)?, facts: facts(machine)? })
     }
 

@@ -10,7 +10,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use zbus::proxy::CacheProperties;
 use zbus::{Connection, OwnedObjectPath, connection};
 
-use super::{LIMIT, PATTERNS, Unit, Units, is_own, state};
+use super::{LIMIT, MISSING, PATTERNS, Unit, Units, is_own, state};
 
 /// Where the system bus listens, below a machine's root.
 pub(super) const SOCKET: &str = "run/dbus/system_bus_socket";
@@ -63,7 +63,7 @@ async fn units(bus: &Connection) -> zbus::Result<Units> {
 
 async fn describe(bus: &Connection, (name, _, load, active, sub, _, path, ..): Listed) -> zbus::Result<(String, Unit)> {
     let asked = LoadedUnitProxy::builder(bus).path(&path).cache_properties(CacheProperties::No).build().await?;
-    let mut unit = Unit { active: state(active, &sub), ..Unit::default() };
+    let mut unit = Unit { active: state(active, &sub), missing: load == MISSING, ..Unit::default() };
     unit.needs_reload = load == "loaded" && asked.need_daemon_reload().await?;
     // Of what does not run nobody asks which start it was, or how it is started.
     if unit.is_active() {
@@ -148,7 +148,7 @@ mod tests {
         let found = units(&client).await.expect("units");
         let shown = "Id=ssh.service\nActiveState=active\nInvocationID=0aff\nNeedDaemonReload=yes\nType=notify\n\n\
                      Id=again.service\nActiveState=activating\nSubState=auto-restart\nNeedDaemonReload=yes\n\n\
-                     Id=gone.socket\nActiveState=inactive\n";
+                     Id=gone.socket\nActiveState=inactive\nLoadState=not-found\n";
         assert_eq!(found, super::super::parse(shown));
     }
 

@@ -17,11 +17,13 @@ use serde::{Deserialize, Serialize};
 use crate::child::{Call, Children, Ended, Unwatched, output};
 use crate::machine::Machine;
 
-const PROPERTIES: &str = "--property=Id,ActiveState,SubState,InvocationID,NeedDaemonReload,Type";
+const PROPERTIES: &str = "--property=Id,ActiveState,SubState,InvocationID,NeedDaemonReload,Type,LoadState";
 const PATTERNS: [&str; 4] = ["*.service", "*.socket", "*.timer", "*.path"];
 const MAX_OUTPUT: u64 = 16 << 20;
 /// How long the service manager has for one answer; what it was asked to do goes on after that.
 const LIMIT: Duration = Duration::from_secs(60);
+/// The load state of a unit without a file.
+const MISSING: &str = "not-found";
 /// How the names of our own units begin.
 const OWN: &str = "backstep";
 
@@ -41,6 +43,9 @@ pub struct Unit {
     pub kind: String,
     /// Whether its file changed since it was read.
     pub needs_reload: bool,
+    /// Whether it has no file: it is only known because something names it, or because it failed when it was stopped.
+    #[serde(default)]
+    pub missing: bool,
 }
 
 impl Unit {
@@ -98,6 +103,7 @@ fn parse_one(block: &str) -> Option<(String, Unit)> {
             "Id" => name = Some(value.to_owned()),
             "ActiveState" => active = value,
             "SubState" => sub = value,
+            "LoadState" => unit.missing = value == MISSING,
             "InvocationID" => value.clone_into(&mut unit.invocation),
             "Type" => value.clone_into(&mut unit.kind),
             "NeedDaemonReload" => unit.needs_reload = value == "yes",
@@ -142,7 +148,8 @@ pub struct Change {
     pub failed: Vec<String>,
 }
 
-/// Compares two looks. A oneshot service that ended is as good as one that was never asked for.
+/// Compares two looks. What has no file any more was stopped, however it ended: many a service ends with an error when it
+/// is. A oneshot service that ended is as good as one that was never asked for.
 #[must_use]
 pub fn compare(before: &Units, now: &Units) -> Change {
     let mut change = Change::default();
@@ -152,7 +159,7 @@ pub fn compare(before: &Units, now: &Units) -> Change {
         let list = match (was.is_active(), is.is_active()) {
             (false, true) => &mut change.started,
             (true, true) if was.invocation != is.invocation => &mut change.restarted,
-            (true, false) if is.active == "failed" => &mut change.failed,
+            (true, false) if is.active == "failed" && !is.missing => &mut change.failed,
             (true, false) => &mut change.stopped,
             (true, true) | (false, false) => continue,
         };
@@ -209,6 +216,8 @@ mod tests {
         let now = units(&[("a", "active", "2"), ("b", "failed", "1"), ("d", "active", "3"), ("e", "active", "1"), ("f", "active", "1")]);
         let change = compare(&before, &now);
         assert_eq!(change.restarted, ["a"]);
+        let removed = Units::from([("b".to_owned(), Unit { missing: true, ..unit("failed", "1") })]);
+        assert!(compare(&before, &removed).stopped.contains(&"b".to_owned()), "its package was removed");
         assert_eq!(change.failed, ["b"]);
         assert_eq!(change.stopped, ["c"]);
         assert_eq!(change.started, ["d", "f"]);
