@@ -9,7 +9,7 @@ use std::path::Path;
 use backstep_core::{Digest, ErrorCode, Failure};
 use serde::{Deserialize, Serialize};
 
-use crate::units::{Units, is_own};
+use crate::units::{Change, Units, is_own};
 
 const VERSION: u32 = 1;
 const NAME: &str = "before.json";
@@ -108,6 +108,12 @@ pub fn read(folder: &Path) -> Result<Before, Failure> {
     before.units.retain(|name, _| !is_own(name));
     before.others = others(folder)?;
     if before.version == VERSION { Ok(before) } else { Err(error(format!("version {} is unknown", before.version))) }
+}
+
+/// Notes which units of others the change stopped.
+pub fn note_stopped(folder: &Path, before: &Before, change: &Change) -> Result<(), Failure> {
+    let stopped = change.stopped.iter().chain(&change.failed).filter(|unit| !before.brings(unit)).cloned();
+    note_others(folder, |others| others.stopped.extend(stopped))
 }
 
 /// Adds to what is known of other units, durably.

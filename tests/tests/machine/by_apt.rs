@@ -86,6 +86,13 @@ fn apt_typed_by_hand_is_recorded_and_undone() -> Result<()> {
 }
 
 #[test]
+fn a_service_that_apt_typed_by_hand_stopped_runs_again() -> Result<()> {
+    let scene = Scene::new(&crate::undo::mail_server())?;
+    apt(&scene, "install bs-server")?.success()?;
+    there_and_back(&scene, "remove bs-server", "remove", &["remove bs-server:all 1-> done"])
+}
+
+#[test]
 fn a_unit_that_runs_apt_is_named() -> Result<()> {
     let scene = Scene::new(&[plain("bs-one", "1")])?;
     scene.machine.check(["systemd-run", "--wait", "--unit=bs-nightly", "apt-get", "-y", "install", "bs-one"])?;

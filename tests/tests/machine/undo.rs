@@ -88,18 +88,21 @@ fn packages_with_services_users_and_edited_configuration_come_back_whole() -> Re
     Ok(())
 }
 
-#[test]
-fn a_service_of_another_package_that_a_change_stopped_runs_again() -> Result<()> {
-    // As a mail server's scripts, with the service in a package that all of them share.
+/// As a mail server: its scripts start and stop a service of a package that all of them share.
+pub(crate) fn mail_server() -> [Package; 2] {
     let unit = "[Service]\nExecStart=/usr/bin/sleep infinity\n";
-    let shared = Package::new("bs-shared", "1").unit("bs-mail.service", unit);
-    let daemon = Package::new("bs-daemon", "1")
+    let server = Package::new("bs-server", "1")
         .depends("bs-shared")
         .script(Script::Postinst, "systemctl daemon-reload\nsystemctl restart bs-mail.service")
         .script(Script::Prerm, "systemctl stop bs-mail.service");
-    let scene = Scene::new(&[shared, daemon])?;
-    scene.change("install bs-daemon")?;
-    scene.there_and_back("remove bs-daemon", |scene| expect_service(scene, "bs-mail", "inactive"))?;
+    [Package::new("bs-shared", "1").unit("bs-mail.service", unit), server]
+}
+
+#[test]
+fn a_service_of_another_package_that_a_change_stopped_runs_again() -> Result<()> {
+    let scene = Scene::new(&mail_server())?;
+    scene.change("install bs-server")?;
+    scene.there_and_back("remove bs-server", |scene| expect_service(scene, "bs-mail", "inactive"))?;
     Ok(())
 }
 

@@ -22,7 +22,7 @@ use nix::time::{ClockId, clock_gettime};
 use super::end::Left;
 use super::policy::{self, OnFailure};
 use super::{announced, end, process, runs};
-use crate::child::Processes;
+use crate::child::{Children, Processes};
 use crate::context::{Context, Shared};
 use crate::facts::{self, Facts};
 use crate::journal::{self, FileJournal};
@@ -210,10 +210,13 @@ impl Open {
     }
 }
 
-fn context(machine: &Machine, run: &Foreign) -> Shared {
+/// What other programs are called with beside a run.
+pub(super) fn children(machine: &Machine, run: &Foreign) -> Box<dyn Children> {
     let environment = environment(ConffilePolicy::Keep).map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
-    let output = machine.attempt(run.attempt()).output();
-    let children = Box::new(Processes::new(environment, run.id(), &output));
+    Box::new(Processes::new(environment, run.id(), &machine.attempt(run.attempt()).output()))
+}
+
+fn context(machine: &Machine, run: &Foreign) -> Shared {
     Rc::new(Context {
         machine: machine.clone(),
         attempt: run.attempt(),
@@ -222,7 +225,7 @@ fn context(machine: &Machine, run: &Foreign) -> Shared {
         later: Vec::new(),
         rebooted: false,
         plan: run.plan.clone(),
-        children,
+        children: children(machine, run),
         // No child of ours inherits dpkg's lock: it is apt's.
         lock: -1,
         settled_units: RefCell::default(),

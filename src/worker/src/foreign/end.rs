@@ -16,7 +16,7 @@ use backstep_wire::foreign::{Foreign, Process};
 use backstep_wire::journal::{Line, Record};
 use backstep_wire::order::Order;
 
-use super::begin::{TERMINAL, mark};
+use super::begin::{TERMINAL, children, mark};
 use super::{announced, policy, process, runs};
 use crate::durability::barrier;
 use crate::durable::replace;
@@ -28,7 +28,7 @@ use crate::locks::{AttemptLock, FrontendLock, LockError, wait_for_dpkg};
 use crate::machine::{AttemptFiles, Machine};
 use crate::release::{Use, release};
 use crate::run::boot;
-use crate::steps;
+use crate::{before, steps, units};
 
 /// How long what a killed apt left running is waited for.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
@@ -206,9 +206,20 @@ fn image(machine: &Machine, run: &Foreign, plan: &Plan, journal: &mut FileJourna
     let dir = CaptureDir::open(&machine.capture(run.attempt())).map_err(capture_failure)?;
     let aftermath = Aftermath::look(machine.root(), &dir).map_err(capture_failure)?;
     aftermath.save_image(&dir).map_err(capture_failure)?;
+    if let Err(failure) = stopped(machine, run) {
+        journal.record(Record::Noted { code: Some(failure.code), text: failure.text })?;
+    }
     let recorded = files::record(machine, run.attempt(), plan, &dir, aftermath);
     let (code, text) = recorded.map_or_else(|failure| (Some(failure.code), failure.text), |summary| (None, summary));
     journal.record(Record::Noted { code, text })
+}
+
+/// Notes which services of other packages do not run any more.
+fn stopped(machine: &Machine, run: &Foreign) -> Result<(), Failure> {
+    let capture = machine.capture(run.attempt());
+    let before = before::read(&capture)?;
+    let now = units::read(machine, children(machine, run).as_ref())?;
+    before::note_stopped(&capture, &before, &units::compare(&before.units, &now))
 }
 
 /// Writes the plan as it was carried out, then the last word, then shows it to the daemon.

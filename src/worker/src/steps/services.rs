@@ -63,9 +63,7 @@ impl Step for Services {
             now = units::read(&self.context.machine, children)?;
         }
         let change = compare(&before.units, &now);
-        let stopped = change.stopped.iter().chain(&change.failed).filter(|unit| !before.brings(unit)).cloned();
-        let capture = self.context.machine.capture(self.context.attempt);
-        before::note_others(&capture, |others| others.stopped.extend(stopped))?;
+        before::note_stopped(&self.context.machine.capture(self.context.attempt), &before, &change)?;
         let text = describe(&change);
         self.context.settled_units.replace(Some(now));
         stage.progress(1000, "", "services settled")?;
