@@ -16,12 +16,14 @@ pub fn overlook(stage: &mut Stage<'_>, trouble: Failure) -> String {
     }
 }
 
-/// Stops what runs now, did not run before, and belongs to the plan's packages or was started by the change itself.
-/// Answers what was stopped.
+/// Stops what runs now, did not run before, and belongs to the plan's packages or was started by the change itself; with
+/// it the sockets and the like that would start it again, whoever holds them. Answers what was stopped.
 pub fn stop_new(context: &Context, before: &Before) -> Result<Vec<String>, Failure> {
     let children = context.children.as_ref();
     let now = units::read(&context.machine, children)?;
-    let new: Vec<String> = compare(&before.units, &now).started.into_iter().filter(|unit| before.may_stop(unit)).collect();
+    let (mut new, others): (Vec<_>, Vec<_>) = compare(&before.units, &now).started.into_iter().partition(|unit| before.may_stop(unit));
+    let triggers = units::triggers(children, &new)?;
+    new.extend(others.into_iter().filter(|unit| triggers.contains(unit)));
     units::ask(children, "stop", &new)?;
     Ok(new)
 }
@@ -70,7 +72,7 @@ fn ask_back(context: &Context, before: &Before, whose: Whose, trouble: &mut Vec<
     let now = units::read(&context.machine, children)?;
     ask("reset-failed", &left_behind(before, &now));
     let change = compare(&before.units, &now);
-    let wanted = |unit: &&String| is_lasting(&before.units[*unit]) && (whose == Whose::All || before.may_start(unit));
+    let wanted = |unit: &&String| whose == Whose::All || before.may_start(unit);
     let start: Vec<String> = change.stopped.iter().chain(&change.failed).filter(wanted).cloned().collect();
     if whose == Whose::Packages {
         let others = start.iter().filter(|unit| !before.brings(unit)).cloned();
@@ -96,15 +98,9 @@ pub fn stop_new_or_note(context: &Context, before: &Before, stage: &mut Stage<'_
     }
 }
 
-/// A oneshot service did its work; doing it again is not bringing it back.
-fn is_lasting(before: &Unit) -> bool {
-    before.kind != "oneshot"
-}
-
 fn left(context: &Context, before: &Before) -> Result<Vec<String>, Failure> {
     let change = compare(&before.units, &units::read(&context.machine, context.children.as_ref())?);
-    let gone = change.stopped.iter().chain(&change.failed).filter(|unit| is_lasting(&before.units[*unit]));
-    let gone = gone.filter(|unit| before.may_start(unit)).map(|unit| format!("{unit} does not run"));
+    let gone = change.stopped.iter().chain(&change.failed).filter(|unit| before.may_start(unit)).map(|unit| format!("{unit} does not run"));
     let new = change.started.iter().filter(|unit| before.may_stop(unit)).map(|unit| format!("{unit} still runs"));
     Ok(gone.chain(new).collect())
 }

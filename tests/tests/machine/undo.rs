@@ -107,6 +107,33 @@ fn a_service_of_another_package_that_a_change_stopped_runs_again() -> Result<()>
 }
 
 #[test]
+fn sockets_that_would_start_a_service_again_are_stopped_with_it() -> Result<()> {
+    let socket = "[Socket]\nListenDatagram=/run/bs-log\nService=bs-logger.service\n";
+    let logger = "[Unit]\nRequires=bs-log.socket\n[Service]\nExecStart=/usr/bin/sleep infinity\n";
+    let shared = Package::new("bs-shared", "1").unit("bs-log.socket", socket);
+    let logger = Package::new("bs-logger", "1")
+        .unit("bs-logger.service", logger)
+        .script(Script::Postinst, "systemctl daemon-reload\nsystemctl restart bs-logger.service");
+    let scene = Scene::new(&[shared, logger])?;
+    scene.change("install bs-shared")?;
+    scene.there_and_back("install bs-logger", |scene| expect_service(scene, "bs-logger", "active"))?;
+    Ok(())
+}
+
+#[test]
+fn a_service_that_ended_and_counts_as_active_is_active_again() -> Result<()> {
+    let unit = "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/usr/bin/true\n";
+    let once = Package::new("bs-once", "1")
+        .unit("bs-once.service", unit)
+        .script(Script::Postinst, "systemctl daemon-reload\nsystemctl restart bs-once.service")
+        .script(Script::Prerm, "systemctl stop bs-once.service");
+    let scene = Scene::new(&[once])?;
+    scene.there_and_back("install bs-once", |scene| expect_service(scene, "bs-once", "active"))?;
+    scene.there_and_back("remove bs-once", |scene| expect_service(scene, "bs-once", "inactive"))?;
+    Ok(())
+}
+
+#[test]
 fn what_a_service_writes_when_it_is_stopped_goes_with_it() -> Result<()> {
     let writes = "/bin/sh -c 'trap \"echo last words >/etc/bs-talker/state; exit\" TERM; sleep infinity & wait'";
     let talker = service("bs-talker", "1", writes, "true", "true").conffile("/etc/bs-talker/conf", "one\n");

@@ -107,8 +107,8 @@ impl FakeApt {
     fn systemctl(&self) -> (Ended, &'static [u8]) {
         match (self.trouble, self.installed.load(Ordering::Relaxed)) {
             (Trouble::NoManager, true) => (Ended::Signal(9), b""),
-            (Trouble::Stopped, true) => (Ended::Code(0), b"Id=ssh.service\nActiveState=inactive\nType=simple\n"),
-            (_, _) => (Ended::Code(0), b"Id=ssh.service\nActiveState=active\nType=simple\n"),
+            (Trouble::Stopped, true) => (Ended::Code(0), b"Id=ssh.service\nActiveState=inactive\n"),
+            (_, _) => (Ended::Code(0), b"Id=ssh.service\nActiveState=active\n"),
         }
     }
 

@@ -38,12 +38,6 @@ trait LoadedUnit {
     fn need_daemon_reload(&self) -> zbus::Result<bool>;
 }
 
-#[zbus::proxy(interface = "org.freedesktop.systemd1.Service", default_service = "org.freedesktop.systemd1", assume_defaults = false)]
-trait Service {
-    #[zbus(property(emits_changed_signal = "false"), name = "Type")]
-    fn kind(&self) -> zbus::Result<String>;
-}
-
 /// Reads the units over the bus that listens at `socket`; each answer has [`LIMIT`].
 pub(super) fn read(socket: &Path) -> zbus::Result<Units> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -65,13 +59,9 @@ async fn describe(bus: &Connection, (name, _, load, active, sub, _, path, ..): L
     let asked = LoadedUnitProxy::builder(bus).path(&path).cache_properties(CacheProperties::No).build().await?;
     let mut unit = Unit { active: state(active, &sub), missing: load == MISSING, ..Unit::default() };
     unit.needs_reload = load == "loaded" && asked.need_daemon_reload().await?;
-    // Of what does not run nobody asks which start it was, or how it is started.
+    // Of what does not run nobody asks which start it was.
     if unit.is_active() {
         unit.invocation = asked.invocation_id().await?.iter().map(|byte| format!("{byte:02x}")).collect();
-        if name.ends_with(".service") {
-            let service = ServiceProxy::builder(bus).path(&path).cache_properties(CacheProperties::No).build().await?;
-            unit.kind = service.kind().await?;
-        }
     }
     Ok((name, unit))
 }
@@ -119,25 +109,13 @@ mod tests {
         }
     }
 
-    struct Simple;
-
-    #[interface(name = "org.freedesktop.systemd1.Service")]
-    impl Simple {
-        #[zbus(property, name = "Type")]
-        fn kind(&self) -> String {
-            "notify".to_owned()
-        }
-    }
-
     /// Both ends of a bus without a daemon.
     async fn pair() -> (Connection, Connection) {
         let (ours, theirs) = UnixStream::pair().expect("pair");
         let server = connection::Builder::unix_stream(theirs).server(Guid::generate()).p2p();
         let server = server.serve_at("/org/freedesktop/systemd1", Manager);
-        let server = ["ssh_service", "again_service"].into_iter().fold(server, |server, name| {
-            let path = format!("/unit/{name}");
-            server.serve_at(path.clone(), Loaded).serve_at(path, Simple)
-        });
+        let server =
+            ["ssh_service", "again_service"].into_iter().fold(server, |server, name| server.serve_at(format!("/unit/{name}"), Loaded));
         let client = connection::Builder::unix_stream(ours).p2p();
         tokio::try_join!(client.build(), server.build()).expect("connected")
     }
@@ -146,7 +124,7 @@ mod tests {
     async fn units_are_told_as_systemctl_tells_them() {
         let (client, _server) = pair().await;
         let found = units(&client).await.expect("units");
-        let shown = "Id=ssh.service\nActiveState=active\nInvocationID=0aff\nNeedDaemonReload=yes\nType=notify\n\n\
+        let shown = "Id=ssh.service\nActiveState=active\nInvocationID=0aff\nNeedDaemonReload=yes\n\n\
                      Id=again.service\nActiveState=activating\nSubState=auto-restart\nNeedDaemonReload=yes\n\n\
                      Id=gone.socket\nActiveState=inactive\nLoadState=not-found\n";
         assert_eq!(found, super::super::parse(shown));

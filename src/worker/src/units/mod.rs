@@ -8,7 +8,7 @@
 
 mod bus;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use backstep_core::{ErrorCode, Failure};
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::child::{Call, Children, Ended, Unwatched, output};
 use crate::machine::Machine;
 
-const PROPERTIES: &str = "--property=Id,ActiveState,SubState,InvocationID,NeedDaemonReload,Type,LoadState";
+const PROPERTIES: &str = "--property=Id,ActiveState,SubState,InvocationID,NeedDaemonReload,LoadState";
 const PATTERNS: [&str; 4] = ["*.service", "*.socket", "*.timer", "*.path"];
 const MAX_OUTPUT: u64 = 16 << 20;
 /// How long the service manager has for one answer; what it was asked to do goes on after that.
@@ -39,8 +39,6 @@ pub struct Unit {
     pub active: String,
     /// Another one with every start; only of what runs.
     pub invocation: String,
-    /// `oneshot`, `simple`, …; empty for others than services, and only of what runs.
-    pub kind: String,
     /// Whether its file changed since it was read.
     pub needs_reload: bool,
     /// Whether it has no file: it is only known because something names it, or because it failed when it was stopped.
@@ -105,7 +103,6 @@ fn parse_one(block: &str) -> Option<(String, Unit)> {
             "SubState" => sub = value,
             "LoadState" => unit.missing = value == MISSING,
             "InvocationID" => value.clone_into(&mut unit.invocation),
-            "Type" => value.clone_into(&mut unit.kind),
             "NeedDaemonReload" => unit.needs_reload = value == "yes",
             _ => {}
         }
@@ -135,6 +132,20 @@ pub fn ask(children: &dyn Children, verb: &str, units: &[String]) -> Result<(), 
     }
 }
 
+/// The sockets, timers and paths that start any of these units.
+pub fn triggers(children: &dyn Children, units: &[String]) -> Result<BTreeSet<String>, Failure> {
+    if units.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let arguments = ["show", "--property=TriggeredBy", "--value", "--"].into_iter().chain(units.iter().map(String::as_str));
+    match output(children, call(arguments), MAX_OUTPUT)? {
+        (Ended::Code(0), bytes) => Ok(String::from_utf8_lossy(&bytes).split_whitespace().map(str::to_owned).collect()),
+        (other, _) => {
+            Err(Failure::new(ErrorCode::ServiceFailed, format!("cannot ask what starts {}: systemctl {other}", units.join(", "))))
+        }
+    }
+}
+
 /// How units changed between two looks.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Change {
@@ -149,7 +160,7 @@ pub struct Change {
 }
 
 /// Compares two looks. What has no file any more was stopped, however it ended: many a service ends with an error when it
-/// is. A oneshot service that ended is as good as one that was never asked for.
+/// is.
 #[must_use]
 pub fn compare(before: &Units, now: &Units) -> Change {
     let mut change = Change::default();
@@ -182,13 +193,12 @@ mod tests {
 
     #[test]
     fn units_are_read_from_show() {
-        let text =
-            "Type=simple\nId=ssh.service\nActiveState=active\nInvocationID=ab\nNeedDaemonReload=yes\n\nId=x.timer\nActiveState=inactive\n";
+        let text = "Id=ssh.service\nActiveState=active\nInvocationID=ab\nNeedDaemonReload=yes\n\nId=x.timer\nActiveState=inactive\n";
         let units = parse(text);
         assert_eq!(units.len(), 2);
         let ssh = &units["ssh.service"];
         assert!(ssh.is_active() && ssh.needs_reload);
-        assert_eq!((ssh.invocation.as_str(), ssh.kind.as_str()), ("ab", "simple"));
+        assert_eq!(ssh.invocation, "ab");
         assert!(parse("").is_empty());
     }
 
