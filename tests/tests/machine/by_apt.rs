@@ -89,7 +89,8 @@ fn apt_typed_by_hand_is_recorded_and_undone() -> Result<()> {
 fn a_service_that_apt_typed_by_hand_stopped_runs_again() -> Result<()> {
     let scene = Scene::new(&crate::undo::mail_server())?;
     apt(&scene, "install bs-server")?.success()?;
-    there_and_back(&scene, "remove bs-server", "remove", &["remove bs-server:all 1-> done"])
+    // Without configuration nothing of it is left, which dpkg calls purged.
+    there_and_back(&scene, "remove bs-server", "remove", &["purge bs-server:all 1-> done"])
 }
 
 #[test]

@@ -53,7 +53,7 @@ const PACKAGES: [&str; 44] = [
     "samba",
     "snmpd",
     "squid",
-    "sudo",
+    "tmux",
     "unattended-upgrades",
     "vim",
     "zsh",
