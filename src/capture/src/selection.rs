@@ -19,6 +19,9 @@ pub struct Selection {
     pub link: BTreeSet<PathBuf>,
     /// Whole trees kept like `link`, every name in them known: what appears in them later is removed again.
     pub tree: BTreeSet<PathBuf>,
+    /// Whole trees and files that a transaction brought: kept like `tree`, but small files in them that are named neither here
+    /// nor in `link` are kept as copies. Programs made those, and some refuse a file that has two names.
+    pub brought: BTreeSet<PathBuf>,
     /// Whole trees or files that may be written in place: kept as copies (by reference where the file system
     /// can), every name in them known.
     pub copy: BTreeSet<PathBuf>,
@@ -39,7 +42,7 @@ pub fn selection_of(dir: &CaptureDir) -> Result<Selection> {
         let path = absolute(&entry.path);
         let set = match &entry.present {
             // What was absent is removed with everything in it, so everything in it is kept.
-            None => &mut selection.tree,
+            None => &mut selection.brought,
             Some(present) if became_directory(present, image.find(&entry.path)) => &mut selection.tree,
             Some(present) => match (present.listing, present.object.map(|object| object.how)) {
                 (Listing::Copied, _) | (Listing::Open, Some(How::Copied)) => &mut selection.copy,

@@ -8,14 +8,14 @@ use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, openat2, statat};
 use rustix::io::Errno;
 
 use crate::dir::{CaptureDir, ELSEWHERE};
 use crate::error::{CaptureError, Context, Result};
 use crate::manifest::{How, Listing};
 use crate::node::{Kind, Node, names};
-use crate::root::{Root, relative};
+use crate::root::{Root, absolute, relative};
 use crate::selection::Selection;
 
 /// How one name is to be kept.
@@ -55,10 +55,13 @@ pub(crate) fn survey(root: &Root, dir: Option<&CaptureDir>, selection: &Selectio
     let mut surveyor = Surveyor { root, places: HashMap::new(), wanted: BTreeMap::new(), excluded: BTreeSet::new() };
     surveyor.exclude(dir, selection)?;
     for path in &selection.copy {
-        surveyor.tree(path, How::Copied)?;
+        surveyor.tree(path, Tree { how: How::Copied, named: None })?;
     }
     for path in &selection.tree {
-        surveyor.tree(path, How::Linked)?;
+        surveyor.tree(path, Tree { how: How::Linked, named: None })?;
+    }
+    for path in &selection.brought {
+        surveyor.tree(path, Tree { how: How::Linked, named: Some(selection) })?;
     }
     for path in selection.link.iter().chain(&selection.absent) {
         surveyor.single(path)?;
@@ -66,6 +69,28 @@ pub(crate) fn survey(root: &Root, dir: Option<&CaptureDir>, selection: &Selectio
     surveyor.add_ancestors();
     Ok(Survey { wanted: surveyor.wanted, excluded: surveyor.excluded })
 }
+
+/// How the names in a tree are kept.
+#[derive(Clone, Copy)]
+struct Tree<'a> {
+    how: How,
+    /// Where the only small files in it are named that are kept so; the others are copied.
+    named: Option<&'a Selection>,
+}
+
+impl Tree<'_> {
+    /// How a name in an open directory is kept that is no directory itself.
+    fn how(self, dir: BorrowedFd<'_>, name: &OsString, path: &Path) -> How {
+        let path = absolute(path);
+        let is_named = self.named.is_none_or(|named| named.brought.contains(&path) || named.link.contains(&path));
+        // What cannot be looked at is not kept well either way, and whoever keeps it says so.
+        let is_small = || statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| stat.st_size < SMALL);
+        if is_named || !is_small() { self.how } else { How::Copied }
+    }
+}
+
+/// Larger files than this, in bytes, are not copied for the sake of their number of names.
+const SMALL: i64 = 1 << 20;
 
 /// Where a parent leads.
 #[derive(Clone)]
@@ -148,7 +173,8 @@ impl Surveyor<'_> {
         }
     }
 
-    fn tree(&mut self, path: &Path, how: How) -> Result<()> {
+    fn tree(&mut self, path: &Path, tree: Tree<'_>) -> Result<()> {
+        let how = tree.how;
         let path = match self.canonical(path)? {
             Ok(path) => path,
             Err(blocked) => {
@@ -162,7 +188,7 @@ impl Surveyor<'_> {
             (None, _) | (_, None) => None,
         };
         match node {
-            Some(node) if node.facts.kind == Kind::Directory && !self.excludes(&path) => self.descend(node.as_fd(), &path, how),
+            Some(node) if node.facts.kind == Kind::Directory && !self.excludes(&path) => self.descend(node.as_fd(), &path, tree),
             _ => {
                 self.want(&path, Want { how, listing: Listing::Open });
                 Ok(())
@@ -171,17 +197,17 @@ impl Surveyor<'_> {
     }
 
     /// Takes every name below an open directory, on its file system only.
-    fn descend(&mut self, dir: BorrowedFd<'_>, path: &Path, how: How) -> Result<()> {
-        let listing = if how == How::Copied { Listing::Copied } else { Listing::Linked };
-        self.want(path, Want { how, listing });
+    fn descend(&mut self, dir: BorrowedFd<'_>, path: &Path, tree: Tree<'_>) -> Result<()> {
+        let listing = if tree.how == How::Copied { Listing::Copied } else { Listing::Linked };
+        self.want(path, Want { how: tree.how, listing });
         for name in names(dir, ".", path)? {
             let below = path.join(&name);
             if self.excludes(&below) {
                 continue;
             }
             match directory_here(dir, &name, &below)? {
-                Some(fd) => self.descend(fd.as_fd(), &below, how)?,
-                None => self.want(&below, Want { how, listing: Listing::Open }),
+                Some(fd) => self.descend(fd.as_fd(), &below, tree)?,
+                None => self.want(&below, Want { how: tree.how(dir, &name, &below), listing: Listing::Open }),
             }
         }
         Ok(())

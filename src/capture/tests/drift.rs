@@ -77,6 +77,33 @@ fn a_later_capture_is_no_drift() {
 }
 
 #[test]
+fn what_programs_made_in_what_a_transaction_brought_keeps_its_one_name() {
+    use std::os::unix::fs::MetadataExt as _;
+    let place = Place::new();
+    place.file("usr/keep", "");
+    let dir = CaptureDir::create(&place.capture()).unwrap();
+    let absent = paths(&["/var/spool", "/var/spool/p", "/var/spool/p/shipped"]);
+    secure(&place.root(), &dir, &Selection { absent, ..Selection::default() }, &mut |_, _| {}).unwrap();
+    place.file("var/spool/p/shipped", "of the package");
+    place.file("var/spool/p/pid", "1");
+    place.file("var/spool/p/large", &"x".repeat(1 << 20));
+    record_after(&place.root(), &dir).unwrap();
+    let later = CaptureDir::create(&place.capture().with_file_name("later-1")).unwrap();
+    let mut selection = selection_of(&dir).unwrap();
+    selection.link.insert("/var/spool/p/shipped".into());
+    secure(&place.root(), &later, &selection, &mut |_, _| {}).unwrap();
+    let names = |path: &str| fs::metadata(place.at(path)).unwrap().nlink();
+    assert_eq!(["var/spool/p/shipped", "var/spool/p/pid", "var/spool/p/large"].map(names), [2, 1, 2]);
+    record_after(&place.root(), &later).unwrap();
+    let before = place.scan();
+    assert_eq!(undo(&place, &dir).kept, []);
+    assert!(!place.at("var/spool").exists());
+    assert!(restore(&place.root(), &later, RestoreMode::Everything, &mut |_, _| {}).unwrap().failed.is_empty());
+    assert_same(&before, &place.scan());
+    assert_eq!(names("var/spool/p/pid"), 1);
+}
+
+#[test]
 fn changed_files_stay_and_ours_lie_beside_them() {
     let (place, dir) = committed();
     record_after(&place.root(), &dir).unwrap();

@@ -84,15 +84,22 @@ pub fn of_marks() -> Selection {
 
 /// What a package owns now.
 fn owned(machine: &Machine, package: &PackageId, selection: &mut Selection) -> Result<(), Failure> {
+    for path in shipped(machine, package)? {
+        transient(&path, selection);
+        selection.link.insert(path);
+    }
+    Ok(())
+}
+
+/// The paths that dpkg lists of a package.
+pub fn shipped(machine: &Machine, package: &PackageId) -> Result<Vec<PathBuf>, Failure> {
+    let mut paths = Vec::new();
     // A package that may be installed for several architectures has its architecture in the file's name.
     for name in [package.name.to_string(), package.to_string()] {
         let list = text(&machine.at("var/lib/dpkg/info").join(format!("{name}.list")))?;
-        for path in lists::file_list(&list).into_iter().filter(|path| path.parent().is_some()) {
-            transient(&path, selection);
-            selection.link.insert(path);
-        }
+        paths.extend(lists::file_list(&list).into_iter().filter(|path| path.parent().is_some()));
     }
-    Ok(())
+    Ok(paths)
 }
 
 /// What an archive brings: there already (then it is kept) or not (then it and its missing folders go again).

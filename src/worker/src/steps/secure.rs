@@ -85,11 +85,20 @@ fn restored(context: &Context) -> Result<Selection, Failure> {
     let mut all = Selection::default();
     for of in context.restored() {
         let capture = CaptureDir::open(&context.machine.capture(of));
-        let Selection { link, tree, copy, absent, exclude } =
+        let Selection { link, tree, brought, copy, absent, exclude } =
             capture.and_then(|dir| selection_of(&dir)).map_err(|error| failure(&error))?;
-        let sets =
-            [(&mut all.link, link), (&mut all.tree, tree), (&mut all.copy, copy), (&mut all.absent, absent), (&mut all.exclude, exclude)];
+        let sets = [
+            (&mut all.link, link),
+            (&mut all.tree, tree),
+            (&mut all.brought, brought),
+            (&mut all.copy, copy),
+            (&mut all.absent, absent),
+            (&mut all.exclude, exclude),
+        ];
         sets.into_iter().for_each(|(all, one)| all.extend(one));
+    }
+    for item in context.plan.items.iter().filter(|item| item.from.is_some()) {
+        all.link.extend(selection::shipped(&context.machine, &item.package)?);
     }
     Ok(all)
 }
