@@ -86,7 +86,7 @@ fn what_programs_made_in_what_a_transaction_brought_keeps_its_one_name() {
     secure(&place.root(), &dir, &Selection { absent, ..Selection::default() }, &mut |_, _| {}).unwrap();
     place.file("var/spool/p/shipped", "of the package");
     place.file("var/spool/p/pid", "1");
-    place.file("var/spool/p/large", &"x".repeat(1 << 20));
+    place.file("var/spool/p/large", "x".repeat(1 << 20));
     record_after(&place.root(), &dir).unwrap();
     let later = CaptureDir::create(&place.capture().with_file_name("later-1")).unwrap();
     let mut selection = selection_of(&dir).unwrap();
