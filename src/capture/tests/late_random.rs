@@ -9,7 +9,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use backstep_capture::{CaptureDir, Late, RestoreMode, Selection, compare, record_after, restore, secure};
-use common::{Place, assert_same, chmod};
+use common::{Place, assert_same, chmod, passable};
 use proptest::prelude::*;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
@@ -119,7 +119,8 @@ impl Machine<'_> {
                 // What a symbolic link leads to may be outside of the tree that is looked at.
                 let real = real.canonicalize().ok().filter(|real| real.starts_with(&self.root) && *real != self.root)?;
                 self.tell(|late| late.before_meta(&inside));
-                chmod(real, *mode);
+                let mode = passable(&real, *mode);
+                chmod(real, mode);
             }
             Call::Remove(path) => {
                 let (real, inside) = self.path(*path)?;

@@ -8,7 +8,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use backstep_capture::{CaptureDir, RestoreMode, Selection, compare, drifted, record_after, restore, secure};
-use common::{Place, assert_same, chmod, paths};
+use common::{Place, assert_same, chmod, passable, paths};
 use proptest::prelude::*;
 
 /// One change; paths are numbers into a small set, so that changes meet each other.
@@ -92,7 +92,9 @@ fn apply(root: &Path, change: &Change) {
         Change::WriteInPlace(path, content) if is_file(*path) && area(*path) == Some("copied") => {
             File::create(at(*path)).unwrap().write_all(content).unwrap()
         }
-        Change::Mode(path, mode) if has_parent(*path) && found(*path).is_some_and(|found| !found.is_symlink()) => chmod(at(*path), *mode),
+        Change::Mode(path, mode) if has_parent(*path) && found(*path).is_some_and(|found| !found.is_symlink()) => {
+            chmod(at(*path), passable(&at(*path), *mode))
+        }
         Change::Remove(path) if has_parent(*path) => match found(*path) {
             Some(found) if found.is_dir() => fs::remove_dir_all(at(*path)).unwrap(),
             Some(_) => fs::remove_file(at(*path)).unwrap(),

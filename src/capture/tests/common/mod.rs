@@ -74,6 +74,11 @@ pub fn paths(all: &[&str]) -> BTreeSet<PathBuf> {
     all.iter().map(PathBuf::from).collect()
 }
 
+/// The mode, but who is not root stays able to enter a directory.
+pub fn passable(path: &Path, mode: u32) -> u32 {
+    if path.is_dir() && !rustix::process::geteuid().is_root() { mode | 0o700 } else { mode }
+}
+
 pub fn chmod(path: impl AsRef<Path>, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }

@@ -287,7 +287,7 @@ fn fill(machine: &Machine) {
 /// Path, mode and content of everything but apt's cache.
 type Seen = BTreeMap<PathBuf, (u32, Vec<u8>)>;
 
-fn look(folder: &Path, seen: &mut Seen) {
+fn look(root: &Path, folder: &Path, seen: &mut Seen) {
     for entry in fs::read_dir(folder).expect("folder") {
         let path = entry.expect("entry").path();
         let meta = fs::symlink_metadata(&path).expect("meta");
@@ -295,9 +295,9 @@ fn look(folder: &Path, seen: &mut Seen) {
             continue;
         }
         let content = if meta.is_file() { fs::read(&path).expect("content") } else { Vec::new() };
-        seen.insert(path.strip_prefix("/tmp").unwrap_or(&path).components().skip(1).collect(), (meta.mode(), content));
+        seen.insert(path.strip_prefix(root).unwrap_or(&path).to_owned(), (meta.mode(), content));
         if meta.is_dir() {
-            look(&path, seen);
+            look(root, &path, seen);
         }
     }
 }
@@ -311,7 +311,8 @@ impl Scenario for Small {
 
     fn seen(&self) -> Seen {
         let mut seen = Seen::new();
-        look(self.context.machine.root(), &mut seen);
+        let root = self.context.machine.root();
+        look(root, root, &mut seen);
         seen
     }
 }
