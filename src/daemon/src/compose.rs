@@ -43,12 +43,16 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let host_id = crate::adapters::host_id();
     let connection = connect(&options.bus).await?;
     let launcher = launcher(&options, &connection, &attempts);
-    let ledger = StoreLedger::open(&options.state_dir.join("store.db"), clock.now())?;
+    let ledger = StoreLedger::open(&options.state_dir, &attempts, &host_id, clock.now())?;
+    let is_read_only = ledger.is_read_only();
     let mirror = SpoolMirror::open(&options.state_dir.join("spool"), &host_id)?;
     let manager = Manager::new(Box::new(ledger), Box::new(mirror), Box::new(clock), Box::new(NewIds));
     let mut manager = manager.with_retention(config.retention).with_limits(config.limits.clone());
-    recover(&mut manager, &attempts, &launcher).await?;
-    foreign::take_in_all(&mut manager, &runs, &attempts, &launcher).await?;
+    // A record that is only read is settled by the version that wrote it.
+    if !is_read_only {
+        recover(&mut manager, &attempts, &launcher).await?;
+        foreign::take_in_all(&mut manager, &runs, &attempts, &launcher).await?;
+    }
     let parts = Parts {
         callers: Callers::new(&connection).await?,
         planner: planner(&options),

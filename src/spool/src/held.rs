@@ -65,6 +65,22 @@ impl Spool {
         Ok(found.into_keys().collect())
     }
 
+    /// Moves a transaction's documents to `invalid/`, where they stay. Repeatable.
+    pub fn reject(&self, id: TransactionId) -> Result<(), SpoolError> {
+        for place in [Place::Inflight, Place::Done] {
+            let from = self.file(place, id);
+            if !from.exists() {
+                continue;
+            }
+            let numbered = |n: u32| self.directory(Place::Invalid).join(format!("{id}.json.{n}"));
+            let free = std::iter::once(self.file(Place::Invalid, id)).chain((1..).map(numbered)).find(|path| !path.exists());
+            let to = free.unwrap_or_else(|| self.file(Place::Invalid, id));
+            std::fs::rename(&from, &to).map_err(|source| SpoolError::new(&to, source))?;
+            crate::directories::sync_directory(&self.directory(Place::Invalid))?;
+        }
+        Ok(())
+    }
+
     /// Reads a transaction's document: the final one, else the one in flight.
     pub fn read(&self, id: TransactionId) -> Result<Held, Unreadable> {
         let place = if self.is_done(id) { Place::Done } else { Place::Inflight };
@@ -266,7 +282,12 @@ mod tests {
         let record = full();
         let text = crate::document(&record, "host");
         let id = record.summary.id;
-        for bad in [text[..text.len() / 2].to_owned(), text.replace("\"version\": 1", "\"version\": 2"), text.replace(&id.to_string(), "x"), String::new()] {
+        for bad in [
+            text[..text.len() / 2].to_owned(),
+            text.replace("\"version\": 1", "\"version\": 2"),
+            text.replace(&id.to_string(), "x"),
+            String::new(),
+        ] {
             std::fs::write(spool.file(Place::Done, id), bad).expect("write");
             assert_eq!(spool.read(id).expect_err("refused").path, spool.file(Place::Done, id));
         }

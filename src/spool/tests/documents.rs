@@ -72,7 +72,15 @@ fn created() -> Record {
         error: None,
     };
     let events = events(vec![Event::Created]);
-    Record { summary, request_digest: Digest([5; 32]), plan_digest: None, sources: Default::default(), items: vec![], steps: vec![], events }
+    Record {
+        summary,
+        request_digest: Digest([5; 32]),
+        plan_digest: None,
+        sources: Default::default(),
+        items: vec![],
+        steps: vec![],
+        events,
+    }
 }
 
 fn item(state: ItemState, now: &str) -> ItemRecord {
