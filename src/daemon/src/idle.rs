@@ -62,7 +62,12 @@ async fn unneeded(service: &Arc<Service>, patience: Option<u64>) {
             tracing::warn!("cannot end old offers: {failure}");
         }
         if unused && service.is_idle() {
-            return;
+            let before = service.activity();
+            crate::upkeep::copy(service).await;
+            // Who came meanwhile is served.
+            if service.activity() == before && service.is_idle() {
+                return;
+            }
         }
     }
 }

@@ -41,4 +41,5 @@ pub mod reserve;
 pub mod service;
 pub mod simulate;
 pub mod status_file;
+pub mod upkeep;
 pub mod work;

@@ -45,6 +45,12 @@ impl StoreLedger {
         self.store.is_newer()
     }
 
+    /// What everybody is told of the record.
+    #[must_use]
+    pub fn warnings(&self, now: Stamp) -> Vec<String> {
+        rebuild::warnings(&self.store, now)
+    }
+
     /// Writes, once.
     fn write<T>(&mut self, write: impl FnOnce(&mut Store) -> Result<T, StoreError>) -> Result<T, StoreError> {
         if self.broken {

@@ -53,8 +53,7 @@ pub(super) fn begin(store: &Path, draft: &Path, run: &Run) -> anyhow::Result<(St
 
 fn said(at: SystemTime) -> String {
     let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let us = i64::try_from(since.as_micros()).unwrap_or(i64::MAX);
-    super::said_time(backstep_core::Stamp { utc_us: us, monotonic_us: 0, boot: backstep_core::BootId([0; 16]) })
+    super::said_time(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
 /// Makes the copy anew when it is a day old, the record has changed since, and there is space. Answers whether it did.
@@ -75,7 +74,8 @@ pub fn keep_copy(store: &Path) -> anyhow::Result<bool> {
 }
 
 fn modified(path: &Path) -> Option<SystemTime> {
-    fs::metadata(path).ok()?.modified().ok()
+    // An empty log is made by every open.
+    fs::metadata(path).ok().filter(|file| file.len() > 0)?.modified().ok()
 }
 
 /// Four times its size has to be free, so that nothing is short of space by it.

@@ -259,7 +259,49 @@ fn ourselves() -> Actor {
     }
 }
 
-/// When something was, for people.
-fn said_time(at: Stamp) -> String {
-    format!("{} s after 1970", at.utc_us / 1_000_000)
+/// What everybody is told of the record: that it is only read, or was written again in the last days.
+#[must_use]
+pub fn warnings(store: &Store, now: Stamp) -> Vec<String> {
+    if store.is_newer() {
+        return vec!["a newer version of Backstep wrote the record: it is read, and nothing can be changed".to_owned()];
+    }
+    let rebuilds = store.rebuilds().unwrap_or_else(|error| {
+        tracing::error!("cannot read what was lost of the record: {error}");
+        Vec::new()
+    });
+    rebuilds.iter().filter(|rebuild| now.utc_us - rebuild.at.utc_us < TOLD_US).map(warning).collect()
+}
+
+/// How long everybody is told of a rebuild; the record keeps it for good.
+const TOLD_US: i64 = 30 * 86_400 * 1_000_000;
+
+fn warning(rebuild: &Rebuild) -> String {
+    let Rebuild { cause, kept, recorded, continued, stopped, lost, at, .. } = rebuild;
+    let kept = if kept.is_empty() { String::new() } else { format!("; the damaged file is kept as {kept}") };
+    format!(
+        "the record was {} and was written again at {}: {recorded} transactions recorded again, {continued} gone on with, {stopped} stopped; \
+         lost: {lost}{kept}",
+        cause.as_str(),
+        said_time(at.utc_us)
+    )
+}
+
+/// When something was, for people: the date and the time in UTC.
+fn said_time(utc_us: i64) -> String {
+    let seconds = utc_us.div_euclid(1_000_000);
+    let (year, month, day) = date(seconds.div_euclid(86_400));
+    let (hour, minute) = (seconds.rem_euclid(86_400) / 3600, seconds.rem_euclid(3600) / 60);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02} UTC")
+}
+
+/// The Gregorian date of a day, counted from 1970. Years begin in March here, so that a leap day ends one.
+const fn date(day: i64) -> (i64, i64, i64) {
+    let day = day + 719_468;
+    let (era, of_era) = (day.div_euclid(146_097), day.rem_euclid(146_097));
+    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    (year + era * 400 + (month <= 2) as i64, month, day)
 }

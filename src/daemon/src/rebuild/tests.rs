@@ -313,7 +313,7 @@ fn a_damaged_or_lost_file_is_moved_aside_and_written_again_from_the_spool() {
 fn single_bits_that_flip_are_noticed_or_change_nothing_that_the_chain_vouches_for() {
     let (source, before) = Place::filled();
     let whole = fs::read(source.path()).expect("read");
-    let places = (0..100).chain((100..whole.len()).step_by(whole.len() / 150));
+    let places = (0..100).step_by(3).chain((100..whole.len()).step_by(whole.len() / 60));
     let (mut rebuilt, mut harmless, mut newer) = (0, 0, 0);
     for (n, at) in places.enumerate() {
         let (place, _) = Place::filled();
@@ -333,7 +333,7 @@ fn single_bits_that_flip_are_noticed_or_change_nothing_that_the_chain_vouches_fo
             rebuilt += 1;
         }
     }
-    assert!(rebuilt > 40 && harmless > 0 && newer > 0, "{rebuilt} rebuilt, {harmless} harmless, {newer} newer");
+    assert!(rebuilt > 15 && harmless > 0 && newer > 0, "{rebuilt} rebuilt, {harmless} harmless, {newer} newer");
 }
 
 /// Texts beside the events that nothing vouches for: they can be compared with the events.
@@ -515,4 +515,29 @@ fn a_state_has_one_daemon() {
     assert!(second.to_string().contains("another backstepd"), "{second}");
     drop(first);
     assert!(crate::compose::lock_state(place.dir.path()).is_ok());
+}
+
+#[test]
+fn times_are_told_as_dates() {
+    let told = [0, 951_782_400, 1_700_000_000, 1_735_689_599, -1].map(|seconds| said_time(seconds * 1_000_000));
+    assert_eq!(
+        told,
+        ["1970-01-01 00:00 UTC", "2000-02-29 00:00 UTC", "2023-11-14 22:13 UTC", "2024-12-31 23:59 UTC", "1969-12-31 23:59 UTC"]
+    );
+}
+
+#[test]
+fn everybody_is_told_of_a_rebuild_for_a_month_and_of_a_newer_record_always() {
+    let (place, _) = Place::filled();
+    assert!(warnings(&place.open(), stamp(0)).is_empty());
+    fs::write(place.path(), b"no record").expect("write");
+    let store = place.open();
+    let told = warnings(&store, place.run.at);
+    assert!(told.len() == 1 && told[0].contains("damaged") && told[0].contains("3 transactions recorded again"), "{told:?}");
+    assert!(warnings(&store, stamp(31 * 86_400 * 1_000_000)).is_empty());
+    store.close().expect("close");
+    let mut bytes = fs::read(place.path()).expect("read");
+    bytes[63] = 99;
+    fs::write(place.path(), &bytes).expect("write");
+    assert!(warnings(&place.open(), stamp(0))[0].contains("newer"));
 }
