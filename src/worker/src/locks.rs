@@ -232,7 +232,8 @@ mod tests {
         let looks = Flock::lock(File::open(&path).expect("open"), FlockArg::LockSharedNonblock).expect("free");
         std::thread::scope(|scope| {
             let (sender, receiver) = std::sync::mpsc::channel();
-            scope.spawn(|| sender.send(AttemptLock::take(&path)));
+            let path = &path;
+            scope.spawn(move || sender.send(AttemptLock::take(path)));
             // Whoever takes the look for a worker answers at once.
             assert!(receiver.recv_timeout(Duration::from_millis(300)).is_err(), "it was taken, or given up");
             drop(looks);

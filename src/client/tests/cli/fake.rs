@@ -272,7 +272,7 @@ async fn on_manager(connection: &Connection, state: &Mutex<State>, call: &Messag
         "Get" => {
             let (_, name): (String, String) = call.body().deserialize()?;
             let value = match name.as_str() {
-                "Warnings" => OwnedVariant::try_from(zbus::zvariant::Value::from(vec!["the record was damaged\x1b[2J"]))?,
+                "Warnings" => OwnedVariant::try_from(zbus::Variant::from(vec!["the record was damaged\x1b[2J"]))?,
                 _ => OwnedVariant::from(zbus::Str::from("0.fake")),
             };
             connection.reply(&header, &value).await?;
