@@ -74,6 +74,10 @@ pub trait Manager {
     #[zbus(property(emits_changed_signal = "const"))]
     fn host_id(&self) -> zbus::Result<String>;
 
+    /// What is wrong with the record, in words: it was written again, or is only read.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn warnings(&self) -> zbus::Result<Vec<String>>;
+
     /// Transactions a worker has.
     #[zbus(property)]
     fn active(&self) -> zbus::Result<Vec<OwnedObjectPath>>;

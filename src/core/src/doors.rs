@@ -318,6 +318,7 @@ const CHANGES: &str = "CreateTransaction, Prepare, Execute";
 const OTHERS: &[Door] = &[
     property("Version", "the daemon's version"),
     property("HostId", "the machine's id, hashed for this program"),
+    property("Warnings", "what is wrong with the record: when and how it was written again, ids of documents that were refused"),
     property("Active", "paths of transactions that a worker has"),
     property("Queue", "paths of transactions that wait, in order"),
     property("Attention", "paths of transactions that need a person"),

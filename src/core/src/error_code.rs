@@ -101,6 +101,8 @@ closed_enum! {
         WorkerFailed = "worker.failed",
         /// The record could not be read or written.
         StoreFailed = "store.failed",
+        /// The record is of a newer version: it is read and not written.
+        StoreNewer = "store.newer",
         /// The record is not what was written.
         AuditBroken = "audit.broken",
         /// A defect of Backstep.
@@ -167,7 +169,7 @@ impl ErrorCode {
             Self::Cancelled | Self::Expired => 11,
             Self::PlanStale | Self::PlanMismatch | Self::TransactionState => 12,
             Self::PlanIrreversible | Self::UndoMaterial | Self::UndoNothing | Self::UndoConflict => 14,
-            Self::WorkerFailed | Self::StoreFailed | Self::Internal => 70,
+            Self::WorkerFailed | Self::StoreFailed | Self::StoreNewer | Self::Internal => 70,
         }
     }
 
@@ -234,6 +236,7 @@ impl ErrorCode {
             Self::WorkerLost => "See 'backstep show ID' for what became of it, and 'backstep repair' if it needs a decision.",
             Self::WorkerFailed => "See 'journalctl -u backstepd' and 'systemctl status backstep-worker@*'.",
             Self::StoreFailed => "Check space and health of the disk under /var/lib/backstep.",
+            Self::StoreNewer => "Install the version of Backstep that wrote the record, or a newer one; reading works meanwhile.",
             Self::AuditBroken => "Keep the file as it is, compare it with a backup, and find out who could write to it.",
             Self::Internal => "Please report it with 'journalctl -u backstepd'.",
         }

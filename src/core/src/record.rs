@@ -5,6 +5,7 @@ use crate::event::Event;
 use crate::id::{Digest, Stamp, TransactionId};
 use crate::plan::PlanAction;
 use crate::request::Kind;
+use crate::request::Scope;
 use crate::state::Status;
 use crate::{Failure, StepKind, StepState, TransactionState};
 
@@ -118,6 +119,21 @@ pub struct EventRecord {
     pub hash: Digest,
 }
 
+/// What a transaction's events do not say: with them and this the whole of it can be recorded again.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Sources {
+    /// The request's bytes.
+    pub request: Vec<u8>,
+    /// The plan's bytes; `None` before there is one.
+    pub plan: Option<Vec<u8>>,
+    /// How much of another transaction is undone.
+    pub scope: Option<Scope>,
+    /// The digest of dpkg's and apt's state as the change left it.
+    pub world_after: Option<Digest>,
+    /// The last line of each attempt's journal that is on record, by the attempt's number.
+    pub journal: Vec<(u32, u64)>,
+}
+
 /// A transaction with everything.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
@@ -127,6 +143,8 @@ pub struct Record {
     pub request_digest: Digest,
     /// SHA-256 of the plan's bytes; `None` before there is one.
     pub plan_digest: Option<Digest>,
+    /// What the events do not say.
+    pub sources: Sources,
     /// The packages, in the plan's order.
     pub items: Vec<ItemRecord>,
     /// The steps, in order.

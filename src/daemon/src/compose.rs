@@ -27,7 +27,7 @@ use crate::records::{Installed, Records};
 use crate::recovery::recover;
 use crate::service::{Parts, Service};
 use crate::status_file::StatusFile;
-use crate::{audit, config, foreign, idle, inventory, log, metrics, preferences, simulate, work};
+use crate::{audit, config, foreign, idle, inventory, log, metrics, preferences, simulate, upkeep, work};
 
 /// Runs the daemon until it is told to end or has nothing to do.
 ///
@@ -43,12 +43,16 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let host_id = crate::adapters::host_id();
     let connection = connect(&options.bus).await?;
     let launcher = launcher(&options, &connection, &attempts);
-    let ledger = StoreLedger::open(&options.state_dir.join("store.db"), clock.now())?;
+    let ledger = StoreLedger::open(&options.state_dir, &attempts, &host_id, clock.now())?;
+    let (is_read_only, warnings) = (ledger.is_read_only(), ledger.warnings(clock.now()));
     let mirror = SpoolMirror::open(&options.state_dir.join("spool"), &host_id)?;
     let manager = Manager::new(Box::new(ledger), Box::new(mirror), Box::new(clock), Box::new(NewIds));
     let mut manager = manager.with_retention(config.retention).with_limits(config.limits.clone());
-    recover(&mut manager, &attempts, &launcher).await?;
-    foreign::take_in_all(&mut manager, &runs, &attempts, &launcher).await?;
+    // A record that is only read is settled by the version that wrote it.
+    if !is_read_only {
+        recover(&mut manager, &attempts, &launcher).await?;
+        foreign::take_in_all(&mut manager, &runs, &attempts, &launcher).await?;
+    }
     let parts = Parts {
         callers: Callers::new(&connection).await?,
         planner: planner(&options),
@@ -61,6 +65,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         records: records(&options),
         defaults: config.defaults,
         host_id,
+        warnings,
         limits: config.limits,
         manager,
         verdict: if options.simulate && !options.ask_polkit { Verdict::Simulated } else { Verdict::Polkit },
@@ -80,6 +85,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         tokio::spawn(metrics::run(Arc::clone(&service), path));
     }
     tokio::spawn(foreign::watch(Arc::clone(&service)));
+    tokio::spawn(upkeep::check(Arc::clone(&service)));
     let patience = (!options.no_idle_exit).then_some(config.idle_exit_s);
     idle::wait(&service, patience).await
 }

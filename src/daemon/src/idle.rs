@@ -13,12 +13,19 @@ use crate::service::Service;
 const PULSE: Duration = Duration::from_secs(20);
 /// How long calls that are under way are waited for at the end.
 const LAST_CALLS: Duration = Duration::from_secs(2);
+/// How much longer a start may take that looks at the whole record.
+const EXTRA_US: u32 = 3_600_000_000;
 /// How long systemd waits for a pulse before it restarts the daemon.
 const PATIENCE_US: u64 = 90_000_000;
 
 /// Tells systemd that everything is served.
 pub fn ready() {
     tell(&[NotifyState::Ready, NotifyState::Status("serving")]);
+}
+
+/// Tells systemd that the start takes longer than usual.
+pub fn ask_for_time() {
+    tell(&[NotifyState::ExtendTimeoutUsec(EXTRA_US), NotifyState::Status("looking at the whole record")]);
 }
 
 /// Waits for a signal to end, or until nothing was needed for `patience` seconds.
@@ -55,7 +62,12 @@ async fn unneeded(service: &Arc<Service>, patience: Option<u64>) {
             tracing::warn!("cannot end old offers: {failure}");
         }
         if unused && service.is_idle() {
-            return;
+            let before = service.activity();
+            crate::upkeep::copy(service).await;
+            // Who came meanwhile is served.
+            if service.activity() == before && service.is_idle() {
+                return;
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 
 use backstep_core::refusal::Refusal;
 use backstep_core::{ErrorCode, TransactionId, TransactionState};
+use backstep_store::Rebuild;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -21,6 +22,13 @@ pub const ATTENTION: &str = "5d0d1c2f7a6b4e3c9f1b6f0a2c7d8e04";
 pub const STARTED: &str = "5d0d1c2f7a6b4e3c9f1b6f0a2c7d8e05";
 /// Somebody decided how long undo material is kept.
 pub const KEPT: &str = "5d0d1c2f7a6b4e3c9f1b6f0a2c7d8e06";
+
+/// The record was written again.
+pub const REBUILT: &str = "5d0d1c2f7a6b4e3c9f1b6f0a2c7d8e07";
+/// The record is of a newer version.
+pub const NEWER: &str = "5d0d1c2f7a6b4e3c9f1b6f0a2c7d8e08";
+/// The record is damaged.
+pub const DAMAGED: &str = "5d0d1c2f7a6b4e3c9f1b6f0a2c7d8e09";
 
 /// Sends the log to the journal when the standard error stream goes there, else to that stream.
 pub fn init() -> anyhow::Result<()> {
@@ -70,6 +78,28 @@ pub fn kept(id: TransactionId, keep: Keep, uid: u32) {
         Keep::WithinLimits => "unpinned",
     };
     tracing::info!(MESSAGE_ID = KEPT, TRANSACTION = %id, CALLER_UID = uid, "undo material of {id} {done} by uid {uid}");
+}
+
+/// The record was written again.
+pub fn rebuilt(rebuild: &Rebuild) {
+    let Rebuild { cause, found, kept, base, recorded, continued, stopped, refused, lost, .. } = rebuild;
+    let cause = cause.as_str();
+    tracing::error!(
+        MESSAGE_ID = REBUILT,
+        CAUSE = cause,
+        "the record was {cause} ({found}) and was written again from {base:?} and the spool: {recorded} transactions recorded, {continued} \
+         gone on with, {stopped} stopped, {refused} documents refused; the damaged file is {kept:?}; lost: {lost}"
+    );
+}
+
+/// The record is only read.
+pub fn newer(found: i64, known: i64) {
+    tracing::error!(MESSAGE_ID = NEWER, "the record has schema {found}, this version knows {known}: it is read, and nothing is changed");
+}
+
+/// Damage was seen while the record was in use.
+pub fn damaged(what: &str) {
+    tracing::error!(MESSAGE_ID = DAMAGED, "the record is damaged ({what}); the next start looks at all of it before anybody is served");
 }
 
 /// The daemon serves.

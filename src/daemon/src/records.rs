@@ -48,7 +48,12 @@ impl Records {
         let store = self.store.clone();
         self.run(move || {
             let answer = Reader::open(&store).and_then(|reader| look(&reader));
-            answer.map_err(|error| Failure::from(&error))
+            answer.map_err(|error| {
+                if matches!(error, StoreError::Corrupt { .. }) {
+                    crate::rebuild::suspect(&store, &error);
+                }
+                Failure::from(&error)
+            })
         })
         .await
     }

@@ -62,6 +62,8 @@ pub struct Service {
     pub defaults: Options,
     /// The machine's id, hashed for this program.
     pub host_id: String,
+    /// What everybody is told of the record, when something is wrong with it.
+    pub warnings: Vec<String>,
     /// Bounds on what callers may do.
     pub limits: Limits,
     /// How many planners may work at a time.
@@ -108,6 +110,8 @@ pub struct Parts {
     pub defaults: Options,
     /// The machine's id, hashed for this program.
     pub host_id: String,
+    /// What everybody is told of the record, when something is wrong with it.
+    pub warnings: Vec<String>,
     /// Bounds on what callers may do.
     pub limits: Limits,
     /// The manager.
@@ -135,6 +139,7 @@ impl Service {
             records: parts.records,
             defaults: parts.defaults,
             host_id: parts.host_id,
+            warnings: parts.warnings,
             admission: Mutex::new(Admission::new(parts.limits.clone())),
             limits: parts.limits,
             settling: AtomicBool::new(false),

@@ -61,6 +61,10 @@ impl Spool {
         self.root.join(place.name())
     }
 
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
     pub(crate) fn file(&self, place: Place, id: TransactionId) -> PathBuf {
         self.directory(place).join(format!("{id}.json"))
     }

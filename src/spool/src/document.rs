@@ -4,8 +4,8 @@
 //! transaction, its items and steps is there, null when empty; an event has only the fields it needs.
 
 use backstep_core::actor::Actor;
-use backstep_core::record::{EventRecord, ItemRecord, Record, StepRecord, Summary};
-use backstep_core::{EventFields, Failure, Stamp, TransactionId, TransactionState};
+use backstep_core::record::{EventRecord, ItemRecord, Record, Sources, StepRecord, Summary};
+use backstep_core::{EventFields, Failure, Scope, Stamp, TransactionId, TransactionState};
 use serde::Serialize;
 
 /// What a document says it is.
@@ -47,6 +47,7 @@ pub(crate) struct Document<'a> {
     items: Vec<Item<'a>>,
     steps: Vec<Step<'a>>,
     events: Vec<DocumentEvent>,
+    sources: DocumentSources<'a>,
 }
 
 #[derive(Serialize)]
@@ -124,6 +125,36 @@ struct DocumentEvent {
     hash: String,
 }
 
+/// What the rest of a document does not say: with it a lost record is written again.
+#[derive(Serialize)]
+struct DocumentSources<'a> {
+    /// Verbatim: their digests are over these bytes.
+    request: Option<&'a str>,
+    plan: Option<&'a str>,
+    scope: Option<&'static str>,
+    world_after: Option<String>,
+    journal: Vec<Position>,
+}
+
+#[derive(Serialize)]
+struct Position {
+    attempt: u32,
+    seq: u64,
+}
+
+impl<'a> DocumentSources<'a> {
+    fn new(sources: &'a Sources) -> Self {
+        let Sources { request, plan, scope, world_after, journal } = sources;
+        Self {
+            request: std::str::from_utf8(request).ok(),
+            plan: plan.as_deref().and_then(|plan| std::str::from_utf8(plan).ok()),
+            scope: scope.map(Scope::as_str),
+            world_after: world_after.map(|digest| digest.to_string()),
+            journal: journal.iter().map(|(attempt, seq)| Position { attempt: *attempt, seq: *seq }).collect(),
+        }
+    }
+}
+
 /// The document of a transaction: indented JSON with a newline at its end.
 #[must_use]
 pub fn document(record: &Record, host_id: &str) -> String {
@@ -134,7 +165,7 @@ pub fn document(record: &Record, host_id: &str) -> String {
 
 impl<'a> Document<'a> {
     pub(crate) fn new(record: &'a Record, host: &'a str) -> Self {
-        let Record { summary, request_digest, plan_digest, items, steps, events } = record;
+        let Record { summary, request_digest, plan_digest, sources, items, steps, events } = record;
         let Summary { id, kind, status, description, actor, sequence, priority, reverts, retries, reverted_by, .. } = summary;
         Self {
             format: FORMAT,
@@ -169,6 +200,7 @@ impl<'a> Document<'a> {
             items: items.iter().map(Item::new).collect(),
             steps: steps.iter().map(Step::new).collect(),
             events: events.iter().map(DocumentEvent::new).collect(),
+            sources: DocumentSources::new(sources),
         }
     }
 }

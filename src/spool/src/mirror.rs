@@ -11,6 +11,7 @@ use nix::fcntl::OFlag;
 use crate::directories::{Place, Spool, sync_directory};
 use crate::document::Document;
 use crate::error::SpoolError;
+use crate::head::Head;
 
 impl Spool {
     /// Writes the document: into `inflight/`, or into `done/` when the transaction has ended, and takes the
@@ -27,7 +28,9 @@ impl Spool {
         std::fs::rename(&draft, &target).map_err(|source| SpoolError::new(&target, source))?;
         sync_directory(&self.directory(place))?;
         // CRASH: here both copies are left; the next start removes the one in inflight/.
-        self.remove(other, &self.file(other, id))
+        self.remove(other, &self.file(other, id))?;
+        // CRASH: the head may be behind; it is never ahead of the record.
+        record.events.last().map_or(Ok(()), |last| self.advance_head(Head { seq: last.seq, hash: last.hash }))
     }
 
     /// Removes a document that may be gone already.
@@ -38,6 +41,13 @@ impl Spool {
             Err(source) => Err(SpoolError::new(path, source)),
         }
     }
+}
+
+/// Writes a small file of its own; what it says may be lost in a power cut.
+pub(crate) fn write_unsynced(path: &Path, bytes: &[u8]) -> Result<(), SpoolError> {
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create(true).truncate(true).mode(0o600).custom_flags(OFlag::O_NOFOLLOW.bits()).open(path);
+    file.and_then(|mut file| file.write_all(bytes)).map_err(|source| SpoolError::new(path, source))
 }
 
 /// Writes a file of its own and syncs it.

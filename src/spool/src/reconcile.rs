@@ -55,13 +55,13 @@ impl Spool {
     }
 }
 
-fn entries(directory: &Path) -> Result<Vec<DirEntry>, SpoolError> {
+pub(crate) fn entries(directory: &Path) -> Result<Vec<DirEntry>, SpoolError> {
     let list = std::fs::read_dir(directory).and_then(Iterator::collect);
     list.map_err(|source| SpoolError::new(directory, source))
 }
 
 /// The transaction of `<uuid>.json`.
-fn identity(name: &OsStr) -> Option<TransactionId> {
+pub(crate) fn identity(name: &OsStr) -> Option<TransactionId> {
     name.to_str()?.strip_suffix(".json")?.parse().ok()
 }
 

@@ -38,7 +38,15 @@ pub(crate) fn sample() -> Record {
         error: None,
     };
     let events = vec![EventRecord { seq: 1, at, attempt: None, event: Event::Created, hash: Digest([4; 32]) }];
-    Record { summary, request_digest: Digest([5; 32]), plan_digest: None, items: vec![], steps: vec![], events }
+    Record {
+        summary,
+        request_digest: Digest([5; 32]),
+        plan_digest: None,
+        sources: Default::default(),
+        items: vec![],
+        steps: vec![],
+        events,
+    }
 }
 
 pub(crate) fn in_state(mut record: Record, state: TransactionState) -> Record {

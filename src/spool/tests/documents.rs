@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use backstep_core::actor::{Actor, Origin};
-use backstep_core::record::{EventRecord, ItemRecord, ItemState, Record, StepRecord, Summary};
+use backstep_core::record::{EventRecord, ItemRecord, ItemState, Record, Sources, StepRecord, Summary};
 use backstep_core::state::TrackingStatus;
 use backstep_core::{
     BootId, Digest, Direction, ErrorCode, Event, Failure, Kind, PlanAction, Stamp, Status, StepKind, StepState, TransactionId,
@@ -72,7 +72,15 @@ fn created() -> Record {
         error: None,
     };
     let events = events(vec![Event::Created]);
-    Record { summary, request_digest: Digest([5; 32]), plan_digest: None, items: vec![], steps: vec![], events }
+    Record {
+        summary,
+        request_digest: Digest([5; 32]),
+        plan_digest: None,
+        sources: Default::default(),
+        items: vec![],
+        steps: vec![],
+        events,
+    }
 }
 
 fn item(state: ItemState, now: &str) -> ItemRecord {
@@ -121,6 +129,13 @@ fn completed() -> Record {
     record.steps = StepKind::ALL.iter().map(|kind| step(*kind, StepState::Completed)).collect();
     let end = Event::StepEnded { step: StepKind::Apply, state: StepState::Completed, code: None, text: "as planned".into() };
     record.events = events(begun().into_iter().chain([end, Event::Completed]).collect());
+    record.sources = Sources {
+        request: b"{\"kind\":\"install\"}".to_vec(),
+        plan: Some(b"{\"items\":[]}".to_vec()),
+        scope: None,
+        world_after: Some(Digest([7; 32])),
+        journal: vec![(1, 30)],
+    };
     record
 }
 

@@ -13,6 +13,7 @@ impl Store {
     /// Does everything that `write` does in one commit. Each write still opens its own generation. When one fails,
     /// nothing of the batch is kept.
     pub fn batch<T, E: From<StoreError>>(&mut self, write: impl FnOnce(&mut Self) -> Result<T, E>) -> Result<T, E> {
+        self.may_write()?;
         let run = self.run_key;
         self.conn.execute_batch("BEGIN IMMEDIATE").map_err(StoreError::from)?;
         let written = write(self).and_then(|written| match self.conn.execute_batch("COMMIT") {

@@ -113,11 +113,22 @@ impl StoreError {
         Self::Corrupt { what: what.into() }
     }
 
+    /// Whether the file itself is not what was written, as far as its reader can tell. Said of opening and reading.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match self {
+            // The file could be opened for writing: only its own header says that it is not.
+            Self::Device(error) => error.sqlite_error_code() == Some(ffi::ErrorCode::ReadOnly),
+            other => matches!(other, Self::Corrupt { .. } | Self::Foreign | Self::Sql(_)),
+        }
+    }
+
     /// The stable code for callers.
     #[must_use]
     pub const fn code(&self) -> ErrorCode {
         match self {
             Self::Full(_) => ErrorCode::DiskFull,
+            Self::NewerSchema { .. } => ErrorCode::StoreNewer,
             Self::Duplicate(_) => ErrorCode::RequestDuplicate,
             Self::Unknown(_) => ErrorCode::TransactionUnknown,
             Self::Illegal(_) => ErrorCode::TransactionState,
@@ -130,7 +141,6 @@ impl StoreError {
             | Self::Refused(_) => ErrorCode::Internal,
             Self::SqliteTooOld { .. }
             | Self::File { .. }
-            | Self::NewerSchema { .. }
             | Self::Foreign
             | Self::Corrupt { .. }
             | Self::Device(_)

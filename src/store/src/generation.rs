@@ -82,7 +82,8 @@ impl Mark {
 impl<'a> Generation<'a> {
     /// Opens a generation.
     pub(crate) fn begin(store: &'a mut Store, opening: &Opening<'_>, at: Stamp) -> Result<Self, StoreError> {
-        let Store { conn, run: facts, run_key } = store;
+        store.may_write()?;
+        let Store { conn, run: facts, run_key, .. } = store;
         let scope = Scope::begin(conn)?;
         let run = match *run_key {
             Some(key) => key,

@@ -9,8 +9,10 @@ use backstep_core::Stamp;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
+use crate::due;
 use crate::error::StoreError;
 use crate::migrate::{MIGRATIONS, migrate, schema_version};
+use crate::verify::check_ends;
 
 /// Before it, a WAL file that is reset at the wrong moment loses commits.
 const OLDEST_SQLITE: (i32, &str) = (3_051_003, "3.51.3");
@@ -39,33 +41,67 @@ pub struct Store {
     pub(crate) run: Run,
     /// The run's row, once it is written.
     pub(crate) run_key: Option<i64>,
+    /// The file's schema and the newest one known here, when it is only read.
+    newer: Option<(i64, i64)>,
 }
 
 impl Store {
     /// Opens the record, creates it when there is none and migrates it when it is older.
     ///
-    /// A small file, and one that its last writer did not close, is checked as a whole; `check` does it at any
-    /// time. Nothing is recorded of the run before its first change.
+    /// A small file, and one that is suspected, is checked as a whole. Of a large one that its last writer did not close, the
+    /// schema and the newest events are checked, and a check of the whole is due: see [`due`](crate::due). Nothing is
+    /// recorded of the run before its first change.
     pub fn open(path: &Path, run: &Run) -> Result<Self, StoreError> {
-        if rusqlite::version_number() < OLDEST_SQLITE.0 {
-            return Err(StoreError::SqliteTooOld { found: rusqlite::version(), needed: OLDEST_SQLITE.1 });
-        }
-        let check = prepare_file(path).map_err(|source| StoreError::File { path: path.to_owned(), source })?;
+        needs_sqlite()?;
+        let due = prepare_file(path).map_err(|source| StoreError::File { path: path.to_owned(), source })?;
         let mut conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         configure(&conn)?;
         schema_version(&conn)?;
-        if check {
-            quick_check(&conn)?;
+        match due {
+            Due::Whole => quick_check(&conn)?,
+            Due::Ends => check_ends(&conn)?,
+            Due::Nothing => {}
         }
         migrate(&mut conn, path, MIGRATIONS)?;
+        if due == Due::Whole {
+            check_schema(&conn)?;
+            due::done(path)?;
+        }
         // Only a person with the sqlite3 tool leaves the gate open.
         conn.execute("UPDATE gate SET generation = NULL, run = NULL, at_us = NULL WHERE generation IS NOT NULL", [])?;
-        Ok(Self { conn, run: run.clone(), run_key: None })
+        Ok(Self { conn, run: run.clone(), run_key: None, newer: None })
+    }
+
+    /// Opens a record that a newer version of this program wrote: it is read as far as it is known here, and every write
+    /// is [`StoreError::NewerSchema`].
+    pub fn open_newer(path: &Path, run: &Run) -> Result<Self, StoreError> {
+        needs_sqlite()?;
+        let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        conn.busy_timeout(BUSY_TIMEOUT)?;
+        conn.pragma_update(None, "trusted_schema", false)?;
+        conn.pragma_update(None, "query_only", true)?;
+        conn.set_prepared_statement_cache_capacity(12);
+        let newer = Some((schema_version(&conn)?, i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)));
+        Ok(Self { conn, run: run.clone(), run_key: None, newer })
+    }
+
+    /// Whether it is only read, because a newer version wrote it.
+    #[must_use]
+    pub const fn is_newer(&self) -> bool {
+        self.newer.is_some()
+    }
+
+    pub(crate) const fn may_write(&self) -> Result<(), StoreError> {
+        match self.newer {
+            Some((found, known)) => Err(StoreError::NewerSchema { found, known }),
+            None => Ok(()),
+        }
     }
 
     /// Checks the whole file; takes time in proportion to its size.
     pub fn check(&self) -> Result<(), StoreError> {
-        quick_check(&self.conn)
+        quick_check(&self.conn)?;
+        check_schema(&self.conn)
     }
 
     /// Closes the file, so that the next open finds it closed.
@@ -74,14 +110,39 @@ impl Store {
     }
 }
 
-/// Makes the file readable by its owner only and says whether it is due for a check.
-fn prepare_file(path: &Path) -> std::io::Result<bool> {
+fn needs_sqlite() -> Result<(), StoreError> {
+    if rusqlite::version_number() < OLDEST_SQLITE.0 {
+        return Err(StoreError::SqliteTooOld { found: rusqlite::version(), needed: OLDEST_SQLITE.1 });
+    }
+    Ok(())
+}
+
+/// What is checked when a file is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Due {
+    /// All of it.
+    Whole,
+    /// What an interruption may have touched last.
+    Ends,
+    /// It was closed in good order.
+    Nothing,
+}
+
+/// Makes the file readable by its owner only and says what of it is due for a check.
+fn prepare_file(path: &Path) -> std::io::Result<Due> {
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
     let metadata = file.metadata()?;
     if metadata.permissions().mode() & 0o777 != 0o600 {
         file.set_permissions(Permissions::from_mode(0o600))?;
     }
-    Ok(metadata.len() <= ALWAYS_CHECKED_BYTES || !was_closed(path)?)
+    if metadata.len() <= ALWAYS_CHECKED_BYTES || due::is_suspected(path) {
+        return Ok(Due::Whole);
+    }
+    if was_closed(path)? {
+        return Ok(Due::Nothing);
+    }
+    due::later(path)?;
+    Ok(Due::Ends)
 }
 
 /// SQLite takes the WAL away when the last connection closes in good order.
@@ -113,6 +174,21 @@ fn configure(conn: &Connection) -> Result<(), StoreError> {
     conn.pragma_update(None, "journal_size_limit", 4 << 20)?;
     conn.pragma_update(None, "synchronous", "full")?;
     Ok(())
+}
+
+/// The schema is the one that the migrations make: no table, index or trigger is missing or another.
+fn check_schema(conn: &Connection) -> Result<(), StoreError> {
+    let made = Connection::open_in_memory()?;
+    for migration in MIGRATIONS {
+        made.execute_batch(migration.sql)?;
+    }
+    if schema(conn)? == schema(&made)? { Ok(()) } else { Err(StoreError::corrupt("its tables, indexes or triggers are not its schema's")) }
+}
+
+fn schema(conn: &Connection) -> Result<Vec<(String, String, String)>, StoreError> {
+    let mut statement = conn.prepare("SELECT name, tbl_name, coalesce(sql, '') FROM sqlite_schema ORDER BY name")?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 pub(crate) fn quick_check(conn: &Connection) -> Result<(), StoreError> {

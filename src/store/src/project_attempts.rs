@@ -62,6 +62,15 @@ pub(crate) fn position(conn: &Connection, key: i64, number: u32) -> Result<Optio
     found.map(|seq| u64::try_from(seq).map_err(|_| StoreError::corrupt("a negative journal position"))).transpose()
 }
 
+pub(crate) const POSITIONS: &str = "SELECT number, journal_seq FROM attempts WHERE transaction_key = ?1 ORDER BY number";
+
+/// The same of every attempt, by its number.
+pub(crate) fn positions(conn: &Connection, key: i64) -> Result<Vec<(u32, u64)>, StoreError> {
+    let mut statement = conn.prepare_cached(POSITIONS)?;
+    let rows = statement.query_map([key], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 /// Notes the last journal line that is in the record.
 pub(crate) fn set_position(conn: &Connection, key: i64, number: u32, seq: u64) -> Result<(), StoreError> {
     let seq = i64::try_from(seq).map_err(|_| StoreError::corrupt("a journal position beyond all journals"))?;

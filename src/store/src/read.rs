@@ -1,8 +1,8 @@
 //! Reading one transaction.
 
-use backstep_core::record::{ItemRecord, Record, Summary};
-use backstep_core::{Digest, TransactionId};
-use rusqlite::{Connection, OptionalExtension};
+use backstep_core::record::{ItemRecord, Record, Sources, Summary};
+use backstep_core::{Digest, TransactionId, UnknownName};
+use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::columns::{digest, digest_option};
 use crate::error::StoreError;
@@ -37,6 +37,7 @@ impl Store {
             summary: summary(&self.conn, row)?,
             request_digest: digest(row, "request_digest")?,
             plan_digest: digest_option(row, "plan_digest")?,
+            sources: sources(&self.conn, row, key)?,
             items: project_items::of_transaction(&self.conn, key)?,
             steps: project_steps::of_transaction(&self.conn, key)?,
             events: event_row::of_transaction(&self.conn, key)?,
@@ -76,6 +77,18 @@ impl Store {
     }
 }
 
+pub(crate) const SOURCES: &str = "SELECT r.bytes, p.bytes FROM requests r LEFT JOIN plans p ON p.transaction_key = r.transaction_key
+    WHERE r.transaction_key = ?1";
+
+fn sources(conn: &Connection, row: &Row<'_>, key: i64) -> Result<Sources, StoreError> {
+    let bytes = conn.prepare_cached(SOURCES)?.query_row([key], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    let (request, plan) = bytes.unwrap_or_default();
+    let scope = row.get::<_, Option<String>>("scope")?.map(|name| name.parse()).transpose();
+    let scope = scope.map_err(|error: UnknownName| StoreError::corrupt(error.to_string()))?;
+    let world_after = digest_option(row, "world_after")?;
+    Ok(Sources { request, plan, scope, world_after, journal: project_attempts::positions(conn, key)? })
+}
+
 fn summary_of(conn: &Connection, id: TransactionId) -> Result<Option<Summary>, StoreError> {
     let mut statement = conn.prepare_cached(&summary_sql())?;
     let mut rows = statement.query([id.to_string()])?;
@@ -91,5 +104,5 @@ pub(crate) fn summary_sql() -> String {
 }
 
 pub(crate) fn record_sql() -> String {
-    format!("SELECT {COLUMNS}, p.digest AS plan_digest {FROM} WHERE t.id = ?1")
+    format!("SELECT {COLUMNS}, t.scope, t.world_after, p.digest AS plan_digest {FROM} WHERE t.id = ?1")
 }

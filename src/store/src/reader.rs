@@ -16,7 +16,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Opens a record that is there and has this program's schema.
+    /// Opens a record that is there and has this program's schema, or a newer one.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         conn.busy_timeout(BUSY_TIMEOUT)?;
@@ -27,7 +27,8 @@ impl Reader {
         conn.pragma_update(None, "mmap_size", 0)?;
         conn.pragma_update(None, "temp_store", "memory")?;
         let (found, known) = (schema_version(&conn)?, i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX));
-        if found == known { Ok(Self { conn }) } else { Err(StoreError::NewerSchema { found, known }) }
+        // A newer one is read as far as it is known here.
+        if found >= known { Ok(Self { conn }) } else { Err(StoreError::NewerSchema { found, known }) }
     }
 }
 
@@ -49,10 +50,12 @@ mod tests {
     }
 
     #[test]
-    fn another_schema_and_no_record_are_refused() {
+    fn an_older_schema_and_no_record_are_refused() {
         let f = Fixture::new();
         f.raw().pragma_update(None, "user_version", 99).expect("pragma");
-        assert!(matches!(Reader::open(&f.path), Err(StoreError::NewerSchema { found: 99, .. })));
+        assert!(Reader::open(&f.path).is_ok());
+        f.raw().pragma_update(None, "user_version", 1).expect("pragma");
+        assert!(matches!(Reader::open(&f.path), Err(StoreError::NewerSchema { found: 1, .. })));
         assert!(Reader::open(&f.path.with_extension("none")).is_err());
     }
 }

@@ -46,6 +46,22 @@ impl Reader {
     }
 }
 
+/// Newest events that are looked at after an interruption.
+const ENDS: i64 = 256;
+
+/// Verifies the newest events, against the hash of the one before them: what an interruption could have torn.
+pub(crate) fn check_ends(conn: &Connection) -> Result<(), StoreError> {
+    let total: i64 = conn.query_row(TOTAL, [], |row| row.get(0))?;
+    let from = (total - ENDS).max(0);
+    let before: Option<[u8; 32]> = conn.query_row(crate::rebuild::HASH, [from], |row| row.get(0)).optional()?;
+    let mut verified = Verified { events: from.unsigned_abs(), hash: before.map_or(BEGINNING, Digest) };
+    match batch(conn, &mut verified, BATCH) {
+        Ok(_) => Ok(()),
+        Err(VerifyError::Broken(broken)) => Err(StoreError::corrupt(broken.to_string())),
+        Err(VerifyError::Store(error)) => Err(error),
+    }
+}
+
 pub(crate) const TOTAL: &str = "SELECT coalesce(max(seq), 0) FROM events";
 
 /// Columns are read by their place: there are millions of rows, and to look for a name takes longer than to hash.

@@ -19,6 +19,9 @@ use nix::fcntl::{FcntlArg, Flock, FlockArg, fcntl};
 use nix::libc;
 
 const BETWEEN_TRIES: Duration = Duration::from_millis(250);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(1);
+/// How long somebody who only looks may take.
+const LONGEST_LOOK: Duration = Duration::from_secs(10);
 
 /// Why a lock cannot be taken.
 #[derive(Debug, thiserror::Error)]
@@ -65,14 +68,29 @@ fn io_error(path: &Path) -> impl Fn(io::Error) -> LockError + '_ {
 pub struct AttemptLock(#[allow(dead_code, reason = "held, never read")] Flock<File>);
 
 impl AttemptLock {
-    /// Takes it, or says that another worker has it. Never waits.
+    /// Takes it, or says that another worker has it. Does not wait for a worker; who only looks shares the lock for a
+    /// moment, and that is no worker.
     pub fn take(path: &Path) -> Result<Self, LockError> {
-        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map_err(io_error(path))?;
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => Ok(Self(lock)),
-            Err((_, Errno::EWOULDBLOCK)) => Err(LockError::OtherWorker),
-            Err((_, errno)) => Err(io_error(path)(errno.into())),
+        let mut file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map_err(io_error(path))?;
+        let begun = Instant::now();
+        loop {
+            file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                Ok(lock) => return Ok(Self(lock)),
+                Err((file, Errno::EWOULDBLOCK)) if begun.elapsed() < LONGEST_LOOK => only_looked_at(file, path)?,
+                Err((_, Errno::EWOULDBLOCK)) => return Err(LockError::OtherWorker),
+                Err((_, errno)) => return Err(io_error(path)(errno.into())),
+            };
+            std::thread::sleep(BETWEEN_LOOKS);
         }
+    }
+}
+
+/// A lock that can be shared is not a worker's: `backstepd` looks whether there is one.
+fn only_looked_at(file: File, path: &Path) -> Result<File, LockError> {
+    match Flock::lock(file, FlockArg::LockSharedNonblock) {
+        Ok(shared) => shared.unlock().map_err(|(_, errno)| io_error(path)(errno.into())),
+        Err((_, Errno::EWOULDBLOCK)) => Err(LockError::OtherWorker),
+        Err((_, errno)) => Err(io_error(path)(errno.into())),
     }
 }
 
@@ -204,6 +222,23 @@ mod tests {
         assert!(matches!(AttemptLock::take(&path), Err(LockError::OtherWorker)));
         drop(first);
         assert!(AttemptLock::take(&path).is_ok());
+    }
+
+    #[test]
+    fn one_who_looks_whether_there_is_a_worker_is_not_taken_for_one() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("lock");
+        drop(AttemptLock::take(&path).expect("free"));
+        let looks = Flock::lock(File::open(&path).expect("open"), FlockArg::LockSharedNonblock).expect("free");
+        std::thread::scope(|scope| {
+            let (sender, receiver) = std::sync::mpsc::channel();
+            let path = &path;
+            scope.spawn(move || sender.send(AttemptLock::take(path)));
+            // Whoever takes the look for a worker answers at once.
+            assert!(receiver.recv_timeout(Duration::from_millis(300)).is_err(), "it was taken, or given up");
+            drop(looks);
+            assert!(receiver.recv().expect("an answer").is_ok());
+        });
     }
 
     #[test]

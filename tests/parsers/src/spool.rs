@@ -52,5 +52,13 @@ fn record(text: &str) -> Record {
         error: Some(Failure::new(ErrorCode::ScriptFailed, text.to_owned())),
     };
     let events = vec![EventRecord { seq: 1, at, attempt: None, event: Event::Created, hash: Digest([4; 32]) }];
-    Record { summary, request_digest: Digest([5; 32]), plan_digest: None, items: vec![], steps: vec![], events }
+    Record {
+        summary,
+        request_digest: Digest([5; 32]),
+        plan_digest: None,
+        sources: Default::default(),
+        items: vec![],
+        steps: vec![],
+        events,
+    }
 }

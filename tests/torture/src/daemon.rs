@@ -59,7 +59,7 @@ pub fn with(dir: &Path, work: impl AsyncFnOnce(&mut Daemon) -> Result<()>) -> Re
     let clock = SystemClock::new()?;
     let attempts = Attempts::open(&state)?;
     let launcher = Launcher::detached(std::env::current_exe()?, state.clone());
-    let ledger = StoreLedger::open(&state.join("store.db"), clock.now())?;
+    let ledger = StoreLedger::open(&state, &attempts, HOST, clock.now())?;
     let mirror = SpoolMirror::open(&state.join("spool"), HOST)?;
     let manager = Manager::new(Box::new(ledger), Box::new(mirror), Box::new(clock), Box::new(NewIds));
     let mut daemon = Daemon { place, manager, attempts, launcher };

@@ -11,7 +11,7 @@ use backstep_torture::scenario::SCENARIOS;
 use backstep_torture::tracer::{Blow, CALLS, Role, Strike};
 use backstep_torture::{daemon, fake, hands, soak, storage, tracer};
 
-const USAGE: &str = "usage: backstep-torture points PART PARTS STRIDE | random SEED RUNS SECONDS | storage PART PARTS STRIDE | disks | soak SEED SECONDS | one SCENARIO ROLE AT [ROLE AT ...]";
+const USAGE: &str = "usage: backstep-torture points PART PARTS STRIDE | random SEED RUNS SECONDS | storage PART PARTS STRIDE | disks | soak SEED SECONDS | one SCENARIO ROLE AT [ROLE AT ...] | fail SCENARIO ROLE WAY FROM TO";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -37,6 +37,7 @@ fn run(arguments: &[String]) -> Result<u8> {
         ("disks", []) => println!("{:?} disks, of them too small", storage::small_disks()?),
         ("soak", [seed, seconds]) => soak::soak(seed.parse()?, Duration::from_secs(seconds.parse()?))?,
         ("one", [scenario, strikes @ ..]) => one(scenario, strikes)?,
+        ("fail", [scenario, role, way, from, to]) => fail(scenario, role, way, from.parse()?..=to.parse()?)?,
         _ => bail!(USAGE),
     }
     Ok(0)
@@ -75,9 +76,23 @@ fn storage_fails(part: u32, parts: u32, stride: u32) -> Result<()> {
     matrix.end()
 }
 
+fn role(name: &str) -> Result<Role> {
+    Role::ALL.into_iter().find(|role| format!("{role:?}").eq_ignore_ascii_case(name)).context(USAGE)
+}
+
+/// These calls of a role fail in one way, one a run.
+fn fail(scenario: &str, of: &str, way: &str, at: std::ops::RangeInclusive<u32>) -> Result<()> {
+    let (_, calls, blow) = storage::WAYS.into_iter().find(|(name, ..)| *name == way).context(USAGE)?;
+    let (mut matrix, role) = (Matrix::new()?, role(of)?);
+    for at in at {
+        println!("{at}: {:?}", matrix.check(named(scenario)?, &[Strike { role, at, blow, calls }]));
+    }
+    matrix.end()
+}
+
 fn one(scenario: &str, strikes: &[String]) -> Result<()> {
     let strike = |pair: &[String]| -> Result<Strike> {
-        let role = Role::ALL.into_iter().find(|role| format!("{role:?}").eq_ignore_ascii_case(&pair[0])).context(USAGE)?;
+        let role = role(&pair[0])?;
         Ok(Strike { role, at: pair.get(1).context(USAGE)?.parse()?, blow: Blow::Kill, calls: &CALLS })
     };
     let strikes = strikes.chunks(2).map(strike).collect::<Result<Vec<_>>>()?;

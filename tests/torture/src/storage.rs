@@ -20,20 +20,25 @@ pub const FAILING: [&str; 5] = ["install", "update two", "a script fails", "hold
 /// Calls that change names.
 const NAMES: [&str; 10] = ["rename", "renameat", "renameat2", "link", "linkat", "symlink", "unlink", "unlinkat", "mkdir", "rmdir"];
 
+/// A way to fail: its name, which calls, and how.
+pub type Way = (&'static str, &'static [&'static str], Blow);
+
+/// All ways.
+pub const WAYS: [Way; 6] = [
+    ("a write", &WRITES, Blow::Fail(Errno::EIO)),
+    ("writes", &WRITES, Blow::FailOn(Errno::EIO)),
+    ("space", &WRITES, Blow::FailOn(Errno::ENOSPC)),
+    ("a sync", &SYNCS, Blow::Fail(Errno::EIO)),
+    ("syncs", &SYNCS, Blow::FailOn(Errno::EIO)),
+    ("names", &NAMES, Blow::FailOn(Errno::EROFS)),
+];
+
 /// Makes each `stride`-th write and sync of this part fail, in every way. Answers how many calls failed.
 pub fn sweep(matrix: &mut Matrix, mine: impl Fn(u32) -> bool) -> Result<u32> {
     let mut failed = 0;
     for name in FAILING {
         let scenario = named(name)?;
-        let ways: [(&'static [&'static str], Blow); 6] = [
-            (&WRITES, Blow::Fail(Errno::EIO)),
-            (&WRITES, Blow::FailOn(Errno::EIO)),
-            (&WRITES, Blow::FailOn(Errno::ENOSPC)),
-            (&SYNCS, Blow::Fail(Errno::EIO)),
-            (&SYNCS, Blow::FailOn(Errno::EIO)),
-            (&NAMES, Blow::FailOn(Errno::EROFS)),
-        ];
-        for (calls, blow) in ways {
+        for (_, calls, blow) in WAYS {
             for role in [Role::Daemon, Role::Worker] {
                 for at in (1..).filter(|at| mine(*at)) {
                     let went = matrix.check(scenario, &[Strike { role, at, blow, calls }]);

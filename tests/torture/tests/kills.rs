@@ -68,3 +68,14 @@ fn small_disks_are_no_loss() -> Result<()> {
 fn a_short_soak_comes_to_rest() -> Result<()> {
     torture(&[&["soak", "3", "20"]]).map(drop)
 }
+
+#[test]
+fn an_undo_that_the_disk_does_not_take_waits_and_is_done_when_the_disk_works() -> Result<()> {
+    if backstep_torture::tracer::CAN_FAIL_CALLS {
+        torture(&[
+            &["fail", "a script fails", "worker", "a write", "22", "25"],
+            &["fail", "a script fails", "worker", "names", "24", "26"],
+        ])?;
+    }
+    Ok(())
+}

@@ -225,6 +225,7 @@ impl<'a> Restorer<'a> {
             self.reunite(members, &mut restored)?;
         }
         self.remove_created(&mut restored)?;
+        self.remove_temporaries(&mut restored)?;
         on_progress(files, total);
         self.finish_directories(&mut restored)?;
         on_progress(total, total);

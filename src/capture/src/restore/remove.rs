@@ -1,5 +1,6 @@
 //! Removing what was not there before, deepest first, never through a link and never across a mount.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -8,6 +9,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, openat2, unlinkat};
 use rustix::io::Errno;
 
+use super::place::TEMPORARY;
 use super::{Kept, Restored, Restorer, is_listed};
 use crate::compare::intruders;
 use crate::dir::ELSEWHERE;
@@ -29,6 +31,33 @@ impl Restorer<'_> {
                 (Some(_), Ok(Some(_))) => Ok(()),
             };
             restored.note(&entry.path, result)?;
+        }
+        Ok(())
+    }
+
+    /// Removes what restores left under their temporary names beside captured paths: also one of another capture that
+    /// this one undoes, interrupted between making a file and giving it its name, and never to be run again.
+    ///
+    /// Only when everything is put back. A name that was captured is no such thing.
+    pub(super) fn remove_temporaries(&self, restored: &mut Restored) -> Result<()> {
+        if self.after.is_some() {
+            return Ok(());
+        }
+        let parents: BTreeSet<&Path> = self.manifest.entries.iter().filter_map(|entry| entry.path.parent()).collect();
+        for parent in parents {
+            let result = self.remove_temporaries_in(parent, restored);
+            restored.note(parent, result)?;
+        }
+        Ok(())
+    }
+
+    fn remove_temporaries_in(&self, parent: &Path, restored: &mut Restored) -> Result<()> {
+        let Some(dir) = self.root.exact(parent)? else { return Ok(()) };
+        for name in names(dir.as_fd(), ".", parent)? {
+            let path = parent.join(&name);
+            if name.as_bytes().starts_with(TEMPORARY.as_bytes()) && self.manifest.find(&path).is_none() {
+                self.remove_name(dir.as_fd(), &name, &path, restored)?;
+            }
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::io::Write;
 
 use super::*;
-use crate::{Late, Selection, compare, record_after, secure};
+use crate::{Late, Selection, compare, record_after, secure, selection_of};
 use common::{Place, assert_same, chmod, paths};
 
 fn damaged_place() -> (Place, CaptureDir, std::collections::BTreeMap<PathBuf, String>) {
@@ -120,4 +120,31 @@ fn a_full_restore_of_late_captures_can_be_interrupted_anywhere() {
 #[test]
 fn a_sparing_restore_of_late_captures_can_be_interrupted_anywhere() {
     interrupted_everywhere(RestoreMode::KeepDrifted, late_damaged_place);
+}
+
+/// What undoes a change undone in part: a capture of its own, made before the other was put back.
+fn capture_again(place: &Place, of: &CaptureDir) -> CaptureDir {
+    let dir = CaptureDir::create(&place.dir.path().join("state").join("01936b2e-7c1a-7d3e-9f10-0123456789ac-1")).unwrap();
+    secure(&place.root(), &dir, &selection_of(of).unwrap(), &mut |_, _| {}).unwrap();
+    dir
+}
+
+#[test]
+fn a_restore_that_is_itself_undone_leaves_nothing_of_its_own_wherever_it_was_interrupted() {
+    let mut left = 0;
+    for steps in 0.. {
+        let (place, dir, _) = damaged_place();
+        record_after(&place.root(), &dir).unwrap();
+        let (undo, before) = (capture_again(&place, &dir), place.scan());
+        let first = restore_until(&place.root(), &dir, RestoreMode::KeepDrifted, &Fuse::of(steps), &mut |_, _| {});
+        let is_own = |path: &PathBuf| path.to_string_lossy().contains(place::TEMPORARY);
+        left += usize::from(place.scan().keys().any(is_own));
+        let undone = restore(&place.root(), &undo, RestoreMode::Everything, &mut |_, _| {}).unwrap();
+        assert!(undone.failed.is_empty(), "after {steps}: {undone:?}");
+        assert_same(&before, &place.scan());
+        if first.is_ok() {
+            assert!(left > 3, "only {left} of {steps} interruptions left a temporary name");
+            return;
+        }
+    }
 }

@@ -26,13 +26,19 @@ pub(crate) async fn status(session: &Session, ui: &Ui) -> Result<u8, ClientError
         ("last", "Last", last),
     ];
     let kept = session.record().await?.get_undo_material().await?;
+    // A daemon from before it has none.
+    let warnings = session.manager.warnings().await.unwrap_or_default();
     let backoffs = session.manager.list_backoffs(BackoffFilter::default()).await?;
     if ui.json {
         let mut document = document(&version, &groups, &kept);
+        document["warnings"] = warnings.into();
         document["backoffs"] = backoffs.iter().map(backoff::json).collect();
         ui.line(&document.to_string())?;
     } else {
         let mut text = text(ui, &version, &groups, &kept);
+        for warning in &warnings {
+            text.push_str(&format!("\n{} {}\n", ui.paint(Ink::Bad, "Warning:"), escaped(warning)));
+        }
         if !backoffs.is_empty() {
             text.push_str(&format!("\n{}\n{}", ui.paint(Ink::Strong, "Left alone for a while:"), backoff::table(ui, &backoffs)));
         }

@@ -269,7 +269,14 @@ async fn on_manager(connection: &Connection, state: &Mutex<State>, call: &Messag
             let row = StatisticsRow { kind: "install".into(), count: 1, ..StatisticsRow::default() };
             connection.reply(&header, &(vec![row],)).await?;
         }
-        "Get" => connection.reply(&header, &OwnedVariant::from(zbus::Str::from("0.fake"))).await?,
+        "Get" => {
+            let (_, name): (String, String) = call.body().deserialize()?;
+            let value = match name.as_str() {
+                "Warnings" => OwnedVariant::try_from(zbus::Variant::from(vec!["the record was damaged\x1b[2J"]))?,
+                _ => OwnedVariant::from(zbus::Str::from("0.fake")),
+            };
+            connection.reply(&header, &value).await?;
+        }
         other => return on_record(connection, state, call, other).await,
     }
     Ok(())

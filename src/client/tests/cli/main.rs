@@ -329,7 +329,8 @@ fn lists_and_status_are_tables_or_json() {
     let status = run(&bus, "status");
     assert!(out(&status).starts_with("backstepd 0.fake is ready.\n"), "{}{}", out(&status), err(&status));
     let json: serde_json::Value = serde_json::from_slice(&run(&bus, "status --json").stdout).expect("json");
-    assert_eq!(json["version"], "0.fake");
+    assert_eq!((&json["version"], &json["warnings"]), (&"0.fake".into(), &serde_json::json!(["the record was damaged\u{1b}[2J"])));
+    assert!(out(&status).contains("\nWarning: the record was damaged"), "{}", out(&status));
     let show = run(&bus, &format!("show {}", daemon.short()));
     assert!(out(&show).contains("State: completed\n"), "{}{}", out(&show), err(&show));
     let stats = run(&bus, "stats");

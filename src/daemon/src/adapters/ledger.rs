@@ -4,7 +4,7 @@
 //! and to try it again could succeed without meaning anything. On a full disk the reserve is given up for what was
 //! begun, never for something new.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use backstep_core::actor::Actor;
@@ -14,23 +14,41 @@ use backstep_core::record::{Filter, Record, Summary};
 use backstep_core::refusal::{RefusalFilter, RefusalRecord};
 use backstep_core::{Digest, ErrorCode, Failure, Plan, Stamp, Status, TransactionId};
 use backstep_engine::ports::{Adoption, Append, Entered, Ledger, NewTransaction, Refused};
+use backstep_spool::Spool;
 use backstep_store::{Created, Run, Store, StoreError};
 
+use crate::attempts::Attempts;
+use crate::rebuild::{self, Remains};
 use crate::reserve::Reserve;
 
 /// The store.
 pub struct StoreLedger {
     store: Store,
+    path: PathBuf,
     reserve: Reserve,
     broken: bool,
 }
 
 impl StoreLedger {
-    /// Opens the record of this run of the daemon, making or migrating it as needed.
-    pub fn open(path: &Path, at: Stamp) -> anyhow::Result<Self> {
+    /// Opens the record of this run of the daemon, making, migrating or writing it again as needed. The state is locked.
+    pub fn open(state_dir: &Path, attempts: &Attempts, host_id: &str, at: Stamp) -> anyhow::Result<Self> {
         let run = Run { id: uuid::Uuid::now_v7().to_string(), version: env!("CARGO_PKG_VERSION").to_owned(), pid: std::process::id(), at };
-        let store = Store::open(path, &run).with_context(|| format!("cannot open {}", path.display()))?;
-        Ok(Self { store, reserve: Reserve::of(path.parent().unwrap_or(path)), broken: false })
+        let spool_dir = state_dir.join("spool");
+        let spool = Spool::open(&spool_dir).with_context(|| format!("cannot open {}", spool_dir.display()))?;
+        let store = Remains { state_dir, spool: &spool, attempts, host_id, run: &run }.open()?;
+        Ok(Self { store, path: rebuild::store_path(state_dir), reserve: Reserve::of(state_dir), broken: false })
+    }
+
+    /// Whether it is only read.
+    #[must_use]
+    pub const fn is_read_only(&self) -> bool {
+        self.store.is_newer()
+    }
+
+    /// What everybody is told of the record.
+    #[must_use]
+    pub fn warnings(&self, now: Stamp) -> Vec<String> {
+        rebuild::warnings(&self.store, now)
     }
 
     /// Writes, once.
@@ -39,7 +57,8 @@ impl StoreLedger {
             return Err(StoreError::Stopped);
         }
         let written = write(&mut self.store);
-        self.broken = matches!(written, Err(StoreError::Device(_)));
+        self.broken = matches!(written, Err(StoreError::Device(_) | StoreError::Corrupt { .. }));
+        self.look_at(&written);
         written
     }
 
@@ -50,6 +69,18 @@ impl StoreLedger {
             Err(StoreError::Full(_)) if self.reserve.give_up() => said(self.write(write)),
             written => said(written),
         }
+    }
+
+    /// Damage that is seen is remembered for the next start.
+    fn look_at<T>(&self, result: &Result<T, StoreError>) {
+        if let Err(error @ StoreError::Corrupt { .. }) = result {
+            rebuild::suspect(&self.path, error);
+        }
+    }
+
+    fn told<T>(&self, result: Result<T, StoreError>) -> Result<T, Failure> {
+        self.look_at(&result);
+        said(result)
     }
 
     fn has_reserve(&self) -> Result<(), Failure> {
@@ -96,55 +127,55 @@ impl Ledger for StoreLedger {
     }
 
     fn record(&self, id: TransactionId) -> Result<Option<Record>, Failure> {
-        said(self.store.record(id))
+        self.told(self.store.record(id))
     }
 
     fn summary(&self, id: TransactionId) -> Result<Option<Summary>, Failure> {
-        said(self.store.summary(id))
+        self.told(self.store.summary(id))
     }
 
     fn unfinished(&self) -> Result<Vec<Summary>, Failure> {
-        said(self.store.unfinished())
+        self.told(self.store.unfinished())
     }
 
     fn request_bytes(&self, id: TransactionId) -> Result<Option<Vec<u8>>, Failure> {
-        said(self.store.request_bytes(id))
+        self.told(self.store.request_bytes(id))
     }
 
     fn plan_bytes(&self, id: TransactionId) -> Result<Option<Vec<u8>>, Failure> {
-        said(self.store.plan_bytes(id))
+        self.told(self.store.plan_bytes(id))
     }
 
     fn journal_position(&self, id: TransactionId, attempt: u32) -> Result<u64, Failure> {
-        said(self.store.journal_position(id, attempt))
+        self.told(self.store.journal_position(id, attempt))
     }
 
     fn world_after(&self, id: TransactionId) -> Result<Option<Digest>, Failure> {
-        said(self.store.world_after(id))
+        self.told(self.store.world_after(id))
     }
 
     fn list(&self, filter: &Filter) -> Result<Vec<Summary>, Failure> {
-        said(self.store.list(filter))
+        self.told(self.store.list(filter))
     }
 
     fn find(&self, text: &str) -> Result<Vec<TransactionId>, Failure> {
-        said(self.store.find(text))
+        self.told(self.store.find(text))
     }
 
     fn last_undoable(&self) -> Result<Option<TransactionId>, Failure> {
-        said(self.store.last_completed())
+        self.told(self.store.last_completed())
     }
 
     fn changed_since(&self, id: TransactionId) -> Result<Vec<TransactionId>, Failure> {
-        said(self.store.changed_since(id))
+        self.told(self.store.changed_since(id))
     }
 
     fn first_since(&self, at_us: i64) -> Result<Option<TransactionId>, Failure> {
-        said(self.store.first_since(at_us))
+        self.told(self.store.first_since(at_us))
     }
 
     fn last_failed(&self) -> Result<Option<TransactionId>, Failure> {
-        said(self.store.last_failed())
+        self.told(self.store.last_failed())
     }
 
     fn refuse(&mut self, refused: &Refused) -> Result<(), Failure> {
@@ -158,7 +189,7 @@ impl Ledger for StoreLedger {
     }
 
     fn refusals(&self, filter: &RefusalFilter) -> Result<Vec<RefusalRecord>, Failure> {
-        said(self.store.refusals(filter))
+        self.told(self.store.refusals(filter))
     }
 
     fn ignore(&mut self, ignore: &Said<Ignore>) -> Result<u64, Failure> {
@@ -170,11 +201,11 @@ impl Ledger for StoreLedger {
     }
 
     fn ignores(&self) -> Result<Vec<IgnoreRecord>, Failure> {
-        said(self.store.ignores())
+        self.told(self.store.ignores())
     }
 
     fn all_ignores(&self, limit: u32) -> Result<Vec<IgnoreRecord>, Failure> {
-        said(self.store.all_ignores(limit))
+        self.told(self.store.all_ignores(limit))
     }
 
     fn back_off(&mut self, backoff: &Said<NewBackoff>) -> Result<u64, Failure> {
@@ -190,11 +221,11 @@ impl Ledger for StoreLedger {
     }
 
     fn backoffs(&self) -> Result<Vec<Backoff>, Failure> {
-        said(self.store.backoffs())
+        self.told(self.store.backoffs())
     }
 
     fn all_backoffs(&self, limit: u32) -> Result<Vec<Backoff>, Failure> {
-        said(self.store.all_backoffs(limit))
+        self.told(self.store.all_backoffs(limit))
     }
 }
 

@@ -195,6 +195,11 @@ impl ManagerObject {
         self.service.host_id.clone()
     }
 
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn warnings(&self) -> Vec<String> {
+        self.service.warnings.clone()
+    }
+
     #[zbus(property)]
     fn active(&self) -> zbus::fdo::Result<Vec<OwnedObjectPath>> {
         self.paths(TransactionState::is_active)

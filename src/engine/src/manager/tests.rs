@@ -171,6 +171,7 @@ impl Ledger for FakeLedger {
             summary: self.with(|inner| summary(&row, &inner.rows)),
             request_digest: row.new.request_digest,
             plan_digest: row.plan.as_ref().map(|plan| plan.1),
+            sources: Default::default(),
             items: Vec::new(),
             steps: Vec::new(),
             events: row.events.iter().enumerate().map(event).collect(),

@@ -276,4 +276,22 @@ pub(super) const TABLES: &[Words] = &[
             ("at_us", "when"),
         ],
     },
+    Words {
+        name: "rebuilds",
+        about: "Each time the record was damaged, lost or behind and was written again from what was left.",
+        columns: &[
+            ("key", "its number"),
+            ("generation", "its change-set"),
+            ("cause", "damaged, lost or behind"),
+            ("found", "what was found"),
+            ("kept", "the name under which the damaged file is kept"),
+            ("base", "the copy that was gone on from; empty without one"),
+            ("recorded", "transactions recorded again"),
+            ("continued", "transactions whose history was gone on with"),
+            ("stopped", "transactions that had not ended and were stopped"),
+            ("refused", "documents that could not be taken"),
+            ("lost", "what is lost"),
+            ("at_us", "when"),
+        ],
+    },
 ];

@@ -164,6 +164,21 @@ impl Fixture {
     }
 }
 
+pub(crate) fn rebuild() -> crate::Rebuild {
+    crate::Rebuild {
+        cause: crate::Cause::Damaged,
+        found: "x".repeat(600),
+        kept: "store.db.damaged-1".into(),
+        base: String::new(),
+        recorded: 3,
+        continued: 2,
+        stopped: 1,
+        refused: 0,
+        lost: "y".into(),
+        at: stamp(9),
+    }
+}
+
 pub(crate) fn ended(step: StepKind, state: StepState) -> Event {
     Event::StepEnded { step, state, code: None, text: "text".into() }
 }

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use backstep_core::Kind;
+use backstep_core::{Event, Kind};
 use rusqlite::Connection;
 
 use super::{Fixture, id, run};
@@ -102,4 +102,75 @@ fn a_gate_left_open_by_hand_is_closed() {
     let store = Store::open(&path, &run(1)).expect("open");
     let open: Option<i64> = store.conn.query_row("SELECT generation FROM gate", [], |row| row.get(0)).expect("gate");
     assert_eq!(open, None);
+}
+
+/// A record of some MiB whose last writer was killed: its log is still there.
+fn large_and_not_closed() -> (tempfile::TempDir, std::path::PathBuf) {
+    let mut f = Fixture::new();
+    f.started(1, Kind::Install, None);
+    let note = Event::Noted { code: None, text: "x".repeat(4000) };
+    f.append(1, &vec![note; 700]).expect("append");
+    f.completed(2, Kind::Install, None);
+    f.store.conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").expect("checkpoint");
+    f.completed(3, Kind::Install, None);
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("store.db");
+    for suffix in ["", "-wal"] {
+        let from = std::path::PathBuf::from(format!("{}{suffix}", f.path.display()));
+        std::fs::copy(from, format!("{}{suffix}", path.display())).expect("copy");
+    }
+    assert!(std::fs::metadata(&path).expect("file").len() > 2 << 20);
+    (folder, path)
+}
+
+/// Breaks a page that holds events, in the middle of the file.
+fn damage_page(path: &std::path::Path) {
+    let mut bytes = std::fs::read(path).expect("read");
+    // A leaf of a table: its kind is 13.
+    let leaf = |page: &usize| bytes[page * 4096] == 13;
+    let pages = bytes.len() / 4096;
+    let page = (pages / 3..pages).find(leaf).expect("a leaf");
+    bytes[page * 4096..page * 4096 + 100].fill(0xA5);
+    std::fs::write(path, bytes).expect("write");
+}
+
+#[test]
+fn after_an_interruption_a_large_record_is_served_before_all_of_it_is_checked() {
+    let (_folder, path) = large_and_not_closed();
+    let store = Store::open(&path, &run(1)).expect("open");
+    assert!(store.summary(id(3)).expect("read").is_some(), "what was in the log is there");
+    assert!(crate::due::is_due(&path) && !crate::due::is_suspected(&path));
+    store.close().expect("close");
+    // Closed or not: the check stays due until it was made.
+    Store::open(&path, &run(1)).expect("open").close().expect("close");
+    let reader = crate::Reader::open(&path).expect("open");
+    reader.check().expect("whole");
+    crate::due::done(&path).expect("done");
+    assert!(!crate::due::is_due(&path));
+}
+
+#[test]
+fn of_a_large_record_that_was_not_closed_the_newest_events_are_verified_at_once() {
+    let (_folder, path) = large_and_not_closed();
+    let raw = Connection::open(&path).expect("open");
+    super::drop_triggers(&raw);
+    raw.execute_batch("UPDATE events SET text = 'y' WHERE seq = (SELECT max(seq) - 20 FROM events)").expect("by hand");
+    raw.execute_batch("UPDATE events SET text = 'y' WHERE seq = 9").expect("by hand");
+    // The log stays, as after a kill.
+    std::mem::forget(raw);
+    let error = Store::open(&path, &run(1)).expect_err("changed");
+    assert!(error.is_damage() && error.to_string().contains("was changed at event"), "{error}");
+}
+
+#[test]
+fn damage_in_an_old_page_is_found_by_the_check_in_the_background_and_by_a_suspicious_start() {
+    let (_folder, path) = large_and_not_closed();
+    Store::open(&path, &run(1)).expect("open").close().expect("close");
+    damage_page(&path);
+    assert!(Store::open(&path, &run(1)).is_ok(), "a start does not read all of it");
+    let error = crate::Reader::open(&path).and_then(|reader| reader.check()).expect_err("damaged");
+    assert!(error.is_damage(), "{error}");
+    crate::due::suspect(&path).expect("suspect");
+    let error = Store::open(&path, &run(1)).expect_err("damaged");
+    assert!(error.is_damage(), "{error}");
 }

@@ -10,7 +10,7 @@ mod packages;
 
 use std::time::Duration;
 
-use backstep_capture::{CaptureDir, RestoreMode, restore};
+use backstep_capture::{CaptureDir, Failed, RestoreMode, restore};
 use backstep_core::{ErrorCode, Failure, Method, StepKind};
 use backstep_engine::runner::{Done, Left, Need, Stage, Step, UndoError, Undone};
 
@@ -146,7 +146,18 @@ fn put_all_back(context: &Context, stage: &mut Stage<'_>) -> Result<Undone, Fail
         differences.extend(noted.err().map(|failure| settle::overlook(stage, failure)));
     }
     let count = restored.relinked + restored.copied + restored.directories + restored.removed;
-    trouble.map(|()| Undone { text: format!("{count} paths put back"), differences })
+    trouble?;
+    match restored.failed.iter().find(|failed| secure::is_storage(&failed.error)) {
+        Some(failed) => Err(unwritable(failed, restored.failed.len())),
+        None => Ok(Undone { text: format!("{count} paths put back"), differences }),
+    }
+}
+
+/// A disk that does not take an undo is a reason to undo again, when somebody has seen to it, and not to end undone in part.
+fn unwritable(first: &Failed, count: usize) -> Failure {
+    let cause = secure::failure(&first.error);
+    let text = format!("{}: {}; {count} paths are not put back: undo again once the disk works", first.path.display(), cause.text);
+    Failure::new(cause.code, text)
 }
 
 /// Records every package whose state changed.

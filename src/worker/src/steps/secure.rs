@@ -3,6 +3,7 @@
 use backstep_capture::{CaptureDir, CaptureError, Secured, Selection, compare, gather, selection_of};
 use backstep_core::{ErrorCode, Failure, Method, StepKind};
 use backstep_engine::runner::{Done, Left, Need, Stage, Step, UndoError, Undone};
+use nix::errno::Errno;
 
 use crate::before::{self, Before};
 use crate::causes::{causes, said};
@@ -22,6 +23,12 @@ pub(super) struct Secure {
 pub(crate) fn failure(error: &CaptureError) -> Failure {
     let io = causes(error).filter_map(|cause| cause.downcast_ref::<std::io::Error>());
     Failure::new(io.fold(error.code(), |code, io| code_of(io, code)), said(error))
+}
+
+/// Whether the disk is why: full, read-only or failing. Once it works again the same may succeed.
+pub(crate) fn is_storage(error: &CaptureError) -> bool {
+    let mut io = causes(error).filter_map(|cause| cause.downcast_ref::<std::io::Error>()).filter_map(std::io::Error::raw_os_error);
+    io.any(|code| [Errno::EIO, Errno::ENOSPC, Errno::EDQUOT, Errno::EROFS].contains(&Errno::from_raw(code)))
 }
 
 fn code_of(error: &std::io::Error, otherwise: ErrorCode) -> ErrorCode {
