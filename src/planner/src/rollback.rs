@@ -131,6 +131,7 @@ fn by_packages(
     let goals = goals(revert, &snapshot.status)?;
     let mut local = LocalArchives::place(&question.archives, descriptors)?;
     add_cached(&mut local, &goals, &configuration.archives());
+    local.prefer_originals();
     let cache = open(&local)?;
     let auto = AutoMarks::read(&cache, snapshot);
     for goal in &goals {

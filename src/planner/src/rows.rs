@@ -14,6 +14,9 @@ use crate::intent::Intent;
 use crate::local::LocalArchives;
 use crate::snapshot::Snapshot;
 
+/// What is said of an archive that no repository ever had.
+const REBUILT: &str = "rebuilt from undo material";
+
 /// The installed packages' automatic marks before anything was marked, by libapt's number.
 pub(crate) struct AutoMarks {
     before: HashMap<usize, (PackageId, bool)>,
@@ -138,7 +141,8 @@ impl<'c> Rows<'_, 'c> {
         let file_name = file_name(version.parent().name(), version.version(), version.arch());
         if let Some(local) = self.local.files.iter().find(|file| self.is_of(version, &file.path)) {
             let (source, sha256, size) = (local.source, local.sha256, local.size);
-            return Ok(Archive { source, origin: String::new(), file_name, size, sha256, trusted: false });
+            let origin = if source == ArchiveSource::Rebuilt { REBUILT } else { "" }.to_owned();
+            return Ok(Archive { source, origin, file_name, size, sha256, trusted: false });
         }
         let none = || Failure::new(ErrorCode::FetchFailed, format!("no source offers {} {}", version.parent().name(), version.version()));
         let mut offers: Vec<_> = version.version_files().filter(|file| file.package_file().is_downloadable()).collect();

@@ -24,6 +24,16 @@ pub enum RebuildError {
         /// Why.
         source: io::Error,
     },
+    /// The archive would take more than there is room for.
+    #[error("cannot rebuild {package}: its archive takes {bytes} bytes, and there is room for {room}")]
+    NoRoom {
+        /// Which package.
+        package: PackageId,
+        /// Bytes of its files.
+        bytes: u64,
+        /// Bytes that it may take.
+        room: u64,
+    },
     /// The archive cannot be written.
     #[error("cannot write the archive")]
     Write(#[source] io::Error),

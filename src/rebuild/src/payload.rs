@@ -57,6 +57,11 @@ impl Payload {
         Ok(payload)
     }
 
+    /// What its files take together, in bytes; hard links count each.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.pieces.iter().map(|piece| piece.node.size).sum()
+    }
+
     /// Writes them; answers the files whose content is not what the package claims.
     pub(crate) fn write(&self, former: &dyn Former, mut entries: Entries<'_>) -> Result<Vec<PathBuf>> {
         let (mut altered, mut families) = (Vec::new(), HashMap::<_, PathBuf>::new());

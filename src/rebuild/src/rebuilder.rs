@@ -21,6 +21,8 @@ pub struct Wanted<'a> {
     pub version: &'a Version,
     /// The transaction whose undo material it is made from.
     pub from: TransactionId,
+    /// Bytes that its files may take together; nothing is written when they would take more.
+    pub room: u64,
     /// What becomes of a configuration file that was edited, when nothing holds its pristine content.
     pub edited: &'a dyn Fn(&Path) -> Edited,
 }
@@ -63,6 +65,10 @@ impl<'f> Rebuilder<'f> {
         let package = database.package(wanted.package, wanted.version)?;
         let mut conffiles = Conffiles::find(database, &package, wanted.edited)?;
         let payload = Payload::look(database, &package, &mut conffiles)?;
+        let (bytes, room) = (payload.bytes(), wanted.room);
+        if bytes > room {
+            return Err(RebuildError::NoRoom { package: package.id, bytes, room });
+        }
         let mut container = Container::begin(out).map_err(RebuildError::Write)?;
         container.member("control.tar", |out| control::write(database, &package, &conffiles, wanted.from, Entries::begin(out, names)))?;
         let altered = container.member("data.tar", |out| payload.write(database.former, Entries::begin(out, names)))?;

@@ -70,7 +70,7 @@ impl Bent {
         let (package, version) = ("bent:all".parse().expect("package"), version.parse().expect("version"));
         let tree = Tree::new(&self.root);
         let from = "01936b2e-7c1a-7d3e-9f10-0123456789ab".parse().expect("id");
-        Rebuilder::new(&tree)?.rebuild(&Wanted { package: &package, version: &version, from, edited: &|_| edited }, file)
+        Rebuilder::new(&tree)?.rebuild(&Wanted { package: &package, version: &version, from, room: u64::MAX, edited: &|_| edited }, file)
     }
 }
 

@@ -21,7 +21,7 @@ fn rebuilt(name: &str, scratch: &Scratch) -> (PathBuf, Rebuilt) {
     let from = "01936b2e-7c1a-7d3e-9f10-0123456789ab".parse().expect("id");
     let path = scratch.path(&format!("{name}.deb"));
     let mut file = std::fs::File::create(&path).expect("file");
-    let wanted = Wanted { package: &package, version: &version, from, edited: &|_| Edited::AsFound };
+    let wanted = Wanted { package: &package, version: &version, from, room: u64::MAX, edited: &|_| Edited::AsFound };
     let rebuilt = rebuilder.rebuild(&wanted, &mut file).expect("rebuilt");
     (path, rebuilt)
 }

@@ -146,9 +146,9 @@ impl Fetch {
     }
 
     /// Names what is kept, so that a later undo by packages finds it. Without the name it is fetched again, so a
-    /// failure is only noted.
+    /// failure is only noted. One that was rebuilt must not be found instead of the package's own.
     fn name_all(&self, stage: &mut Stage<'_>) -> Result<(), Failure> {
-        for archive in self.context.archives() {
+        for archive in self.context.archives().filter(|archive| archive.source != ArchiveSource::Rebuilt) {
             note(stage, archives::name(&self.context.machine, &archive.file_name, archive.sha256))?;
         }
         Ok(())
