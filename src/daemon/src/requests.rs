@@ -195,7 +195,10 @@ async fn ask(service: &Arc<Service>, question: Question) -> Answer {
 /// downloaded; the others are better than no archive at all.
 async fn ask_again(service: &Arc<Service>, question: Question, first: Answer, lost: Vec<Lost>) -> Answer {
     let (attempts, archives) = (service.attempts.clone(), service.archives.clone());
+    // Whoever may ask for a plan has the daemon read and write for it: no more of that at a time than of planning.
+    let permit = service.planners.acquire().await.map_err(|error| Failure::new(ErrorCode::Internal, error.to_string()))?;
     let made = tokio::task::spawn_blocking(move || rebuild::make(&lost, &attempts, &archives)).await;
+    drop(permit);
     let made = made.map_err(|error| Failure::new(ErrorCode::Internal, format!("rebuilding archives failed: {error}")))?;
     let all: Vec<LocalArchive> = made.iter().map(|made| made.archive.clone()).collect();
     let whole: Vec<LocalArchive> = made.iter().filter(|made| made.is_whole()).map(|made| made.archive.clone()).collect();

@@ -69,7 +69,7 @@ impl<'f> Database<'f> {
         let conffiles = entry.ok_or_else(unknown)?.conffiles.clone();
         let files = self.files(id);
         let list_path = files.get("list").cloned().ok_or_else(unknown)?;
-        let list = lists::file_list_of_bytes(&bytes(self.former, &list_path).of(&list_path)?);
+        let list = lists::file_list(&bytes(self.former, &list_path).of(&list_path)?);
         let members = files.into_iter().filter(|(member, _)| !OWN.contains(&member.as_str())).collect();
         Ok(Package { id: id.clone(), stanza, conffiles, list, list_path, members })
     }

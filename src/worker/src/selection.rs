@@ -86,7 +86,7 @@ pub fn of_marks() -> Selection {
 fn owned(machine: &Machine, package: &PackageId, selection: &mut Selection) -> Result<(), Failure> {
     // A package that may be installed for several architectures has its architecture in the file's name.
     for name in [package.name.to_string(), package.to_string()] {
-        let list = text(&machine.at("var/lib/dpkg/info").join(format!("{name}.list")))?;
+        let list = crate::facts::bytes(&machine.at("var/lib/dpkg/info").join(format!("{name}.list")))?;
         for path in lists::file_list(&list).into_iter().filter(|path| path.parent().is_some()) {
             transient(&path, selection);
             selection.link.insert(path);

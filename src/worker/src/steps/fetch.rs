@@ -146,10 +146,10 @@ impl Fetch {
     }
 
     /// Names what is kept, so that a later undo by packages finds it. Without the name it is fetched again, so a
-    /// failure is only noted. One that was rebuilt must not be found instead of the package's own.
+    /// failure is only noted.
     fn name_all(&self, stage: &mut Stage<'_>) -> Result<(), Failure> {
-        for archive in self.context.archives().filter(|archive| archive.source != ArchiveSource::Rebuilt) {
-            note(stage, archives::name(&self.context.machine, &archive.file_name, archive.sha256))?;
+        for archive in self.context.archives() {
+            note(stage, archives::name_original(&self.context.machine, archive))?;
         }
         Ok(())
     }
