@@ -19,7 +19,7 @@ use crate::archives::Taken;
 use crate::authority::Interaction;
 use crate::callers::{self, Caller};
 use crate::preferences;
-use crate::rebuild::{self, Lost};
+use crate::rebuilt::{self, Lost};
 use crate::service::Service;
 
 /// What a request's rows and events take in the record, besides its own bytes.
@@ -186,9 +186,9 @@ const fn is_of_the_moment(code: ErrorCode) -> bool {
 }
 
 async fn ask(service: &Arc<Service>, question: Question) -> Answer {
-    let lost = rebuild::lost(&question, &service.archives);
+    let lost = rebuilt::lost(&question, &service.archives);
     let answer = consult(service, question.clone(), &[]).await;
-    if rebuild::is_needed(&answer, &lost) { ask_again(service, question, answer, lost).await } else { answer }
+    if rebuilt::is_needed(&answer, &lost) { ask_again(service, question, answer, lost).await } else { answer }
 }
 
 /// Asks with archives that are made for it. Those that are all that their packages shipped come before what would be
@@ -197,7 +197,7 @@ async fn ask_again(service: &Arc<Service>, question: Question, first: Answer, lo
     let (attempts, archives) = (service.attempts.clone(), service.archives.clone());
     // Whoever may ask for a plan has the daemon read and write for it: no more of that at a time than of planning.
     let permit = service.planners.acquire().await.map_err(|error| Failure::new(ErrorCode::Internal, error.to_string()))?;
-    let made = tokio::task::spawn_blocking(move || rebuild::make(&lost, &attempts, &archives)).await;
+    let made = tokio::task::spawn_blocking(move || rebuilt::make(&lost, &attempts, &archives)).await;
     drop(permit);
     let made = made.map_err(|error| Failure::new(ErrorCode::Internal, format!("rebuilding archives failed: {error}")))?;
     let all: Vec<LocalArchive> = made.iter().map(|made| made.archive.clone()).collect();
@@ -210,9 +210,9 @@ async fn ask_again(service: &Arc<Service>, question: Question, first: Answer, lo
         answer = consult(service, question, &all).await;
     }
     if let Ok(plan) = &mut answer {
-        rebuild::tell(plan, &made);
+        rebuilt::tell(plan, &made);
     }
-    let used = answer.as_ref().map(rebuild::archives_of).unwrap_or_default();
+    let used = answer.as_ref().map(rebuilt::archives_of).unwrap_or_default();
     let unused: Vec<LocalArchive> = all.into_iter().filter(|archive| !used.contains(archive)).collect();
     forget_rebuilt(service, &unused)?;
     answer
@@ -356,7 +356,7 @@ fn forget_rebuilt(service: &Service, archives: &[LocalArchive]) -> Result<(), Fa
 fn rebuilt_of(service: &Service, id: TransactionId) -> Result<Vec<LocalArchive>, Failure> {
     let Some(bytes) = service.read(|manager| manager.ledger().plan_bytes(id))? else { return Ok(Vec::new()) };
     let plan = backstep_wire::plan::from_bytes(&bytes).map_err(|error| Failure::new(ErrorCode::StoreFailed, error.to_string()))?;
-    Ok(rebuild::archives_of(&plan))
+    Ok(rebuilt::archives_of(&plan))
 }
 
 fn not_removed(error: &std::io::Error) -> Failure {
