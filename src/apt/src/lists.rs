@@ -2,12 +2,15 @@
 //!
 //! Paths are texts as dpkg writes them: absolute, one a line. Absent: looking at any of them.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-/// `info/<package>.list`: every path of a package, folders included; `/.` is the root.
+/// `info/<package>.list`: every path of a package, folders included; `/.` is the root. Names need not be text.
 #[must_use]
-pub fn file_list(text: &str) -> Vec<PathBuf> {
-    text.lines().filter(|line| line.starts_with('/')).map(|line| PathBuf::from(if line == "/." { "/" } else { line })).collect()
+pub fn file_list(list: &[u8]) -> Vec<PathBuf> {
+    let lines = list.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"/"));
+    lines.map(|line| PathBuf::from(OsStr::from_bytes(if line == b"/." { b"/" } else { line }))).collect()
 }
 
 /// `info/<package>.conffiles`: paths, each perhaps after the flag `remove-on-upgrade`.
@@ -126,7 +129,8 @@ mod tests {
 
     #[test]
     fn lists_conffiles_and_sums() {
-        assert_eq!(file_list("/.\n/usr\n/usr/bin/a b\n\n"), [PathBuf::from("/"), "/usr".into(), "/usr/bin/a b".into()]);
+        let odd = PathBuf::from(OsStr::from_bytes(b"/usr/bin/\xff b"));
+        assert_eq!(file_list(b"/.\n/usr\n/usr/bin/\xff b\nodd\n\n"), [PathBuf::from("/"), "/usr".into(), odd]);
         assert_eq!(conffiles("/etc/a\nremove-on-upgrade /etc/b\n"), [PathBuf::from("/etc/a"), "/etc/b".into()]);
         let sum = "0123456789abcdef0123456789abcdef";
         assert_eq!(md5sums(&format!("{sum}  usr/bin/a b\nodd\n")), [(PathBuf::from("/usr/bin/a b"), sum.to_owned())]);

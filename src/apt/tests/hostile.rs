@@ -43,7 +43,7 @@ fn damaged_texts_of_apt_and_dpkg_are_read_without_a_panic() {
             ["/.\n/usr\n/usr/bin/hello\n", "/etc/a\n/etc/b\nx\n", "auto\n/usr/bin/x\n\n/usr/bin/y\n50\n", "root root 4755 /bin/x\n"]
         {
             let text = text(valid);
-            drop((lists::file_list(&text), lists::conffiles(&text), lists::md5sums(&text), lists::diversions(&text)));
+            drop((lists::file_list(text.as_bytes()), lists::conffiles(&text), lists::md5sums(&text), lists::diversions(&text)));
             drop((lists::stat_overrides(&text), lists::alternative(&text)));
         }
     }

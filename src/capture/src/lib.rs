@@ -22,6 +22,7 @@ mod dir;
 mod error;
 mod exclude;
 mod fuse;
+mod held;
 #[cfg(feature = "hostile")]
 pub mod hostile;
 mod late;
@@ -45,6 +46,7 @@ pub use compare::{Difference, What, compare};
 pub use dir::CaptureDir;
 pub use error::CaptureError;
 pub use exclude::is_left_alone;
+pub use held::Held;
 pub use late::{Late, Summary};
 pub use prune::{prune, size};
 pub use restore::{Failed, Kept, RestoreMode, Restored, restore};

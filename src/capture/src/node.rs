@@ -5,7 +5,10 @@ use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxFlags, StatxTimestamp, openat, readlinkat, statx};
+use rustix::fs::{
+    AtFlags, FileType, IFlags, Mode, OFlags, Statx, StatxAttributes, StatxFlags, StatxTimestamp, ioctl_getflags, ioctl_setflags, openat,
+    readlinkat, statx,
+};
 use rustix::io::Errno;
 
 use crate::error::{Context, Result};
@@ -70,6 +73,23 @@ impl From<StatxTimestamp> for Time {
 /// Name and value of one extended attribute.
 pub(crate) type Xattr = (Vec<u8>, Vec<u8>);
 
+/// The name under which an inode's flags stand among its extended attributes; those of file systems have a dot in theirs.
+const FROZEN: &[u8] = b"frozen";
+
+/// What keeps everybody from changing an inode (`chattr +i`, `+a`), by its letter.
+const FREEZING: [(IFlags, u8); 2] = [(IFlags::APPEND, b'a'), (IFlags::IMMUTABLE, b'i')];
+
+/// Whether an attribute is the file system's own.
+pub(crate) fn is_attribute((name, _): &&Xattr) -> bool {
+    name != FROZEN
+}
+
+/// The flags that stand among the extended attributes.
+pub(crate) fn frozen(xattrs: &[Xattr]) -> IFlags {
+    let letters = xattrs.iter().find(|(name, _)| name == FROZEN).map_or(&[][..], |(_, letters)| letters);
+    FREEZING.iter().filter(|(_, letter)| letters.contains(letter)).map(|(flag, _)| *flag).collect()
+}
+
 /// Everything about a path but the content of files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Meta {
@@ -104,6 +124,7 @@ pub(crate) struct Facts {
     pub(crate) dev: (u32, u32),
     pub(crate) rdev: (u32, u32),
     pub(crate) mount: u64,
+    pub(crate) frozen: IFlags,
 }
 
 impl Facts {
@@ -149,7 +170,13 @@ pub(crate) fn facts_at(dir: impl AsFd, name: impl rustix::path::Arg, flags: AtFl
         dev: (stat.stx_dev_major, stat.stx_dev_minor),
         rdev: (stat.stx_rdev_major, stat.stx_rdev_minor),
         mount: stat.stx_mnt_id,
+        frozen: freezing(&stat),
     }))
+}
+
+fn freezing(stat: &Statx) -> IFlags {
+    let known = [(StatxAttributes::APPEND, IFlags::APPEND), (StatxAttributes::IMMUTABLE, IFlags::IMMUTABLE)];
+    known.iter().filter(|(attribute, _)| stat.stx_attributes.contains(*attribute)).map(|(_, flag)| *flag).collect()
 }
 
 /// A path held by an `O_PATH` descriptor: whatever happens to its name, this stays the same thing.
@@ -219,8 +246,27 @@ impl Node {
         Ok(File::from(fd.cannot("open", path)?))
     }
 
-    /// All extended attributes, sorted by name; none where the file system has none.
+    /// Makes it one that nobody can change, or one that can be changed.
+    pub(crate) fn freeze(&mut self, wanted: IFlags, path: &Path) -> Result<()> {
+        let file = self.reopen(OFlags::RDONLY, path)?;
+        let freezing: IFlags = FREEZING.iter().map(|(flag, _)| *flag).collect();
+        let flags = ioctl_getflags(&file).cannot("read the flags of", path)?;
+        ioctl_setflags(&file, flags.difference(freezing) | wanted).cannot("set the flags of", path)?;
+        self.refresh(path)
+    }
+
+    /// All extended attributes, and what keeps it from being changed, sorted by name; none where the file system has none.
     pub(crate) fn xattrs(&self, path: &Path) -> Result<Vec<Xattr>> {
+        let mut all = self.attributes(path)?;
+        let letters: Vec<u8> = FREEZING.iter().filter(|(flag, _)| self.facts.frozen.contains(*flag)).map(|(_, letter)| *letter).collect();
+        if !letters.is_empty() {
+            all.push((FROZEN.to_vec(), letters));
+            all.sort();
+        }
+        Ok(all)
+    }
+
+    fn attributes(&self, path: &Path) -> Result<Vec<Xattr>> {
         let link = self.proc_path();
         let names = read_growing(|buffer| rustix::fs::listxattr(link.as_str(), buffer), || rustix::fs::listxattr_query(link.as_str()));
         let names = match names {

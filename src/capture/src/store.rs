@@ -235,8 +235,8 @@ impl Vault {
 
 /// The contents that a capture keeps.
 pub struct Contents {
-    manifest: Manifest,
-    vault: Vault,
+    pub(crate) manifest: Manifest,
+    pub(crate) vault: Vault,
 }
 
 impl Contents {

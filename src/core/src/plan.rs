@@ -125,6 +125,8 @@ closed_enum! {
         Local = "local",
         /// Kept by an earlier transaction.
         Kept = "kept",
+        /// Made again from undo material, because no archive of it is left.
+        Rebuilt = "rebuilt",
     }
 }
 
@@ -133,7 +135,8 @@ closed_enum! {
 pub struct Archive {
     /// Where from.
     pub source: ArchiveSource,
-    /// For people: the repository's origin and suite, for example `Debian:12/stable`; empty for others.
+    /// For people: the repository's origin and suite, for example `Debian:12/stable`; of one that was rebuilt that it
+    /// was; empty for others.
     pub origin: String,
     /// The file's name in apt's archive folder, for example `hello_2.10-3_amd64.deb`; no slash.
     pub file_name: String,

@@ -2,12 +2,13 @@
 //!
 //! Invariants: a caller's file is copied from its descriptor once and named by its content; no caller's path is
 //! ever opened; a file here is never changed; a copy has its name only when its request is on record. The worker keeps
-//! archives here too, and names them in `by-name/`.
+//! archives here too, and names them in `by-name/`; an archive that was rebuilt never gets a name, so that nobody
+//! takes it for the package's own.
 
 mod taken;
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Seek, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -81,12 +82,11 @@ impl Archives {
     }
 
     fn check_space(&self, bytes: u64) -> Result<(), Failure> {
-        let error = |errno: nix::Error| Failure::new(ErrorCode::StoreFailed, format!("cannot see how much space is free: {errno}"));
-        let system = statvfs(&self.dir).map_err(error)?;
-        let free = system.blocks_available().saturating_mul(system.fragment_size());
-        if bytes <= free / 2 {
+        let room = self.room()?;
+        if bytes <= room {
             return Ok(());
         }
+        let free = room.saturating_mul(2);
         Err(Failure::new(ErrorCode::DiskFull, format!("no space for copies of archives of {bytes} bytes: {free} bytes are free")))
     }
 
@@ -131,6 +131,49 @@ impl Archives {
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.dir
+    }
+
+    /// Keeps an archive that `write` makes, durably, by its content. One that is like it may be there already.
+    ///
+    /// CRASH: a copy without a name is removed at the next start; one with a name goes when room is needed.
+    pub fn make<T>(&self, write: impl FnOnce(&mut File) -> Result<T, Failure>) -> Result<(LocalArchive, T), Failure> {
+        let tmp = self.dir.join(format!(".{}{UNNAMED}", uuid::Uuid::now_v7()));
+        self.make_by(&tmp, write).inspect_err(|_| drop(fs::remove_file(&tmp)))
+    }
+
+    fn make_by<T>(&self, tmp: &Path, write: impl FnOnce(&mut File) -> Result<T, Failure>) -> Result<(LocalArchive, T), Failure> {
+        let error = |error: io::Error| crate::attempts::failure(tmp, &error);
+        let mut out = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(tmp).map_err(error)?;
+        let answer = write(&mut out)?;
+        out.sync_all().and_then(|()| out.rewind()).map_err(error)?;
+        let mut hash = Sha256::new();
+        let size = io::copy(&mut out, &mut HashWriter(&mut hash)).map_err(error)?;
+        let sha256 = Digest(hash.finalize().into());
+        fs::rename(tmp, self.path(&sha256)).and_then(|()| File::open(&self.dir)?.sync_all()).map_err(error)?;
+        Ok((LocalArchive { sha256, size }, answer))
+    }
+
+    /// How many bytes may be written: half of what is free.
+    pub fn room(&self) -> Result<u64, Failure> {
+        let error = |errno: nix::Error| Failure::new(ErrorCode::StoreFailed, format!("cannot see how much space is free: {errno}"));
+        let system = statvfs(&self.dir).map_err(error)?;
+        Ok(system.blocks_available().saturating_mul(system.fragment_size()) / 2)
+    }
+
+    /// Opens archives that were made again from undo material.
+    pub fn open_rebuilt(&self, archives: &[LocalArchive]) -> Result<Vec<(ArchiveSource, Digest, u64, File)>, Failure> {
+        let opened = |archive: &LocalArchive| {
+            let path = self.path(&archive.sha256);
+            let file = File::open(&path).map_err(|error| crate::attempts::failure(&path, &error))?;
+            Ok((ArchiveSource::Rebuilt, archive.sha256, archive.size, file))
+        };
+        archives.iter().map(opened).collect()
+    }
+
+    /// Whether a version's archive was kept by an earlier transaction.
+    #[must_use]
+    pub fn has_kept(&self, package: &PackageId, version: &Version) -> bool {
+        self.kept(package, version).is_some()
     }
 
     /// Opens archives handed over with a request.
@@ -178,6 +221,20 @@ impl Archives {
 
     fn path(&self, sha256: &Digest) -> PathBuf {
         self.dir.join(format!("{sha256}.deb"))
+    }
+}
+
+/// Hashes what is written to it.
+struct HashWriter<'a>(&'a mut Sha256);
+
+impl Write for HashWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -34,6 +34,7 @@ pub mod outlet;
 pub mod planner;
 pub mod preferences;
 pub mod rebuild;
+pub mod rebuilt;
 pub mod records;
 pub mod recovery;
 pub mod requests;

@@ -20,6 +20,8 @@ use crate::simulate::Universe;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Bytes of an answer: a plan of a thousand packages takes about half a megabyte.
 const MAX_ANSWER: u64 = 16 << 20;
+/// Descriptors that the kernel takes at a time.
+const IN_A_PACKET: usize = 253;
 
 /// Where the planner is.
 #[derive(Debug, Clone)]
@@ -64,8 +66,8 @@ fn converse(mut socket: UnixStream, question: &Question, archives: &[File]) -> i
     socket.set_read_timeout(Some(PATIENCE))?;
     socket.set_write_timeout(Some(PATIENCE))?;
     let bytes = planner::question_to_bytes(question);
-    send(&socket, &(bytes.len() as u64).to_le_bytes(), archives)?;
-    socket.write_all(&bytes)?;
+    let sent = send_with(&socket, &bytes, archives)?;
+    socket.write_all(&bytes[sent..])?;
     let mut length = [0; 8];
     socket.read_exact(&mut length)?;
     let length = u64::from_le_bytes(length);
@@ -77,11 +79,75 @@ fn converse(mut socket: UnixStream, question: &Question, archives: &[File]) -> i
     planner::answer_from_bytes(&answer).map_err(io::Error::other)
 }
 
-/// Sends the length of the question and, with it, the descriptors.
-fn send(socket: &UnixStream, bytes: &[u8; 8], archives: &[File]) -> io::Result<()> {
+/// Sends the length of the question, and as much of it as it takes to send all descriptors, in order; answers how much that
+/// was. A byte is enough for each packet.
+fn send_with(socket: &UnixStream, question: &[u8], archives: &[File]) -> io::Result<usize> {
+    let length = (question.len() as u64).to_le_bytes();
+    let mut packets = archives.chunks(IN_A_PACKET);
+    send(socket, &length, packets.next().unwrap_or_default())?;
+    let mut sent = 0;
+    for packet in packets {
+        let byte = question.get(sent..=sent).ok_or_else(|| io::Error::other("more archives than the question says"))?;
+        send(socket, byte, packet)?;
+        sent += 1;
+    }
+    Ok(sent)
+}
+
+fn send(socket: &UnixStream, bytes: &[u8], archives: &[File]) -> io::Result<()> {
     let descriptors: Vec<RawFd> = archives.iter().map(|file| file.as_fd().as_raw_fd()).collect();
     let rights = [ControlMessage::ScmRights(&descriptors)];
     let control: &[ControlMessage<'_>] = if descriptors.is_empty() { &[] } else { &rights };
     let sent = sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(bytes)], control, MsgFlags::empty(), None)?;
     if sent == bytes.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::IoSliceMut;
+
+    /// The kernel takes 253 descriptors at a time; a large upgrade has more archives.
+    #[test]
+    fn any_number_of_archives_goes_with_a_question() {
+        let (ours, theirs) = UnixStream::pair().expect("pair");
+        let folder = tempfile::tempdir().expect("folder");
+        let write = |number: usize| {
+            std::fs::write(folder.path().join("a"), number.to_string()).expect("write");
+            let file = File::open(folder.path().join("a")).expect("open");
+            std::fs::remove_file(folder.path().join("a")).expect("remove");
+            file
+        };
+        let archives: Vec<File> = (0..600).map(write).collect();
+        let sent = send_with(&ours, b"question", &archives).expect("send");
+        (&ours).write_all(&b"question"[sent..]).expect("write");
+        drop(ours);
+        let (mut bytes, mut texts) = (Vec::new(), Vec::new());
+        loop {
+            let (count, files) = receive(&theirs);
+            if count.is_empty() {
+                break;
+            }
+            bytes.extend(count);
+            texts.extend(files.into_iter().map(|file| io::read_to_string(file).expect("read")));
+        }
+        assert_eq!(bytes[8..], *b"question");
+        assert_eq!(texts, (0..600).map(|number| number.to_string()).collect::<Vec<_>>());
+    }
+
+    fn receive(socket: &UnixStream) -> (Vec<u8>, Vec<File>) {
+        use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+        let mut bytes = vec![0; 1 << 10];
+        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(IN_A_PACKET))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let received = recvmsg(socket, &mut [IoSliceMut::new(&mut bytes)], &mut control, RecvFlags::empty()).expect("receive");
+        let mut files = Vec::new();
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(rights) = message {
+                files.extend(rights.map(File::from));
+            }
+        }
+        bytes.truncate(received.bytes);
+        (bytes, files)
+    }
 }

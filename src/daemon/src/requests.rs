@@ -19,6 +19,7 @@ use crate::archives::Taken;
 use crate::authority::Interaction;
 use crate::callers::{self, Caller};
 use crate::preferences;
+use crate::rebuilt::{self, Lost};
 use crate::service::Service;
 
 /// What a request's rows and events take in the record, besides its own bytes.
@@ -185,11 +186,54 @@ const fn is_of_the_moment(code: ErrorCode) -> bool {
 }
 
 async fn ask(service: &Arc<Service>, question: Question) -> Answer {
+    let lost = rebuilt::lost(&question, &service.archives);
+    let answer = consult(service, question.clone(), &[]).await;
+    if rebuilt::is_needed(&answer, &lost) { ask_again(service, question, answer, lost).await } else { answer }
+}
+
+/// Asks with archives that are made for it. Those that are all that their packages shipped come before what would be
+/// downloaded; the others are better than no archive at all.
+async fn ask_again(service: &Arc<Service>, question: Question, first: Answer, lost: Vec<Lost>) -> Answer {
+    let (attempts, archives) = (service.attempts.clone(), service.archives.clone());
+    // Whoever may ask for a plan has the daemon read and write for it: no more of that at a time than of planning.
+    let permit = service.planners.acquire().await.map_err(|error| Failure::new(ErrorCode::Internal, error.to_string()))?;
+    let made = tokio::task::spawn_blocking(move || rebuilt::make(&lost, &attempts, &archives)).await;
+    drop(permit);
+    let made = made.map_err(|error| Failure::new(ErrorCode::Internal, format!("rebuilding archives failed: {error}")))?;
+    let all: Vec<LocalArchive> = made.iter().map(|made| made.archive.clone()).collect();
+    let whole: Vec<LocalArchive> = made.iter().filter(|made| made.is_whole()).map(|made| made.archive.clone()).collect();
+    let mut answer = first;
+    if !whole.is_empty() {
+        answer = better(consult(service, question.clone(), &whole).await, answer);
+    }
+    if is_material(&answer) && all.len() > whole.len() {
+        answer = consult(service, question, &all).await;
+    }
+    if let Ok(plan) = &mut answer {
+        rebuilt::tell(plan, &made);
+    }
+    let used = answer.as_ref().map(rebuilt::archives_of).unwrap_or_default();
+    let unused: Vec<LocalArchive> = all.into_iter().filter(|archive| !used.contains(archive)).collect();
+    forget_rebuilt(service, &unused)?;
+    answer
+}
+
+/// A plan is better than none, and of two reasons the later.
+fn better(later: Answer, earlier: Answer) -> Answer {
+    if later.is_err() && earlier.is_ok() { earlier } else { later }
+}
+
+fn is_material(answer: &Answer) -> bool {
+    answer.as_ref().is_err_and(|failure| failure.code == ErrorCode::UndoMaterial)
+}
+
+async fn consult(service: &Arc<Service>, question: Question, rebuilt: &[LocalArchive]) -> Answer {
     let leave_out = question.held?;
     // The planner reads what apt reads.
     preferences::refresh(service)?;
     let mut archives = service.archives.open_local(&question.request.archives)?;
     archives.extend(service.archives.open_kept(&question.wanted));
+    archives.extend(service.archives.open_rebuilt(rebuilt)?);
     let (described, files): (Vec<(ArchiveSource, Digest, u64)>, Vec<File>) =
         archives.into_iter().map(|(source, sha256, size, file)| ((source, sha256, size), file)).unzip();
     let question = backstep_wire::planner::Question {
@@ -299,8 +343,30 @@ async fn plan_and_execute(
     result
 }
 
-/// Removes the copies of archives of a request that ended without being tried.
+/// Removes rebuilt archives but those that waiting plans name.
+fn forget_rebuilt(service: &Service, archives: &[LocalArchive]) -> Result<(), Failure> {
+    if archives.is_empty() {
+        return Ok(());
+    }
+    let open = service.read(|manager| manager.ledger().unfinished())?;
+    let wanted = open.iter().map(|summary| rebuilt_of(service, summary.id)).collect::<Result<Vec<_>, _>>()?.concat();
+    service.archives.forget(archives, &wanted).map_err(|error| not_removed(&error))
+}
+
+fn rebuilt_of(service: &Service, id: TransactionId) -> Result<Vec<LocalArchive>, Failure> {
+    let Some(bytes) = service.read(|manager| manager.ledger().plan_bytes(id))? else { return Ok(Vec::new()) };
+    let plan = backstep_wire::plan::from_bytes(&bytes).map_err(|error| Failure::new(ErrorCode::StoreFailed, error.to_string()))?;
+    Ok(rebuilt::archives_of(&plan))
+}
+
+fn not_removed(error: &std::io::Error) -> Failure {
+    Failure::new(ErrorCode::StoreFailed, format!("cannot remove an archive: {error}"))
+}
+
+/// Removes what a transaction that has ended leaves: archives that were rebuilt for it, and the copies of archives of a
+/// request that ended without being tried.
 pub fn forget_archives(service: &Service, id: TransactionId) -> Result<(), Failure> {
+    forget_rebuilt(service, &rebuilt_of(service, id)?)?;
     let summary = service.read(|manager| manager.ledger().summary(id))?;
     if summary.is_none_or(|summary| summary.status.attempts > 0) {
         return Ok(());
@@ -311,6 +377,5 @@ pub fn forget_archives(service: &Service, id: TransactionId) -> Result<(), Failu
     }
     let open = service.read(|manager| manager.ledger().unfinished())?;
     let wanted = open.iter().map(|summary| archives_of(service, summary.id)).collect::<Result<Vec<_>, _>>()?.concat();
-    let kept = |error: std::io::Error| Failure::new(ErrorCode::StoreFailed, format!("cannot remove a copy of an archive: {error}"));
-    service.archives.forget(&archives, &wanted).map_err(kept)
+    service.archives.forget(&archives, &wanted).map_err(|error| not_removed(&error))
 }

@@ -22,7 +22,7 @@ const HEAD: u64 = 64 << 20;
 pub(crate) struct LocalArchive {
     /// Where libapt finds it; UTF-8 without colons.
     pub(crate) path: String,
-    /// Handed over or kept.
+    /// Handed over, kept or rebuilt.
     pub(crate) source: ArchiveSource,
     /// Of its bytes.
     pub(crate) sha256: Digest,
@@ -32,7 +32,7 @@ pub(crate) struct LocalArchive {
 
 /// All of them; their names go with the value.
 pub(crate) struct LocalArchives {
-    /// In the question's order, then apt's own.
+    /// In the question's order, then apt's own; what was rebuilt comes last.
     pub(crate) files: Vec<LocalArchive>,
     _folder: Option<TempDir>,
 }
@@ -61,6 +61,11 @@ impl LocalArchives {
     pub(crate) fn add_cached(&mut self, path: &Path, sha256: Digest, size: u64) {
         let path = path.to_string_lossy().into_owned();
         self.files.push(LocalArchive { path, source: ArchiveSource::Kept, sha256, size });
+    }
+
+    /// Puts what was rebuilt behind what is a package's own: the first archive of a version is taken.
+    pub(crate) fn prefer_originals(&mut self) {
+        self.files.sort_by_key(|file| file.source == ArchiveSource::Rebuilt);
     }
 
     /// The names, for libapt.

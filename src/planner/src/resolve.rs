@@ -3,7 +3,7 @@
 
 use std::os::fd::OwnedFd;
 
-use backstep_core::{ErrorCode, Failure, Kind, Method, PackageName, Plan, PlanAction, PlanItem};
+use backstep_core::{ArchiveSource, ErrorCode, Failure, Kind, Method, PackageName, Plan, PlanAction, PlanItem};
 use backstep_wire::planner::Question;
 use rust_apt::cache::Upgrade;
 use rust_apt::error::AptErrors;
@@ -235,7 +235,8 @@ fn check(question: &Question, intent: &Intent, items: &[PlanItem], packages: &[P
 
 /// A warning for archives that no trusted key vouches for.
 pub(crate) fn untrusted(plan: &Plan) -> Option<String> {
-    let bad = |item: &&PlanItem| item.archive.as_ref().is_some_and(|archive| !archive.trusted);
+    // Nobody signs what was rebuilt here; the daemon, which did it, says more.
+    let bad = |item: &&PlanItem| item.archive.as_ref().is_some_and(|archive| !archive.trusted && archive.source != ArchiveSource::Rebuilt);
     let found: Vec<String> = plan.items.iter().filter(bad).map(|item| item.package.name.to_string()).collect();
     (!found.is_empty()).then(|| format!("not signed by a trusted key: {}", names(&found)))
 }

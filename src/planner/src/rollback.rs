@@ -19,7 +19,7 @@ use crate::configuration::Configuration;
 use crate::intent::Intent;
 use crate::local::LocalArchives;
 use crate::resolve::{forget_errors, open, untrusted};
-use crate::rows::{AutoMarks, Rows, file_name, find};
+use crate::rows::{AutoMarks, Rows, file_name, find, is_of};
 use crate::series::Series;
 use crate::snapshot::Snapshot;
 use crate::{Outcome, explain, marks, plan_of, space};
@@ -131,10 +131,11 @@ fn by_packages(
     let goals = goals(revert, &snapshot.status)?;
     let mut local = LocalArchives::place(&question.archives, descriptors)?;
     add_cached(&mut local, &goals, &configuration.archives());
+    local.prefer_originals();
     let cache = open(&local)?;
     let auto = AutoMarks::read(&cache, snapshot);
     for goal in &goals {
-        mark(&cache, goal)?;
+        mark(&cache, goal, &local)?;
     }
     let packages: Vec<Package<'_>> = goals.iter().filter_map(|goal| find(&cache, &goal.item.package)).collect();
     if cache.depcache().broken_count() > 0 {
@@ -203,7 +204,8 @@ fn leftovers(status: &Status, package: &PackageId) -> bool {
     status.get(package).is_some_and(|entry| entry.state == State::ConfigFiles)
 }
 
-fn mark(cache: &Cache, goal: &Goal<'_>) -> Outcome<()> {
+/// Of two offers of a version, which libapt keeps apart if their control data differs, the one that is here is taken.
+fn mark(cache: &Cache, goal: &Goal<'_>, local: &LocalArchives) -> Outcome<()> {
     let id = &goal.item.package;
     let missing = |version: &Version| Failure::new(ErrorCode::UndoMaterial, format!("the archive of {} {version} is gone", id.name));
     let Some(version) = goal.version else {
@@ -215,8 +217,8 @@ fn mark(cache: &Cache, goal: &Goal<'_>) -> Outcome<()> {
     };
     let package = find(cache, id).ok_or_else(|| missing(version))?;
     let mut offers: Vec<_> = package.versions().filter(|known| known.version() == version.as_str() && known.is_downloadable()).collect();
-    offers.truncate(1);
-    let offer = offers.pop().ok_or_else(|| missing(version))?;
+    offers.sort_by_key(|offer| !local.files.iter().any(|file| is_of(cache, offer, &file.path)));
+    let offer = offers.into_iter().next().ok_or_else(|| missing(version))?;
     offer.set_candidate();
     package.protect();
     package.mark_install(false, true);

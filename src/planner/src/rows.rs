@@ -14,6 +14,9 @@ use crate::intent::Intent;
 use crate::local::LocalArchives;
 use crate::snapshot::Snapshot;
 
+/// What is said of an archive that no repository ever had.
+const REBUILT: &str = "rebuilt from undo material";
+
 /// The installed packages' automatic marks before anything was marked, by libapt's number.
 pub(crate) struct AutoMarks {
     before: HashMap<usize, (PackageId, bool)>,
@@ -136,9 +139,10 @@ impl<'c> Rows<'_, 'c> {
     /// The archive of a version: one that was handed over, else the first trusted source's, else any source's.
     fn archive(&self, version: &Version<'c>) -> Outcome<Archive> {
         let file_name = file_name(version.parent().name(), version.version(), version.arch());
-        if let Some(local) = self.local.files.iter().find(|file| self.is_of(version, &file.path)) {
+        if let Some(local) = self.local.files.iter().find(|file| is_of(self.cache, version, &file.path)) {
             let (source, sha256, size) = (local.source, local.sha256, local.size);
-            return Ok(Archive { source, origin: String::new(), file_name, size, sha256, trusted: false });
+            let origin = if source == ArchiveSource::Rebuilt { REBUILT } else { "" }.to_owned();
+            return Ok(Archive { source, origin, file_name, size, sha256, trusted: false });
         }
         let none = || Failure::new(ErrorCode::FetchFailed, format!("no source offers {} {}", version.parent().name(), version.version()));
         let mut offers: Vec<_> = version.version_files().filter(|file| file.package_file().is_downloadable()).collect();
@@ -157,10 +161,11 @@ impl<'c> Rows<'_, 'c> {
             trusted: source.index_file().is_trusted(),
         })
     }
+}
 
-    fn is_of(&self, version: &Version<'_>, path: &str) -> bool {
-        self.cache.get(path).is_some_and(|pseudo| pseudo.provides().any(|provider| provider.version().index() == version.index()))
-    }
+/// Whether the archive at this path is one of this version.
+pub(crate) fn is_of(cache: &Cache, version: &Version<'_>, path: &str) -> bool {
+    cache.get(path).is_some_and(|pseudo| pseudo.provides().any(|provider| provider.version().index() == version.index()))
 }
 
 /// One package under two architectures' names when a change of version moves it to or from `all`.

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 
-use backstep_core::{Archive, Digest, ErrorCode, Failure, PackageId, Version};
+use backstep_core::{Archive, ArchiveSource, Digest, ErrorCode, Failure, PackageId, Version};
 use sha2::{Digest as _, Sha256};
 
 use crate::durable::remove;
@@ -128,6 +128,14 @@ pub fn keep_old(machine: &Machine, file_name: &str) -> io::Result<()> {
     name(machine, file_name, sha256)
 }
 
+/// Names an archive of the plan. One that was rebuilt gets no name: nobody shall take it for the package's own.
+pub fn name_original(machine: &Machine, archive: &Archive) -> io::Result<()> {
+    match archive.source {
+        ArchiveSource::Rebuilt => Ok(()),
+        ArchiveSource::Repository | ArchiveSource::Local | ArchiveSource::Kept => name(machine, &archive.file_name, archive.sha256),
+    }
+}
+
 /// The name of a version's archive, as apt names archives: a colon would be a device on other file systems.
 #[must_use]
 pub fn file_name(package: &PackageId, version: &Version) -> String {
@@ -213,5 +221,12 @@ mod tests {
             let named = fs::read_link(machine.archives().join("by-name/a_1_all.deb")).expect("link");
             assert_eq!(named, Path::new("..").join(format!("{}.deb", Digest([byte; 32]))));
         }
+        let rebuilt = Archive { source: ArchiveSource::Rebuilt, ..archive("b_1_all.deb", b"rebuilt") };
+        name_original(&machine, &rebuilt).expect("no name");
+        name_original(&machine, &Archive { source: ArchiveSource::Kept, ..archive("c_1_all.deb", b"own") }).expect("name");
+        let names = fs::read_dir(machine.archives().join("by-name")).expect("folder").map(|entry| entry.expect("name").file_name());
+        let mut names: Vec<_> = names.collect();
+        names.sort();
+        assert_eq!(names, ["a_1_all.deb", "c_1_all.deb"]);
     }
 }

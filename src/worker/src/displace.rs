@@ -52,7 +52,7 @@ fn owned(context: &Context) -> Result<BTreeSet<PathBuf>, Failure> {
     for item in &context.plan.items {
         for name in [item.package.name.to_string(), item.package.to_string()] {
             let list = crate::facts::bytes(&context.machine.at("var/lib/dpkg/info").join(format!("{name}.list")))?;
-            owned.extend(lists::file_list(&String::from_utf8_lossy(&list)));
+            owned.extend(lists::file_list(&list));
         }
     }
     Ok(owned)

@@ -34,7 +34,7 @@ impl Owners {
 
     fn add(&mut self, package: &PackageId, list: &[u8]) {
         let package = package.to_string();
-        for path in file_list(&String::from_utf8_lossy(list)) {
+        for path in file_list(list) {
             let owner = self.0.entry(path).or_insert_with(|| Some(package.clone()));
             if owner.as_ref() != Some(&package) {
                 *owner = None;

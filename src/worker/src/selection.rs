@@ -96,7 +96,7 @@ pub fn shipped(machine: &Machine, package: &PackageId) -> Result<Vec<PathBuf>, F
     let mut paths = Vec::new();
     // A package that may be installed for several architectures has its architecture in the file's name.
     for name in [package.name.to_string(), package.to_string()] {
-        let list = text(&machine.at("var/lib/dpkg/info").join(format!("{name}.list")))?;
+        let list = crate::facts::bytes(&machine.at("var/lib/dpkg/info").join(format!("{name}.list")))?;
         paths.extend(lists::file_list(&list).into_iter().filter(|path| path.parent().is_some()));
     }
     Ok(paths)

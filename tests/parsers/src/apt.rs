@@ -21,7 +21,7 @@ pub(crate) fn dpkg_status(bytes: &[u8]) {
         }
     }
     let text = text(bytes);
-    drop((lists::file_list(&text), lists::conffiles(&text), lists::md5sums(&text), lists::diversions(&text)));
+    drop((lists::file_list(text.as_bytes()), lists::conffiles(&text), lists::md5sums(&text), lists::diversions(&text)));
     drop((lists::stat_overrides(&text), lists::alternative(&text)));
 }
 

@@ -1,13 +1,15 @@
 //! Owner, mode, extended attributes and time, in that order: a change of owner drops set-id bits and capabilities,
-//! a change of mode edits the access list.
+//! a change of mode edits the access list. What may not be changed (`chattr +i`) is freed first, and frozen again last, under
+//! its name.
 
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chmodat, chownat, utimensat};
+use rustix::fs::{AtFlags, CWD, Gid, IFlags, Mode, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chmodat, chownat, utimensat};
 
 use crate::error::{Context, Result};
 use crate::fuse::Fuse;
-use crate::node::{Kind, Meta, Node, Time};
+use crate::node::{Kind, Meta, Node, Time, Xattr, frozen, is_attribute};
+use crate::state::same_description;
 
 /// Whether the modification time is put back too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,10 +18,12 @@ pub(super) enum Times {
     Leave,
 }
 
-/// Makes an inode carry what was recorded; says whether anything had to change.
+/// Makes an inode carry what was recorded, but for [`freeze`]; says whether anything had to change.
 pub(super) fn apply(node: &mut Node, want: &Meta, times: Times, fuse: &Fuse, path: &Path) -> Result<bool> {
-    let mut changed = owner(node, want, path)?;
-    if changed {
+    let freed = if is_good(node, want, times, path)? { false } else { thaw(node, fuse, path)? };
+    let moved = owner(node, want, path)?;
+    let mut changed = freed | moved;
+    if moved {
         fuse.burn()?;
         node.refresh(path)?;
     }
@@ -33,6 +37,32 @@ pub(super) fn apply(node: &mut Node, want: &Meta, times: Times, fuse: &Fuse, pat
         fuse.burn()?;
     }
     Ok(changed)
+}
+
+/// Whether a frozen inode needs no change; of others nobody has to know.
+fn is_good(node: &Node, want: &Meta, times: Times, path: &Path) -> Result<bool> {
+    let is_frozen = !node.facts.frozen.is_empty();
+    let in_time = times == Times::Leave || node.facts.mtime == want.mtime;
+    Ok(is_frozen && in_time && same_description(&node.meta(path)?, want))
+}
+
+/// Makes an inode one that can be changed; says whether it was none.
+pub(super) fn thaw(node: &mut Node, fuse: &Fuse, path: &Path) -> Result<bool> {
+    if node.facts.frozen.is_empty() {
+        return Ok(false);
+    }
+    node.freeze(IFlags::empty(), path)?;
+    fuse.burn().map(|()| true)
+}
+
+/// Makes an inode one that nobody can change, if it was one; the last that is done to it.
+pub(super) fn freeze(node: &mut Node, want: &Meta, fuse: &Fuse, path: &Path) -> Result<bool> {
+    let wanted = frozen(&want.xattrs);
+    if node.facts.frozen == wanted {
+        return Ok(false);
+    }
+    node.freeze(wanted, path)?;
+    fuse.burn().map(|()| true)
 }
 
 fn owner(node: &Node, want: &Meta, path: &Path) -> Result<bool> {
@@ -53,16 +83,17 @@ fn mode(node: &Node, want: &Meta, path: &Path) -> Result<bool> {
 }
 
 fn xattrs(node: &Node, want: &Meta, fuse: &Fuse, path: &Path) -> Result<bool> {
-    let have = node.xattrs(path)?;
-    if have == want.xattrs {
+    let have: Vec<Xattr> = node.xattrs(path)?.into_iter().filter(|pair| is_attribute(&pair)).collect();
+    let wanted: Vec<&Xattr> = want.xattrs.iter().filter(is_attribute).collect();
+    if have.iter().eq(wanted.iter().copied()) {
         return Ok(false);
     }
     let link = node.proc_path();
-    for (name, _) in have.iter().filter(|(name, _)| want.xattrs.iter().all(|(wanted, _)| wanted != name)) {
+    for (name, _) in have.iter().filter(|(name, _)| wanted.iter().all(|(wanted, _)| wanted != name)) {
         rustix::fs::removexattr(link.as_str(), name.as_slice()).cannot("remove an extended attribute of", path)?;
         fuse.burn()?;
     }
-    for pair in want.xattrs.iter().filter(|pair| !have.contains(pair)) {
+    for pair in wanted.into_iter().filter(|pair| !have.contains(pair)) {
         let (name, value) = pair;
         rustix::fs::setxattr(link.as_str(), name.as_slice(), value, XattrFlags::empty()).cannot("set an extended attribute of", path)?;
         fuse.burn()?;

@@ -251,8 +251,11 @@ impl<'a> Restorer<'a> {
 
     fn make_directory(&self, dir: BorrowedFd<'_>, entry: &Entry, present: &Present, restored: &mut Restored) -> Result<bool> {
         let Some(name) = entry.path.file_name() else { return Ok(false) };
-        let node = Node::open(dir, name, &entry.path)?;
-        if node.as_ref().is_some_and(|node| node.facts.kind == Kind::Directory) {
+        let mut node = Node::open(dir, name, &entry.path)?;
+        if let Some(mut node) = node.take_if(|node| node.facts.kind == Kind::Directory) {
+            if !node.facts.frozen.is_empty() && self.verdict(entry, Some(&node))? == Verdict::Restore {
+                metadata::thaw(&mut node, self.fuse, &entry.path)?;
+            }
             return Ok(false);
         }
         match self.verdict(entry, node.as_ref())? {
@@ -364,7 +367,8 @@ impl<'a> Restorer<'a> {
             }
             Verdict::Restore => {}
         }
-        if metadata::apply(&mut node, &present.meta, Times::Restore, self.fuse, &entry.path)? {
+        let (before, path) = (&present.meta, &entry.path);
+        if metadata::apply(&mut node, before, Times::Restore, self.fuse, path)? | metadata::freeze(&mut node, before, self.fuse, path)? {
             self.touched.note(dir, &entry.path)?;
             restored.metadata += 1;
         }

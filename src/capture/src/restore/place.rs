@@ -9,7 +9,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, makedev, mknodat, openat, renameat, symlinkat, unlinkat};
 use rustix::io::Errno;
 
-use super::metadata::{Times, apply};
+use super::metadata::{Times, apply, freeze, thaw};
 use super::verdict::Verdict;
 use super::{Item, Restored, Restorer};
 use crate::compare::is_spoiled;
@@ -38,6 +38,7 @@ impl Restorer<'_> {
             if self.holds(&node, item)? {
                 return self.touch_up(&mut node, item, restored);
             }
+            thaw(&mut node, self.fuse, path)?;
             if self.writes_in_place(&node, item) && self.write_in_place(&mut node, item)? {
                 restored.copied += 1;
                 return Ok(());
@@ -84,7 +85,8 @@ impl Restorer<'_> {
 
     fn touch_up(&self, node: &mut Node, item: &Item<'_>, restored: &mut Restored) -> Result<()> {
         let times = self.times(node, item, restored);
-        if apply(node, &item.present.meta, times, self.fuse, &item.entry.path)? {
+        let (before, path) = (&item.present.meta, &item.entry.path);
+        if apply(node, before, times, self.fuse, path)? | freeze(node, before, self.fuse, path)? {
             restored.metadata += 1;
         }
         Ok(())
@@ -127,6 +129,7 @@ impl Restorer<'_> {
         self.fuse.burn()?;
         node.refresh(path)?;
         apply(node, &item.present.meta, Times::Restore, self.fuse, path)?;
+        freeze(node, &item.present.meta, self.fuse, path)?;
         Ok(true)
     }
 
@@ -189,7 +192,9 @@ impl Restorer<'_> {
         self.fuse.burn()?;
         let mut made = Node::open(dir, temporary, path)?.ok_or(Errno::NOENT).cannot("open the new", path)?;
         apply(&mut made, &item.present.meta, Times::Restore, self.fuse, path)?;
-        self.rename(dir, temporary, name, path)
+        self.rename(dir, temporary, name, path)?;
+        // CRASH: it can be changed; the next run makes it so again.
+        freeze(&mut made, &item.present.meta, self.fuse, path).map(|_| ())
     }
 
     pub(super) fn rename(&self, dir: BorrowedFd<'_>, temporary: &str, name: &OsStr, path: &Path) -> Result<()> {

@@ -9,6 +9,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, openat2, unlinkat};
 use rustix::io::Errno;
 
+use super::metadata::thaw;
 use super::place::TEMPORARY;
 use super::{Kept, Restored, Restorer, is_listed};
 use crate::compare::intruders;
@@ -87,8 +88,11 @@ impl Restorer<'_> {
         if name == ELSEWHERE || self.manifest.excludes(path) || self.is_beside(name) {
             return Ok(false);
         }
-        let Some(node) = Node::open(dir, name, path)? else { return Ok(true) };
+        let Some(mut node) = Node::open(dir, name, path)? else { return Ok(true) };
         if node.facts.kind == Kind::Directory {
+            if !node.facts.frozen.is_empty() && self.may_remove(&node, path)? {
+                thaw(&mut node, self.fuse, path)?;
+            }
             let below = enter(dir, name, path)?;
             if !self.empty(&below, path, restored)? {
                 return Ok(false);
@@ -98,6 +102,7 @@ impl Restorer<'_> {
             return Ok(false);
         }
         self.touched.note(dir, path)?;
+        thaw(&mut node, self.fuse, path)?;
         let flags = if node.facts.kind == Kind::Directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
         unlinkat(dir, name, flags).cannot("remove", path)?;
         restored.removed += 1;

@@ -260,7 +260,26 @@ fn an_older_transaction_is_undone_by_packages_and_kept_archives() {
     assert_eq!(lib.archive.as_ref().map(|archive| archive.source), Some(ArchiveSource::Repository));
     assert!(lib.auto_after && !lib.auto_before && !app.auto_after);
     assert_eq!(plan.items.len(), 3, "{:?}", deeds(&plan));
+    // What is rebuilt is taken before what a repository has, and after the package's own.
+    let rebuilt = |name: &str, needs: &str| {
+        let folder = folder.path().join(name);
+        fs::create_dir(&folder).expect("folder");
+        let control = format!("Package: {name}\nVersion: 1\n{needs}Backstep-Rebuilt-From: 01936b2e-7c1a-7d3e-9f10-0123456789ab\n");
+        (ArchiveSource::Rebuilt, build(&folder, &control))
+    };
+    let both = [rebuilt("app", "Depends: lib\n"), rebuilt("lib", "")];
+    let plan = universe.ask_with(rollback(), &both, Some(revert.clone())).expect("plan");
+    for name in ["app", "lib"] {
+        let archive = item(&plan, name).archive.as_ref().expect("archive");
+        assert_eq!((archive.source, archive.origin.as_str()), (ArchiveSource::Rebuilt, "rebuilt from undo material"), "{name}");
+    }
+    assert_eq!((plan.download_bytes, plan.warnings.iter().any(|text| text.contains("signed"))), (0, false), "{:?}", plan.warnings);
+    let with_own = [both[0].clone(), (ArchiveSource::Kept, kept.clone())];
+    let plan = universe.ask_with(rollback(), &with_own, Some(revert.clone())).expect("plan");
+    assert_eq!(item(&plan, "app").archive.as_ref().map(|archive| archive.source), Some(ArchiveSource::Kept));
     fs::copy(kept, universe.path("var/cache/apt/archives/app_1_amd64.deb")).expect("copy");
+    let plan = universe.ask_with(rollback(), &both, Some(revert.clone())).expect("plan");
+    assert_eq!(item(&plan, "app").archive.as_ref().map(|archive| archive.source), Some(ArchiveSource::Kept), "it is in apt's folder");
     let cached = universe.ask_with(rollback(), &[], Some(revert)).expect("plan");
     assert_eq!(item(&cached, "app").archive, app.archive);
 }

@@ -243,7 +243,8 @@ pub(crate) fn build(folder: &Path, control: &str) -> PathBuf {
     fs::create_dir_all(tree.join("DEBIAN")).expect("folder");
     fs::write(tree.join("DEBIAN/control"), complete(control)).expect("control");
     let path = folder.join("built.deb");
-    let built = Command::new("dpkg-deb").args(["--root-owner-group", "--build"]).args([&tree, &path]).output().expect("dpkg-deb runs");
+    let built =
+        Command::new("dpkg-deb").args(["--root-owner-group", "-Znone", "--build"]).args([&tree, &path]).output().expect("dpkg-deb runs");
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
     path
 }

@@ -149,7 +149,7 @@ impl Fetch {
     /// failure is only noted.
     fn name_all(&self, stage: &mut Stage<'_>) -> Result<(), Failure> {
         for archive in self.context.archives() {
-            note(stage, archives::name(&self.context.machine, &archive.file_name, archive.sha256))?;
+            note(stage, archives::name_original(&self.context.machine, archive))?;
         }
         Ok(())
     }
