@@ -140,7 +140,7 @@ impl From<GenerationListFilter> for GenerationFilter {
     }
 }
 
-/// Which record `BackUp` copies: as it is, or as it was. A closed list of keys.
+/// Which record `BackUp` copies and `Restore` makes: as it is, or as it was. A closed list of keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, SerializeDict, DeserializeDict, Type)]
 #[zbus(signature = "a{sv}", deny_unknown_fields)]
 pub struct BackUpOptions {
@@ -324,6 +324,10 @@ pub trait Record {
     /// Writes a copy of the record, as it is or was, to a pipe; answers its size.
     #[zbus(allow_interactive_auth)]
     fn back_up(&self, options: BackUpOptions, output: Fd<'_>) -> zbus::Result<u64>;
+
+    /// Writes a record as it was, of this one or of a backup (one file at most), verified, to a pipe; answers its size, how many
+    /// events it has and the last one's hash.
+    fn restore(&self, options: BackUpOptions, backup: Vec<Fd<'_>>, output: Fd<'_>) -> zbus::Result<(u64, u64, String)>;
 }
 
 impl RecordProxy<'_> {

@@ -118,6 +118,22 @@ pub(crate) struct ReportArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    /// A new file to write to; never one that is there, never the record in use
+    #[arg(long, value_name = "FILE", required = true)]
+    pub(crate) into: PathBuf,
+    /// A backup to read; the record in use when absent
+    #[arg(long, value_name = "BACKUP")]
+    pub(crate) from: Option<PathBuf>,
+    /// With everything up to then: 30d, 12h, 2026-11-01 or 2026-11-01T14:30
+    #[arg(long, value_name = "TIME", conflicts_with = "event")]
+    pub(crate) to: Option<Moment>,
+    /// With everything up to the event with this number
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) event: Option<u64>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct BackupArgs {
     /// A new file to write to, an SQLite database afterwards
     pub(crate) file: PathBuf,

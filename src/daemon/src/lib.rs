@@ -37,6 +37,7 @@ pub mod records;
 pub mod recovery;
 pub mod requests;
 pub mod reserve;
+pub mod restore;
 pub mod service;
 pub mod simulate;
 pub mod status_file;

@@ -9,7 +9,7 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use backstep_core::{Event, Stamp, Status};
+use backstep_core::{Event, Status};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use crate::append::project;
@@ -35,8 +35,7 @@ impl Reader {
         let file_error = |source| StoreError::File { path: target.to_owned(), source };
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(target).map_err(file_error)?;
         // Nothing is recorded of this run: every change of the new file is one of a run that was.
-        let nobody = Stamp { utc_us: 0, monotonic_us: 0, boot: backstep_core::BootId([0; 16]) };
-        let mut store = Store::open(target, &Run { id: String::new(), version: String::new(), pid: 0, at: nobody })?;
+        let mut store = Store::open(target, &Run::none())?;
         let source = self.conn.path().unwrap_or_default();
         store.conn.execute("ATTACH DATABASE ?1 AS old", [source])?;
         let tx = store.conn.transaction()?;

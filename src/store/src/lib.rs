@@ -53,6 +53,7 @@ mod tests;
 
 pub use adopt::Adoption;
 pub use append::Append;
+pub use backup::adopt_copy;
 pub use create::{Created, NewTransaction};
 pub use earlier::Until;
 pub use error::{ChainError, StoreError, VerifyError};

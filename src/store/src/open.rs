@@ -5,7 +5,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use backstep_core::Stamp;
+use backstep_core::{BootId, Stamp};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
@@ -30,6 +30,14 @@ pub struct Run {
     pub pid: u32,
     /// When it started.
     pub at: Stamp,
+}
+
+impl Run {
+    /// Nobody's: of a file that no daemon goes on with here.
+    pub(crate) const fn none() -> Self {
+        let at = Stamp { utc_us: 0, monotonic_us: 0, boot: BootId([0; 16]) };
+        Self { id: String::new(), version: String::new(), pid: 0, at }
+    }
 }
 
 /// The open record. Reads take `&self`, writes `&mut self`: there is one writer.

@@ -145,6 +145,7 @@ pub(super) async fn call(connection: &Connection, method: Method, Offer { path, 
         Method::Export => code(record.export("jsonl", u64::MAX >> 1, sink()).await),
         // An answer of one small copy, not of all that the test did so far.
         Method::BackUp => code(record.back_up(BackUpOptions { time: Some(1), event: None }, sink()).await),
+        Method::Restore => code(record.restore(BackUpOptions { time: Some(1), event: None }, Vec::new(), sink()).await),
     }
 }
 

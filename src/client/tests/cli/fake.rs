@@ -2,7 +2,7 @@
 //! what it was asked.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -361,6 +361,19 @@ async fn on_record(connection: &Connection, state: &Mutex<State>, call: &Message
             write_to(output, "SQLite");
             let size: u64 = if state.lock().expect("lock").script.broken { 7 } else { 6 };
             connection.reply(&header, &size).await?;
+        }
+        "Restore" => {
+            type Arguments = (HashMap<String, OwnedVariant>, Vec<zbus::OwnedFd>, zbus::OwnedFd);
+            let (options, backup, output): Arguments = call.body().deserialize()?;
+            let mut read = String::new();
+            for fd in backup {
+                std::fs::File::from(std::os::fd::OwnedFd::from(fd)).read_to_string(&mut read).expect("the backup");
+            }
+            let keys: Vec<String> = options.into_keys().collect();
+            state.lock().expect("lock").calls.push(format!("Restore {} of {read:?}", keys.join(",")));
+            write_to(output, "SQLite");
+            let size: u64 = if state.lock().expect("lock").script.broken { 7 } else { 6 };
+            connection.reply(&header, &(size, 3_u64, "abc")).await?;
         }
         "GetStepStatistics" => {
             let row = StepStatisticsRow { step: "apply".into(), title: "Change packages".into(), count: 1, ..StepStatisticsRow::default() };

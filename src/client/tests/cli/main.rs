@@ -499,6 +499,29 @@ fn the_record_is_verified_exported_and_copied() {
 }
 
 #[test]
+fn a_record_is_restored_from_itself_or_a_backup_into_a_new_file() {
+    let bus = Bus::start();
+    let folder = tempfile::tempdir().expect("folder");
+    let (backup, into) = (folder.path().join("backup.db"), folder.path().join("then.db"));
+    std::fs::write(&backup, "kept").expect("write");
+    let daemon = Daemon::start(&bus, install());
+    let restore = |more: &[&str]| {
+        let output = command(&bus).args(["restore", "--into"]).arg(&into).args(more).output().expect("run");
+        (output.status.code(), out(&output), err(&output), std::fs::read(&into).ok())
+    };
+    let (code, told, error, made) = restore(&["--to", "2d", "--from", backup.to_str().expect("UTF-8")]);
+    let text = format!("A record of 3 events, verified, is in {}. The last one's hash is abc.\n", into.display());
+    assert_eq!((code, told, made), (Some(0), text, Some(b"SQLite".to_vec())), "{error}");
+    // Never over what is there.
+    std::fs::write(&into, "mine").expect("write");
+    assert_eq!((restore(&[]).0, restore(&[]).3), (Some(2), Some(b"mine".to_vec())));
+    std::fs::remove_file(&into).expect("remove");
+    assert_eq!((restore(&["--from", "/no/such"]).0, into.exists()), (Some(3), false));
+    assert_eq!(restore(&["--event", "7", "--json"]).0, Some(0));
+    assert_eq!(daemon.calls(), ["Restore time of \"kept\"", "Restore event of \"\""]);
+}
+
+#[test]
 fn a_broken_record_has_an_exit_code_and_half_a_copy_is_none() {
     let bus = Bus::start();
     let folder = tempfile::tempdir().expect("folder");

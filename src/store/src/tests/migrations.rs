@@ -61,6 +61,19 @@ fn a_file_of_every_earlier_schema_is_brought_up_with_a_copy_first() {
 }
 
 #[test]
+fn an_older_backup_is_restored_from_a_copy_of_it() {
+    let f = Fixture::new();
+    let (backup, copy, made) = (f.path.with_extension("old"), f.path.with_extension("copy"), f.path.with_extension("made"));
+    old(&backup, 2);
+    std::fs::copy(&backup, &copy).expect("copy");
+    assert!(Reader::open(&copy).is_err());
+    crate::adopt_copy(&copy).expect("brought up");
+    let reader = Reader::open(&copy).expect("open");
+    assert_eq!(reader.back_up_until(crate::Until::Event(7), &made).expect("told"), 7);
+    assert_eq!(Reader::open(&made).expect("open").verify(|_, _| true).expect("whole").events, 7);
+}
+
+#[test]
 fn a_new_file_and_a_migrated_one_have_the_same_schema() {
     let schema = |conn: &Connection| -> Vec<(String, String)> {
         let mut statement = conn.prepare("SELECT name, coalesce(sql, '') FROM sqlite_schema ORDER BY name").expect("sql");
