@@ -5,8 +5,8 @@
 
 use anyhow::{Context, Result};
 use backstep_bus::record::{BackUpOptions, GenerationListFilter};
-use backstep_bus::{CallError, ListFilter, OptionsBuilder, RecordProxy, RevertsTarget};
-use backstep_core::ErrorCode;
+use backstep_bus::{CallError, ListFilter, OptionsBuilder, RecordProxy, RedactOptions, RevertsTarget};
+use backstep_core::{ErrorCode, TransactionState};
 use backstep_tests::private_bus::{Client, Simulated, code, packages};
 use zbus::Variant;
 
@@ -135,7 +135,7 @@ async fn the_record_is_verified_exported_and_copied_through_a_pipe() -> Result<(
     let client = Client::new(&daemon.bus).await?;
     let record = RecordProxy::on(&client.connection).await?;
     client.manager.create_transaction("install", "a \"comma\", here", packages(&["alpha"])).await?;
-    let ((events, hash), _) = piped(async |fd| record.verify(fd).await).await?;
+    let ((events, hash, ..), _) = piped(async |fd| record.verify(fd).await).await?;
     assert_eq!((events, hash.len()), (1, 64));
     let (count, text) = piped(async |fd| record.export("jsonl", 0, fd).await).await?;
     let event: serde_json::Value = serde_json::from_slice(&text)?;
@@ -166,6 +166,62 @@ async fn the_record_is_verified_exported_and_copied_through_a_pipe() -> Result<(
     assert_eq!(code(record.verify(file()).await), Some(ErrorCode::RequestMalformed));
     let unknown = piped(async |fd| record.export("xml", 0, fd).await).await.expect_err("refused");
     assert_eq!(unknown.code(), Some(ErrorCode::RequestMalformed));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_redacted_text_is_in_no_file_and_the_record_verifies() -> Result<()> {
+    let mut daemon = Simulated::start().await?;
+    let client = Client::new(&daemon.bus).await?;
+    let record = RecordProxy::on(&client.connection).await?;
+    let (id, path) = client.manager.submit("install", "for Ana Otto's laptop", packages(&["alpha"])).await?;
+    let transaction = client.transaction(&path).await?;
+    client.wait_for(&transaction, |now| now.is_final()).await?;
+    let log = daemon.state_dir().join(format!("attempts/{id}-1/output.log"));
+    let mut text = std::fs::read(&log).unwrap_or_default();
+    text.extend(b"Ana Otto was here\n");
+    std::fs::write(&log, &text)?;
+    client.manager.add_backoff("beta", "*", i64::MAX >> 1, "x", Default::default()).await.expect_err("too long");
+    client.manager.add_ignore("beta", "Ana Otto said so", Default::default()).await?;
+    let redact = async |text: &str, comment: &str, only_try: bool| {
+        let options = RedactOptions { only_try: only_try.then_some(true), ..RedactOptions::default() };
+        client.manager.redact(text, comment, options).await
+    };
+    for (text, comment) in [("Ana", "why"), ("Ana Otto", ""), ("Ana Otto", "Ana Otto asked"), ("install", "why")] {
+        assert_eq!(code(redact(text, comment, false).await), Some(ErrorCode::RequestMalformed), "{text} {comment}");
+    }
+    let tried = redact("Ana Otto", "she asked", true).await?;
+    let (number, places, transactions) = redact("Ana Otto", "she asked", false).await?;
+    assert_eq!((tried.1, tried.2), (places.clone(), transactions.clone()));
+    assert_eq!(transactions, std::slice::from_ref(&id));
+    for place in ["requests.bytes", "transactions.description", "ignores.comment", "output.log"] {
+        assert!(places.iter().any(|(found, _)| found == place), "{place}: {places:?}");
+    }
+    let ((events, _, redacted, unvouched), _) = piped(async |fd| record.verify(fd).await).await?;
+    assert_eq!((redacted, unvouched), (1, 0));
+    let generation = record.get_generation(number).await?;
+    assert_eq!((generation.comment.as_deref(), generation.user.as_deref()), (Some("she asked"), Some("root")));
+    let document: serde_json::Value = serde_json::from_str(&transaction.get_document().await?)?;
+    assert_eq!(document["description"], format!("for [redacted {number}]'s laptop"));
+    assert_eq!(document["events"].as_array().and_then(|all| all.last()).map(|last| &last["event"]), Some(&"redacted".into()));
+    assert_eq!(std::fs::read(&log)?.len(), text.len());
+    // Of what has not ended nothing is taken.
+    client.manager.create_transaction("install", "for Ben Weiss", packages(&["beta"])).await?;
+    assert_eq!(code(redact("Ben Weiss", "he asked", false).await), Some(ErrorCode::TransactionState));
+    // It is rolled back, and asked for again, as before.
+    let options = OptionsBuilder::new().reverts(RevertsTarget::Last).build();
+    let (_, path) = client.manager.submit("rollback", "", options).await?;
+    client.wait_for(&client.transaction(&path).await?, |now| now.transaction_state() == Some(TransactionState::Completed)).await?;
+    client.manager.retry(&id, Default::default()).await.expect_err("a completed one is not retried");
+    daemon.crash_and_restart().await?;
+    let client = Client::new(&daemon.bus).await?;
+    let again = RecordProxy::on(&client.connection).await?;
+    assert!(piped(async |fd| again.verify(fd).await).await?.0.0 > events);
+    daemon.stop()?;
+    let mut bytes = Vec::new();
+    everything_in(&daemon.state_dir(), &mut bytes)?;
+    let holds = |text: &str| bytes.windows(text.len()).any(|part| part == text.as_bytes());
+    assert!(!holds("Ana Otto") && holds("Ben Weiss") && holds(&format!("[redacted {number}]")));
     Ok(())
 }
 

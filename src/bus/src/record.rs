@@ -313,9 +313,10 @@ pub trait Record {
     /// Which packages changed most in transactions that ended since then.
     fn get_package_statistics(&self, since_us: i64) -> zbus::Result<Vec<PackageStatisticsRow>>;
 
-    /// Checks every event; progress goes to a pipe as JSON lines. Answers how many there are and the last one's hash.
+    /// Checks every event; progress goes to a pipe as JSON lines. Answers how many there are, the last one's hash, how many
+    /// had a text taken out, and for how many of those the event that vouches came later.
     #[zbus(allow_interactive_auth)]
-    fn verify(&self, progress: Fd<'_>) -> zbus::Result<(u64, String)>;
+    fn verify(&self, progress: Fd<'_>) -> zbus::Result<(u64, String, u64, u64)>;
 
     /// Writes every event after this one to a pipe, as `jsonl` or `csv`; answers how many.
     #[zbus(allow_interactive_auth)]

@@ -34,6 +34,8 @@ closed_enum! {
         ClearBackoffs = "ClearBackoffs",
         /// Lists what is left alone.
         ListBackoffs = "ListBackoffs",
+        /// Takes a text out of the record.
+        Redact = "Redact",
         /// Has a transaction planned.
         Prepare = "Prepare",
         /// Authorises and queues it.
@@ -190,6 +192,11 @@ impl Method {
                 ManagerMethod,
                 Who::SelfOr(Permission::ViewAll),
                 "that something is backed off and until when; packages, causes and users of one's own",
+            ),
+            Self::Redact => (
+                ManagerMethod,
+                Who::Holder(Permission::Redact),
+                "takes a text out of record, documents and logs for good, and says where it stood; who did it and why stays",
             ),
             Self::Prepare => (TransactionMethod, Who::Owner, "starts the unprivileged planner"),
             Self::Execute => (TransactionMethod, Who::Plan, "queues exactly the plan of the digest"),
@@ -373,6 +380,7 @@ const OTHERS: &[Door] = &[
     verb("generation", Who::SelfOr(Permission::ViewAll), "ListGenerations; GetGeneration and ListChanges"),
     verb("audit", Who::Holder(Permission::ViewAll), "Verify or Export; writes with the caller's rights"),
     verb("backup", Who::Holder(Permission::ViewAll), "BackUp; writes with the caller's rights"),
+    verb("redact", Who::Holder(Permission::Redact), "Redact"),
     verb("restore", Who::Root, "Restore; reads and writes with the caller's rights"),
     verb("show", Who::OwnerOr(Permission::ViewAll), "the transaction's properties; with --document GetDocument; with --files ReadFiles"),
     verb("log", Who::OwnerOr(Permission::ViewAll), "ReadLog"),

@@ -20,6 +20,7 @@ pub mod door;
 pub mod explain;
 pub mod follow;
 pub mod foreign;
+pub mod forget;
 pub mod idle;
 pub mod inhibit;
 pub mod inventory;

@@ -67,7 +67,11 @@ impl Store {
         }
         migrate(&mut conn, path, MIGRATIONS)?;
         // Only a person with the sqlite3 tool leaves the gate open.
-        conn.execute("UPDATE gate SET generation = NULL, run = NULL, at_us = NULL WHERE generation IS NOT NULL", [])?;
+        conn.execute(
+            "UPDATE gate SET generation = NULL, run = NULL, at_us = NULL, redacts = NULL, redacts_json = NULL, mark = NULL
+             WHERE coalesce(generation, redacts, redacts_json, mark) IS NOT NULL",
+            [],
+        )?;
         Ok(Self { conn, run: run.clone(), run_key: None })
     }
 

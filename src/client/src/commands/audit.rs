@@ -35,12 +35,19 @@ async fn verify(session: &Session, ui: &Ui) -> Result<u8, ClientError> {
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }
-    let ((events, hash), ()) = verified?;
+    let ((events, hash, redacted, unvouched), ()) = verified?;
     if ui.json {
-        ui.line(&json!({"verified": true, "events": events, "hash": hash}).to_string())?;
+        let told = json!({"verified": true, "events": events, "hash": hash, "redacted": redacted, "unvouched": unvouched});
+        ui.line(&told.to_string())?;
     } else {
         ui.line(&format!("{} {events} events are what was written.", ui.paint(Ink::Good, "Verified:")))?;
         ui.note(&format!("The last one's hash is {hash}."))?;
+        if redacted > 0 {
+            ui.line(&format!("{redacted} of what they vouch for had a text taken out; 'backstep audit export' has who, when and why."))?;
+        }
+        if unvouched > 0 {
+            ui.line(&format!("For {unvouched} of these the event that vouches came later: this is a record of an earlier moment."))?;
+        }
     }
     Ok(0)
 }

@@ -11,10 +11,12 @@ use backstep_core::actor::Actor;
 use backstep_core::backoff::{Backoff, NewBackoff};
 use backstep_core::ignore::{Ignore, IgnoreRecord, Said};
 use backstep_core::record::{Filter, Record, Summary};
+use backstep_core::redaction::{Redacted, Redaction};
 use backstep_core::refusal::{RefusalFilter, RefusalRecord};
 use backstep_core::{Digest, ErrorCode, Failure, Plan, Stamp, Status, TransactionId};
 use backstep_engine::ports::{Adoption, Append, Entered, Ledger, NewTransaction, Refused};
-use backstep_store::{Created, Run, Store, StoreError};
+use backstep_store::{Created, Document, Run, Store, StoreError};
+use backstep_wire::texts;
 
 use crate::reserve::Reserve;
 
@@ -195,6 +197,14 @@ impl Ledger for StoreLedger {
 
     fn all_backoffs(&self, limit: u32) -> Result<Vec<Backoff>, Failure> {
         said(self.store.all_backoffs(limit))
+    }
+
+    fn redact(&mut self, redaction: &Said<Redaction>) -> Result<Redacted, Failure> {
+        let same = |document: Document, before: &[u8], after: &[u8]| match document {
+            Document::Request => texts::same_request(before, after),
+            Document::Plan => texts::same_plan(before, after),
+        };
+        said(self.write(|store| store.redact(redaction, &same)))
     }
 }
 

@@ -131,11 +131,11 @@ impl RecordObject {
         visit.end(result)
     }
 
-    #[zbus(out_args("events", "hash"))]
-    async fn verify(&self, progress: OwnedFd, #[zbus(header)] header: Header<'_>) -> Result<(u64, String), BusError> {
+    #[zbus(out_args("events", "hash", "redacted", "unvouched"))]
+    async fn verify(&self, progress: OwnedFd, #[zbus(header)] header: Header<'_>) -> Result<(u64, String, u64, u64), BusError> {
         let (visit, _call) = self.begin(&header, Method::Verify).await?;
         let result = self.verified(progress, &header).await;
-        visit.end(result.map(|verified| (verified.events, verified.hash.to_string())))
+        visit.end(result.map(|Verified { events, hash, redacted, unvouched }| (events, hash.to_string(), redacted, unvouched)))
     }
 
     #[zbus(out_args("events"))]
