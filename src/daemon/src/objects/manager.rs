@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use backstep_bus::names::transaction_path;
 use backstep_bus::{
-    BackoffFilter, BackoffRow, BusError, Claims, IgnoreFilter, IgnoreOptions, IgnoreRow, ListFilter, ListRow, RedactAnswer, RedactOptions,
-    RefusalRow, RefusalRowFilter, StatisticsRow,
+    BackoffFilter, BackoffRow, BusError, Claims, IgnoreFilter, IgnoreOptions, IgnoreRow, ListFilter, ListRow, RedactOptions, RefusalRow,
+    RefusalRowFilter, StatisticsRow,
 };
 use backstep_core::access::Permission;
 use backstep_core::actor::Origin;
@@ -192,7 +192,7 @@ impl ManagerObject {
         comment: String,
         options: RedactOptions,
         #[zbus(header)] header: Header<'_>,
-    ) -> Result<RedactAnswer, BusError> {
+    ) -> Result<(u64, Vec<(String, u64)>, Vec<String>), BusError> {
         let visit = Visit::begin(&self.service, &header, Method::Redact).await?;
         let result = self.redacted((text, comment), &options, &header).await;
         visit.end(result)
