@@ -3,10 +3,10 @@
 // Tests set their scene with plain calls.
 #![allow(clippy::disallowed_methods)]
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use backstep_bus::record::{BackUpOptions, GenerationListFilter};
-use backstep_bus::{CallError, ListFilter, OptionsBuilder, RecordProxy, RevertsTarget};
-use backstep_core::ErrorCode;
+use backstep_bus::{CallError, ListFilter, OptionsBuilder, RecordProxy, RedactOptions, RevertsTarget};
+use backstep_core::{ErrorCode, TransactionState};
 use backstep_tests::private_bus::{Client, Simulated, code, packages};
 use zbus::Variant;
 
@@ -135,7 +135,7 @@ async fn the_record_is_verified_exported_and_copied_through_a_pipe() -> Result<(
     let client = Client::new(&daemon.bus).await?;
     let record = RecordProxy::on(&client.connection).await?;
     client.manager.create_transaction("install", "a \"comma\", here", packages(&["alpha"])).await?;
-    let ((events, hash), _) = piped(async |fd| record.verify(fd).await).await?;
+    let ((events, hash, ..), _) = piped(async |fd| record.verify(fd).await).await?;
     assert_eq!((events, hash.len()), (1, 64));
     let (count, text) = piped(async |fd| record.export("jsonl", 0, fd).await).await?;
     let event: serde_json::Value = serde_json::from_slice(&text)?;
@@ -166,6 +166,138 @@ async fn the_record_is_verified_exported_and_copied_through_a_pipe() -> Result<(
     assert_eq!(code(record.verify(file()).await), Some(ErrorCode::RequestMalformed));
     let unknown = piped(async |fd| record.export("xml", 0, fd).await).await.expect_err("refused");
     assert_eq!(unknown.code(), Some(ErrorCode::RequestMalformed));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_redacted_text_is_in_no_file_and_the_record_verifies() -> Result<()> {
+    let mut daemon = Simulated::start().await?;
+    let client = Client::new(&daemon.bus).await?;
+    let record = RecordProxy::on(&client.connection).await?;
+    let (id, path) = client.manager.submit("install", "for Ana Otto's laptop", packages(&["alpha"])).await?;
+    let transaction = client.transaction(&path).await?;
+    client.wait_for(&transaction, |now| now.is_final()).await?;
+    let log = daemon.state_dir().join(format!("attempts/{id}-1/output.log"));
+    let mut text = std::fs::read(&log).unwrap_or_default();
+    text.extend(b"Ana Otto was here\n");
+    std::fs::write(&log, &text)?;
+    client.manager.add_backoff("beta", "*", i64::MAX >> 1, "x", Default::default()).await.expect_err("too long");
+    client.manager.add_ignore("beta", "Ana Otto said so", Default::default()).await?;
+    let redact = async |text: &str, comment: &str, only_try: bool| {
+        let options = RedactOptions { only_try: only_try.then_some(true), ..RedactOptions::default() };
+        client.manager.redact(text, comment, options).await
+    };
+    for (text, comment) in [("Ana", "why"), ("Ana Otto", ""), ("Ana Otto", "Ana Otto asked"), ("install", "why")] {
+        assert_eq!(code(redact(text, comment, false).await), Some(ErrorCode::RequestMalformed), "{text} {comment}");
+    }
+    // The daemon's own copy of the record goes; another is made when there is nothing to do.
+    std::fs::write(daemon.state_dir().join("store.db.copy"), "with Ana Otto in it")?;
+    let tried = redact("Ana Otto", "she asked", true).await?;
+    let (number, places, transactions) = redact("Ana Otto", "she asked", false).await?;
+    assert_eq!((tried.1, tried.2), (places.clone(), transactions.clone()));
+    assert_eq!(transactions, std::slice::from_ref(&id));
+    for place in ["requests.bytes", "transactions.description", "ignores.comment", "output.log"] {
+        assert!(places.iter().any(|(found, _)| found == place), "{place}: {places:?}");
+    }
+    let ((events, _, redacted, unvouched), _) = piped(async |fd| record.verify(fd).await).await?;
+    assert_eq!((redacted, unvouched), (1, 0));
+    let generation = record.get_generation(number).await?;
+    assert_eq!((generation.comment.as_deref(), generation.user.as_deref()), (Some("she asked"), Some("root")));
+    let document: serde_json::Value = serde_json::from_str(&transaction.get_document().await?)?;
+    assert_eq!(document["description"], format!("for [redacted {number}]'s laptop"));
+    assert_eq!(document["events"].as_array().and_then(|all| all.last()).map(|last| &last["event"]), Some(&"redacted".into()));
+    assert_eq!(std::fs::read(&log)?.len(), text.len());
+    // Of what has not ended nothing is taken.
+    client.manager.create_transaction("install", "for Ben Weiss", packages(&["beta"])).await?;
+    assert_eq!(code(redact("Ben Weiss", "he asked", false).await), Some(ErrorCode::TransactionState));
+    // It is rolled back, and asked for again, as before.
+    let options = OptionsBuilder::new().reverts(RevertsTarget::Last).build();
+    let (_, path) = client.manager.submit("rollback", "", options).await?;
+    client.wait_for(&client.transaction(&path).await?, |now| now.transaction_state() == Some(TransactionState::Completed)).await?;
+    client.manager.retry(&id, Default::default()).await.expect_err("a completed one is not retried");
+    daemon.crash_and_restart().await?;
+    let client = Client::new(&daemon.bus).await?;
+    let again = RecordProxy::on(&client.connection).await?;
+    assert!(piped(async |fd| again.verify(fd).await).await?.0.0 > events);
+    daemon.stop()?;
+    let mut bytes = Vec::new();
+    everything_in(&daemon.state_dir(), &mut bytes)?;
+    let holds = |text: &str| bytes.windows(text.len()).any(|part| part == text.as_bytes());
+    assert!(!holds("Ana Otto") && holds("Ben Weiss") && holds(&format!("[redacted {number}]")));
+    Ok(())
+}
+
+/// A backup as the client brings it.
+fn brought(path: &std::path::Path) -> Vec<zbus::Fd<'static>> {
+    vec![zbus::Fd::from(std::os::fd::OwnedFd::from(std::fs::File::open(path).expect("the backup")))]
+}
+
+#[tokio::test]
+async fn a_backup_is_restored_to_a_moment_and_gone_on_with() -> Result<()> {
+    let mut daemon = Simulated::start().await?;
+    let client = Client::new(&daemon.bus).await?;
+    let record = RecordProxy::on(&client.connection).await?;
+    for name in ["alpha", "beta"] {
+        client.manager.create_transaction("install", name, packages(&[name])).await?;
+    }
+    let now = BackUpOptions::default;
+    let (_, copy) = piped(async |fd| record.back_up(now(), fd).await).await?;
+    let backup = daemon.bus.folder().join("backup.db");
+    std::fs::write(&backup, &copy)?;
+    client.manager.create_transaction("install", "later", packages(&["gamma"])).await?;
+    // The one in use, and the backup, which does not know what came later.
+    let ((_, events, _), _) = piped(async |fd| record.restore(now(), Vec::new(), fd).await).await?;
+    assert_eq!(events, 3);
+    let ((size, events, hash), all) = piped(async |fd| record.restore(now(), brought(&backup), fd).await).await?;
+    assert_eq!((events, size), (2, u64::try_from(all.len())?));
+    let then = BackUpOptions { time: None, event: Some(1) };
+    let ((_, events, first), restored) = piped(async |fd| record.restore(then, brought(&backup), fd).await).await?;
+    assert!(events == 1 && first != hash);
+    assert_eq!(std::fs::read(&backup)?, copy, "the backup is only read");
+    let beside = std::fs::read_dir(daemon.state_dir())?.flatten().any(|entry| entry.file_name().to_string_lossy().contains("restore"));
+    assert!(!beside, "what was made beside the record is gone");
+    // As the documentation says: into the place of the live one while nobody uses it.
+    daemon.stop()?;
+    for file in ["store.db", "store.db-wal", "store.db-shm"] {
+        drop(std::fs::remove_file(daemon.state_dir().join(file)));
+    }
+    std::fs::write(daemon.state_dir().join("store.db"), restored)?;
+    daemon.crash_and_restart().await?;
+    let client = Client::new(&daemon.bus).await?;
+    let rows = client.manager.list_transactions(ListFilter::default()).await?;
+    assert_eq!(rows.iter().map(|row| row.description.as_deref()).collect::<Vec<_>>(), [Some("alpha")]);
+    let (_, path) = client.manager.submit("install", "", packages(&["beta"])).await?;
+    client.wait_for(&client.transaction(&path).await?, |now| now.is_final()).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_no_whole_backup_is_not_restored() -> Result<()> {
+    let daemon = Simulated::start().await?;
+    let client = Client::new(&daemon.bus).await?;
+    let record = RecordProxy::on(&client.connection).await?;
+    for name in ["alpha", "beta"] {
+        client.manager.create_transaction("install", "", packages(&[name])).await?;
+    }
+    let (_, copy) = piped(async |fd| record.back_up(BackUpOptions::default(), fd).await).await?;
+    let mut changed = copy.clone();
+    let place = copy.windows(4).position(|bytes| bytes == b"beta").context("the second request")?;
+    changed[place] = b'B';
+    let mut torn = copy.clone();
+    torn[4096 * 3..4096 * 3 + 64].fill(0xA5);
+    let folder = daemon.bus.folder().to_owned();
+    let cases =
+        [(changed, ErrorCode::AuditBroken), (torn, ErrorCode::StoreFailed), (b"no database at all".repeat(400), ErrorCode::StoreFailed)];
+    for (number, (bytes, expected)) in cases.into_iter().enumerate() {
+        let path = folder.join(format!("case-{number}.db"));
+        std::fs::write(&path, bytes)?;
+        let refused = piped(async |fd| record.restore(BackUpOptions::default(), brought(&path), fd).await).await;
+        assert_eq!(refused.expect_err("refused").code(), Some(expected), "case {number}");
+    }
+    let two = || [brought(&folder.join("case-0.db")), brought(&folder.join("case-0.db"))].into_iter().flatten().collect();
+    let refused = piped(async |fd| record.restore(BackUpOptions::default(), two(), fd).await).await.expect_err("two");
+    assert_eq!(refused.code(), Some(ErrorCode::RequestMalformed));
+    assert_eq!(piped(async |fd| record.verify(fd).await).await?.0.0, 2, "the record stays as it is");
     Ok(())
 }
 

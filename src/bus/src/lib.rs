@@ -14,6 +14,7 @@ pub mod options;
 pub mod properties;
 pub mod proxies;
 pub mod record;
+pub mod redaction;
 pub mod refusals;
 pub mod rows;
 
@@ -26,5 +27,6 @@ pub use options::{Choices, OptionKey, OptionsBuilder, PackageArgument, ParsedOpt
 pub use properties::TransactionProperties;
 pub use proxies::{ManagerProxy, TransactionProxy};
 pub use record::RecordProxy;
+pub use redaction::{RedactAnswer, RedactOptions};
 pub use refusals::{RefusalRow, RefusalRowFilter};
 pub use rows::{ListFilter, ListRow, PlanRow, StatisticsRow, StepRow};

@@ -10,6 +10,7 @@ use crate::files::ContentsRow;
 use crate::ignores::{IgnoreFilter, IgnoreOptions, IgnoreRow};
 use crate::names::{BUS_NAME, TRANSACTION_INTERFACE};
 use crate::properties::TransactionProperties;
+use crate::redaction::{RedactAnswer, RedactOptions};
 use crate::refusals::{RefusalRow, RefusalRowFilter};
 use crate::rows::{ListFilter, ListRow, PlanRow, StatisticsRow, StepRow};
 use crate::{CallError, Claims};
@@ -47,6 +48,10 @@ pub trait Manager {
     /// Says which versions nobody is offered, and why; answers the ignore's number.
     #[zbus(allow_interactive_auth)]
     fn add_ignore(&self, pattern: &str, comment: &str, options: IgnoreOptions) -> zbus::Result<u64>;
+
+    /// Takes a text out of the record for good, or only says where it is.
+    #[zbus(allow_interactive_auth)]
+    fn redact(&self, text: &str, comment: &str, options: RedactOptions) -> zbus::Result<RedactAnswer>;
 
     /// Takes an ignore back.
     #[zbus(allow_interactive_auth)]

@@ -140,7 +140,7 @@ impl From<GenerationListFilter> for GenerationFilter {
     }
 }
 
-/// Which record `BackUp` copies: as it is, or as it was. A closed list of keys.
+/// Which record `BackUp` copies and `Restore` makes: as it is, or as it was. A closed list of keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, SerializeDict, DeserializeDict, Type)]
 #[zbus(signature = "a{sv}", deny_unknown_fields)]
 pub struct BackUpOptions {
@@ -313,9 +313,10 @@ pub trait Record {
     /// Which packages changed most in transactions that ended since then.
     fn get_package_statistics(&self, since_us: i64) -> zbus::Result<Vec<PackageStatisticsRow>>;
 
-    /// Checks every event; progress goes to a pipe as JSON lines. Answers how many there are and the last one's hash.
+    /// Checks every event; progress goes to a pipe as JSON lines. Answers how many there are, the last one's hash, how many
+    /// had a text taken out, and for how many of those the event that vouches came later.
     #[zbus(allow_interactive_auth)]
-    fn verify(&self, progress: Fd<'_>) -> zbus::Result<(u64, String)>;
+    fn verify(&self, progress: Fd<'_>) -> zbus::Result<(u64, String, u64, u64)>;
 
     /// Writes every event after this one to a pipe, as `jsonl` or `csv`; answers how many.
     #[zbus(allow_interactive_auth)]
@@ -324,6 +325,10 @@ pub trait Record {
     /// Writes a copy of the record, as it is or was, to a pipe; answers its size.
     #[zbus(allow_interactive_auth)]
     fn back_up(&self, options: BackUpOptions, output: Fd<'_>) -> zbus::Result<u64>;
+
+    /// Writes a record as it was, of this one or of a backup (one file at most), verified, to a pipe; answers its size, how many
+    /// events it has and the last one's hash.
+    fn restore(&self, options: BackUpOptions, backup: Vec<Fd<'_>>, output: Fd<'_>) -> zbus::Result<(u64, u64, String)>;
 }
 
 impl RecordProxy<'_> {

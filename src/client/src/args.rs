@@ -9,7 +9,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::moment::{Moment, Since};
 use crate::record_args::{
-    AuditVerb, BackupArgs, BlameArgs, DiffArgs, GenerationVerb, GenerationsArgs, InventoryArgs, ReportArgs, StatsArgs, WhyArgs,
+    AuditVerb, BackupArgs, BlameArgs, DiffArgs, GenerationVerb, GenerationsArgs, InventoryArgs, REDACT_HELP, RedactArgs, ReportArgs,
+    RestoreArgs, StatsArgs, WhyArgs,
 };
 use crate::upkeep_args::{BackoffVerb, IgnoreVerb};
 
@@ -124,6 +125,11 @@ pub(crate) enum Command {
     Report(ReportArgs),
     /// Copy the whole record to a new file while it is in use
     Backup(BackupArgs),
+    /// Take a text out of the record for good: a name, a secret
+    #[command(after_help = REDACT_HELP)]
+    Redact(RedactArgs),
+    /// Make a verified record of the one in use, or of a backup, as it is or was (root)
+    Restore(RestoreArgs),
     /// Leave packages that failed alone for a while, or let them run again
     Backoff {
         #[command(subcommand)]
@@ -464,6 +470,10 @@ mod tests {
             "backstep audit export --format csv --after 5 events.csv",
             "backstep backup /root/record.db",
             "backstep backup --to 2026-11-01 then.db",
+            "backstep restore --from record.db --to 2026-11-01T12:00 --into then.db",
+            "backstep restore --event 5 --into then.db",
+            "backstep redact -m why --dry-run",
+            "backstep redact -y -m why name.txt",
             "backstep ignore add linux-image-* g++=1? -m why --until 30d --suite sid",
             "backstep backoff add * --until 8h -m freeze",
             "backstep backoff clear jq --kind upgrade",
@@ -501,6 +511,9 @@ mod tests {
             "backstep audit export --format xml",
             "backstep backup",
             "backstep backup --to 1d --event 5 then.db",
+            "backstep restore --to 1d --event 5 --into then.db",
+            "backstep restore --to 1d then.db",
+            "backstep redact name.txt",
             "backstep generation",
             "backstep generation show last",
             "backstep repair 01 --undo --accept",

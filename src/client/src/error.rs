@@ -48,7 +48,7 @@ pub(crate) enum ClientError {
     /// A user of no known name.
     #[error("no user {0:?}")]
     UserUnknown(String),
-    /// A local archive cannot be opened.
+    /// A local archive, or a backup, cannot be opened.
     #[error("cannot open {}", path.display())]
     Archive {
         /// Which.

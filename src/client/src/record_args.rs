@@ -118,6 +118,44 @@ pub(crate) struct ReportArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    /// A new file to write to; never one that is there, never the record in use
+    #[arg(long, value_name = "FILE", required = true)]
+    pub(crate) into: PathBuf,
+    /// A backup to read; the record in use when absent
+    #[arg(long, value_name = "BACKUP")]
+    pub(crate) from: Option<PathBuf>,
+    /// With everything up to then: 30d, 12h, 2026-11-01 or 2026-11-01T14:30
+    #[arg(long, value_name = "TIME", conflicts_with = "event")]
+    pub(crate) to: Option<Moment>,
+    /// With everything up to the event with this number
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) event: Option<u64>,
+}
+
+pub(crate) const REDACT_HELP: &str = "\
+The text is read from FILE or from standard input, and not from the command line, where others could see it; a line end at its end is
+no part of it. It goes out of comments, messages, names of users, requests, documents and logs, for good; [redacted NUMBER] stands there,
+and 'backstep generation show NUMBER' says who did it, when and why. What was done stays, and so does the proof of it: 'backstep
+audit verify' says how much was redacted. Copies elsewhere (backups, exports, store.db.schema-*, journald) keep the text, and who can
+guess it can still confirm the guess by the hash.";
+
+#[derive(Debug, Args)]
+pub(crate) struct RedactArgs {
+    /// A file with the text; standard input when absent
+    pub(crate) file: Option<PathBuf>,
+    /// Why, for the record
+    #[arg(short = 'm', long, value_name = "TEXT", required = true)]
+    pub(crate) comment: String,
+    /// Only say where it is
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Do it without asking
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct BackupArgs {
     /// A new file to write to, an SQLite database afterwards
     pub(crate) file: PathBuf,

@@ -36,6 +36,8 @@ closed_enum! {
         Ignore = "org.backstep1.ignore",
         /// Set and clear back-offs.
         Backoff = "org.backstep1.backoff",
+        /// Take a text out of the record.
+        Redact = "org.backstep1.redact",
         /// Repair an interrupted dpkg.
         Repair = "org.backstep1.repair",
     }

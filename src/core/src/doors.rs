@@ -34,6 +34,8 @@ closed_enum! {
         ClearBackoffs = "ClearBackoffs",
         /// Lists what is left alone.
         ListBackoffs = "ListBackoffs",
+        /// Takes a text out of the record.
+        Redact = "Redact",
         /// Has a transaction planned.
         Prepare = "Prepare",
         /// Authorises and queues it.
@@ -82,6 +84,8 @@ closed_enum! {
         Export = "Export",
         /// A copy of the record.
         BackUp = "BackUp",
+        /// The record as it was, from itself or a backup.
+        Restore = "Restore",
     }
 }
 
@@ -100,7 +104,7 @@ pub enum Who {
     Plan,
     /// Everybody about themselves; about others root and holders of the permission.
     SelfOr(Permission),
-    /// root only, by file modes.
+    /// root only: of files by their modes.
     Root,
     /// Everybody on the machine, by file modes.
     Machine,
@@ -189,6 +193,11 @@ impl Method {
                 Who::SelfOr(Permission::ViewAll),
                 "that something is backed off and until when; packages, causes and users of one's own",
             ),
+            Self::Redact => (
+                ManagerMethod,
+                Who::Holder(Permission::Redact),
+                "takes a text out of record, documents and logs for good, and says where it stood; who did it and why stays",
+            ),
             Self::Prepare => (TransactionMethod, Who::Owner, "starts the unprivileged planner"),
             Self::Execute => (TransactionMethod, Who::Plan, "queues exactly the plan of the digest"),
             Self::Cancel => (TransactionMethod, Who::OwnerOr(Permission::CancelAny), "stops it; what was changed is undone"),
@@ -235,6 +244,7 @@ impl Method {
             Self::Verify => (RecordMethod, Who::Holder(Permission::ViewAll), "reads the whole record; how many events, and its last hash"),
             Self::Export => (RecordMethod, Who::Holder(Permission::ViewAll), "every event, into the caller's pipe"),
             Self::BackUp => (RecordMethod, Who::Holder(Permission::ViewAll), "a copy of the record, into the caller's pipe"),
+            Self::Restore => (RecordMethod, Who::Root, "reads the caller's backup; a verified record as it was, into the caller's pipe"),
         }
     }
 }
@@ -371,6 +381,8 @@ const OTHERS: &[Door] = &[
     verb("generation", Who::SelfOr(Permission::ViewAll), "ListGenerations; GetGeneration and ListChanges"),
     verb("audit", Who::Holder(Permission::ViewAll), "Verify or Export; writes with the caller's rights"),
     verb("backup", Who::Holder(Permission::ViewAll), "BackUp; writes with the caller's rights"),
+    verb("redact", Who::Holder(Permission::Redact), "Redact"),
+    verb("restore", Who::Root, "Restore; reads and writes with the caller's rights"),
     verb("show", Who::OwnerOr(Permission::ViewAll), "the transaction's properties; with --document GetDocument; with --files ReadFiles"),
     verb("log", Who::OwnerOr(Permission::ViewAll), "ReadLog"),
     verb("watch", Who::Everybody, "the transaction's properties and signals"),
@@ -397,6 +409,8 @@ const OTHERS: &[Door] = &[
     file("/var/lib/backstep/spool/tmp", Who::Root, "documents being written"),
     file("/var/lib/backstep/spool/*/*.json", Who::Root, "one transaction's document"),
     file("/var/lib/backstep/store.backup-*", Who::Root, "a copy of the record on its way into a caller's pipe"),
+    file("/var/lib/backstep/store.restore-*", Who::Root, "the folder of a record that is put together for a caller's pipe"),
+    file("/var/lib/backstep/store.restore-*/*", Who::Root, "the backup's copy, and the record that is made of it"),
     file("/var/lib/backstep/attempts", Who::Root, "the folder of attempts"),
     file("/var/lib/backstep/attempts/*", Who::Root, "what one worker is told, does and says"),
     file("/var/lib/backstep/attempts/*/plan.json", Who::Root, "the frozen plan"),

@@ -116,6 +116,13 @@ pub enum Event {
     },
     /// A person accepted things as they are, or a plain run of apt left them so.
     Accepted,
+    /// A text was taken out of what is recorded of it; nothing else changed.
+    Redacted {
+        /// In how many places it stood.
+        places: u32,
+        /// Why.
+        text: String,
+    },
 }
 
 /// An event as flat named fields: the form in which the store and the documents keep it.
@@ -181,6 +188,7 @@ impl Event {
             Self::Resumed { .. } => "resumed",
             Self::AttentionNeeded { .. } => "attention-needed",
             Self::Accepted => "accepted",
+            Self::Redacted { .. } => "redacted",
         }
     }
 
@@ -229,6 +237,10 @@ impl Event {
                 fields.direction = name(direction.as_str());
                 fields.text = Some(reason.clone());
             }
+            Self::Redacted { places, text } => {
+                fields.number = Some(i64::from(*places));
+                fields.text = Some(text.clone());
+            }
         }
         fields
     }
@@ -245,7 +257,8 @@ impl Event {
             | Self::UndoStarted { text, .. }
             | Self::Interrupted { text }
             | Self::Resumed { reason: text, .. }
-            | Self::AttentionNeeded { text, .. } => *text = scrub(text).into_owned(),
+            | Self::AttentionNeeded { text, .. }
+            | Self::Redacted { text, .. } => *text = scrub(text).into_owned(),
             Self::Created
             | Self::Prepared { .. }
             | Self::Queued { .. }
@@ -298,6 +311,7 @@ impl Event {
             "resumed" => Self::Resumed { attempt: number()?, direction: direction()?, reason: text()? },
             "attention-needed" => Self::AttentionNeeded { code: code()?, text: text()? },
             "accepted" => Self::Accepted,
+            "redacted" => Self::Redacted { places: number()?, text: text()? },
             other => return Err(UnknownName { what: "event", name: other.to_owned() }.into()),
         })
     }
@@ -331,6 +345,7 @@ impl Event {
             Self::Resumed { attempt: 2, direction: Direction::Undo, reason: text() },
             Self::AttentionNeeded { code, text: text() },
             Self::Accepted,
+            Self::Redacted { places: 3, text: text() },
         ]
     }
 }

@@ -30,6 +30,7 @@ pub mod progress;
 pub mod queue;
 pub mod record;
 pub mod recovery;
+pub mod redaction;
 pub mod refusal;
 pub mod replay;
 pub mod request;

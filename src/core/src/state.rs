@@ -237,6 +237,7 @@ impl Status {
                 to(S::NeedsAttention)
             }
             Event::Accepted if self.state == S::NeedsAttention => to(S::PartiallyRolledBack),
+            Event::Redacted { .. } if self.state.is_final() => Ok(self),
             Event::Prepared { .. }
             | Event::Denied { .. }
             | Event::Queued { .. }
@@ -254,7 +255,8 @@ impl Status {
             | Event::Interrupted { .. }
             | Event::Resumed { .. }
             | Event::AttentionNeeded { .. }
-            | Event::Accepted => illegal,
+            | Event::Accepted
+            | Event::Redacted { .. } => illegal,
         }
     }
 

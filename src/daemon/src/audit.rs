@@ -86,8 +86,13 @@ pub fn back_up(store: &Path, until: Option<Until>, outlet: Outlet) -> Result<u64
         Some(until) => reader.back_up_until(until, &part.0).map(drop),
     };
     made.map_err(|error| Failure::from(&error))?;
-    let failed = |source| Failure::from(&StoreError::File { path: part.0.clone(), source });
-    let mut copy = File::open(&part.0).map_err(failed)?;
+    send(&part.0, outlet)
+}
+
+/// Writes a file of ours to a pipe; answers its size in bytes.
+pub(crate) fn send(path: &Path, outlet: Outlet) -> Result<u64, Failure> {
+    let failed = |source| Failure::from(&StoreError::File { path: path.to_owned(), source });
+    let mut copy = File::open(path).map_err(failed)?;
     let mut out = BufWriter::with_capacity(64 << 10, outlet);
     let size = io::copy(&mut copy, &mut out).map_err(|error| gone(&error))?;
     out.flush().map_err(|error| gone(&error))?;
@@ -107,12 +112,15 @@ impl Drop for Part {
     }
 }
 
-/// Removes what a crash left of copies.
+/// Removes what a crash left of copies and restores.
 pub fn tidy(state_dir: &Path) -> io::Result<()> {
     for entry in std::fs::read_dir(state_dir)? {
         let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with("store.backup-") {
+        let name = entry.file_name();
+        if name.to_string_lossy().starts_with("store.backup-") {
             std::fs::remove_file(entry.path())?;
+        } else if name.to_string_lossy().starts_with("store.restore-") {
+            std::fs::remove_dir_all(entry.path())?;
         }
     }
     Ok(())
@@ -188,6 +196,8 @@ mod tests {
         for name in ["store.db", "store.backup-x", "store.db.schema-0001"] {
             std::fs::write(folder.path().join(name), "x").expect("write");
         }
+        std::fs::create_dir(folder.path().join("store.restore-x")).expect("folder");
+        std::fs::write(folder.path().join("store.restore-x/new.db"), "x").expect("write");
         tidy(folder.path()).expect("tidy");
         let left = std::fs::read_dir(folder.path()).expect("list").count();
         assert!(left == 2 && !folder.path().join("store.backup-x").exists());

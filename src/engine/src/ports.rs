@@ -4,6 +4,7 @@ use backstep_core::actor::Actor;
 use backstep_core::backoff::{Backoff, NewBackoff};
 use backstep_core::ignore::{Ignore, IgnoreRecord, Said};
 use backstep_core::record::{Filter, Record, Summary};
+use backstep_core::redaction::{Redacted, Redaction};
 use backstep_core::refusal::{Refusal, RefusalFilter, RefusalRecord};
 use backstep_core::{Digest, Event, Failure, Kind, Plan, Scope, Stamp, Status, TransactionId};
 
@@ -157,6 +158,9 @@ pub trait Ledger {
     fn backoffs(&self) -> Result<Vec<Backoff>, Failure>;
     /// Every back-off there ever was, newest first.
     fn all_backoffs(&self, limit: u32) -> Result<Vec<Backoff>, Failure>;
+    /// Takes a text out, or says what that would be. Refuses what would make a request or a plan say something else, and what is in
+    /// a transaction that has not ended.
+    fn redact(&mut self, said: &Said<Redaction>) -> Result<Redacted, Failure>;
 }
 
 /// The mirror of the record for people and programs that read files.

@@ -50,6 +50,9 @@ fn check(append: &Append<'_>) -> Result<(), StoreError> {
     if append.events.iter().any(|event| matches!(event, Event::Prepared { .. })) {
         return Err(StoreError::PreparedWithoutPlan);
     }
+    if append.events.iter().any(|event| matches!(event, Event::Redacted { .. })) {
+        return Err(StoreError::RedactedWithoutRedaction);
+    }
     if append.world_after.is_some() && !append.events.iter().any(has_world) {
         return Err(StoreError::WorldWithoutCompleted);
     }

@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use rusqlite::backup::Backup;
 
 use crate::error::StoreError;
-use crate::open::quick_check;
+use crate::open::{Run, Store, quick_check};
 use crate::reader::Reader;
 
 impl Reader {
@@ -28,6 +28,13 @@ impl Reader {
         copy.close().map_err(|(_, error)| error)?;
         File::open(target).and_then(|file| file.sync_all()).map_err(file_error)
     }
+}
+
+/// Brings a copy of a record, of which there is nobody else, to this program's schema and checks it as a whole.
+pub fn adopt_copy(path: &Path) -> Result<(), StoreError> {
+    let store = Store::open(path, &Run::none())?;
+    store.check()?;
+    store.close()
 }
 
 #[cfg(test)]

@@ -29,8 +29,7 @@ pub(crate) struct Link<'a> {
 impl Link<'_> {
     /// The hash of this row after the row with the hash `before`.
     pub(crate) fn hash(&self, before: Digest) -> Digest {
-        let mut encoder = Encoder(Sha256::new());
-        encoder.0.update(PREFIX);
+        let mut encoder = Encoder::new(PREFIX);
         encoder.bytes(Some(&before.0));
         encoder.number(Some(self.seq));
         encoder.bytes(Some(self.transaction.as_bytes()));
@@ -42,7 +41,7 @@ impl Link<'_> {
         encoder.bytes(Some(&self.at.boot.0));
         encoder.number(Some(self.generation));
         encoder.number(Some(self.run));
-        Digest(encoder.0.finalize().into())
+        encoder.end()
     }
 
     fn encode_fields(&self, encoder: &mut Encoder) {
@@ -56,10 +55,20 @@ impl Link<'_> {
     }
 }
 
-struct Encoder(Sha256);
+/// Values one after the other, so that no two lists of them are the same bytes.
+pub(crate) struct Encoder(Sha256);
 
 impl Encoder {
-    fn bytes(&mut self, value: Option<&[u8]>) {
+    /// Begins with what kind of list it is.
+    pub(crate) fn new(prefix: &[u8]) -> Self {
+        Self(Sha256::new_with_prefix(prefix))
+    }
+
+    pub(crate) fn end(self) -> Digest {
+        Digest(self.0.finalize().into())
+    }
+
+    pub(crate) fn bytes(&mut self, value: Option<&[u8]>) {
         match value {
             None => self.0.update([0]),
             Some(bytes) => {

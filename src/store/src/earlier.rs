@@ -9,7 +9,7 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use backstep_core::{Event, Stamp, Status};
+use backstep_core::{Event, Status};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use crate::append::project;
@@ -35,8 +35,7 @@ impl Reader {
         let file_error = |source| StoreError::File { path: target.to_owned(), source };
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(target).map_err(file_error)?;
         // Nothing is recorded of this run: every change of the new file is one of a run that was.
-        let nobody = Stamp { utc_us: 0, monotonic_us: 0, boot: backstep_core::BootId([0; 16]) };
-        let mut store = Store::open(target, &Run { id: String::new(), version: String::new(), pid: 0, at: nobody })?;
+        let mut store = Store::open(target, &Run::none())?;
         let source = self.conn.path().unwrap_or_default();
         store.conn.execute("ATTACH DATABASE ?1 AS old", [source])?;
         let tx = store.conn.transaction()?;
@@ -48,6 +47,7 @@ impl Reader {
         copy_ended_rows(&tx, &IGNORES, bound)?;
         copy_ended_rows(&tx, &BACKOFFS, bound)?;
         copy_work_history(&tx, bound)?;
+        copy_redacted(&tx, last, bound)?;
         tx.execute("UPDATE gate SET generation = NULL, run = NULL, at_us = NULL", [])?;
         tx.commit()?;
         store.conn.execute("DETACH DATABASE old", [])?;
@@ -79,6 +79,10 @@ fn tell(tx: &Transaction<'_>, last: i64) -> Result<(), StoreError> {
         open_gate(tx, (row.get("generation")?, row.get("run")?, at.utc_us))?;
         copy_evidence(tx, &event, key)?;
         tx.prepare_cached("INSERT INTO events SELECT * FROM old.events WHERE seq = ?1")?.execute([seq])?;
+        if matches!(event, Event::Redacted { .. }) {
+            // Of a transaction that has ended, and changes nothing of it.
+            continue;
+        }
         if event == Event::Created {
             open.insert(key, begun(tx, key)?);
             continue;
@@ -199,6 +203,24 @@ fn copy_ended_rows(tx: &Transaction<'_>, rows: &EndedRows, bound: i64) -> Result
     Ok(())
 }
 
+/// What was redacted up to the moment, and what vouches for the texts of this copy that were taken out later: without that
+/// they would not verify.
+fn copy_redacted(tx: &Transaction<'_>, last: i64, bound: i64) -> Result<(), StoreError> {
+    let sql = "SELECT r.key, r.generation, g.run, g.opened_us FROM old.redacted r JOIN old.generations g ON g.key = r.generation
+        WHERE r.event <= ?1 OR (r.event IS NULL AND g.opened_us <= ?2)
+            OR (r.table_name = 'events' AND CAST(r.row_key AS INTEGER) <= ?1)
+            OR (r.table_name = 'requests' AND r.row_key IN (SELECT CAST(transaction_key AS TEXT) FROM requests))
+            OR (r.table_name = 'plans' AND r.row_key IN (SELECT CAST(transaction_key AS TEXT) FROM plans))
+        ORDER BY r.key";
+    let mut statement = tx.prepare(sql)?;
+    let mut found = statement.query([last, bound])?;
+    while let Some(row) = found.next()? {
+        frame(tx, (row.get(1)?, row.get(2)?, row.get(3)?))?;
+        tx.execute("INSERT INTO redacted SELECT * FROM old.redacted WHERE key = ?1", [row.get::<_, i64>(0)?])?;
+    }
+    Ok(())
+}
+
 /// Opens a generation that is no transaction's, with its run, as it was.
 fn frame(tx: &Transaction<'_>, (generation, run, at_us): (i64, i64, i64)) -> Result<(), StoreError> {
     tx.execute(
@@ -289,7 +311,9 @@ mod tests {
     fn dump(conn: &Connection) -> Vec<String> {
         let mut lines = Vec::new();
         let derived = ["transactions", "requests", "plans", "items", "steps", "attempts", "events"];
-        for table in ["runs", "generations", "gate", "refusals", "ignores", "work_backoff", "work_history"].into_iter().chain(derived) {
+        for table in
+            ["runs", "generations", "gate", "refusals", "ignores", "work_backoff", "work_history", "redacted"].into_iter().chain(derived)
+        {
             let mut statement = conn.prepare(&format!("SELECT * FROM {table}")).expect(table);
             let columns = statement.column_count();
             let mut rows = statement.query([]).expect(table);

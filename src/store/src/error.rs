@@ -106,6 +106,18 @@ pub enum StoreError {
         /// The line that came.
         found: u64,
     },
+    /// A text that something depends on.
+    #[error("cannot take that text out: in {table} it is part of what was asked for or done, or there is no room for a mark")]
+    NotOnlyText {
+        /// Where.
+        table: &'static str,
+    },
+    /// A redaction of what still goes on.
+    #[error("cannot take that text out: transaction {0} has not ended")]
+    NotEnded(TransactionId),
+    /// `redacted` comes only with a redaction.
+    #[error("redacted is recorded only with a redaction")]
+    RedactedWithoutRedaction,
 }
 
 impl StoreError {
@@ -131,10 +143,12 @@ impl StoreError {
             Self::NewerSchema { .. } => ErrorCode::StoreNewer,
             Self::Duplicate(_) => ErrorCode::RequestDuplicate,
             Self::Unknown(_) => ErrorCode::TransactionUnknown,
-            Self::Illegal(_) => ErrorCode::TransactionState,
+            Self::Illegal(_) | Self::NotEnded(_) => ErrorCode::TransactionState,
+            Self::NotOnlyText { .. } => ErrorCode::RequestMalformed,
             Self::Mismatch { .. }
             | Self::PreparedWithoutPlan
             | Self::WorldWithoutCompleted
+            | Self::RedactedWithoutRedaction
             | Self::AttemptNumber { .. }
             | Self::UnknownAttempt { .. }
             | Self::JournalRepeated { .. }

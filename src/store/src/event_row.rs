@@ -21,6 +21,12 @@ pub(crate) struct NewEvent<'a> {
 
 pub(crate) const LAST: &str = "SELECT seq, hash FROM events WHERE seq = (SELECT max(seq) FROM events)";
 
+/// The number that the next event gets.
+pub(crate) fn next_seq(conn: &Connection) -> Result<i64, StoreError> {
+    let last = conn.prepare_cached(LAST)?.query_row([], |row| row.get::<_, i64>(0)).optional()?;
+    Ok(last.unwrap_or(0) + 1)
+}
+
 /// Appends an event to the chain.
 pub(crate) fn insert(generation: &Generation<'_>, new: &NewEvent<'_>) -> Result<(), StoreError> {
     let last = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?, Digest(row.get(1)?)));

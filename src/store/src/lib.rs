@@ -2,10 +2,11 @@
 //!
 //! Invariants, each kept by the schema's triggers as well as by this code: nothing is written unless a
 //! generation is open; nothing is deleted; only status and time columns change, along the pairs of the state
-//! machine; events are append-only, without gaps and chained by hashes; a transaction's row, steps, items and
-//! attempts are projections of its events, written in the same commit. One writer. This crate is the only
-//! user of rusqlite. Absent on purpose: the format of requests and plans (bytes come in and go out), the
-//! clock (stamps come in), retention and any in-memory copy of the history.
+//! machine, and texts for people when one is taken out (`redact`); events are append-only, without gaps and
+//! chained by hashes; a transaction's row, steps, items and attempts are projections of its events, written in
+//! the same commit. One writer. This crate is the only user of rusqlite. Absent on purpose: the format of
+//! requests and plans (bytes come in and go out), the clock (stamps come in), retention and any in-memory copy
+//! of the history.
 
 // Tests set their scene with plain calls.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
@@ -41,6 +42,7 @@ mod project_transaction;
 mod read;
 mod reader;
 mod rebuild;
+mod redact;
 mod refuse;
 mod schema_page;
 mod statistics;
@@ -55,6 +57,7 @@ mod tests;
 
 pub use adopt::Adoption;
 pub use append::Append;
+pub use backup::adopt_copy;
 pub use create::{Created, NewTransaction};
 pub use earlier::Until;
 pub use error::{ChainError, StoreError, VerifyError};
@@ -63,6 +66,7 @@ pub use list::OpenCounts;
 pub use open::{Run, Store};
 pub use reader::Reader;
 pub use rebuild::{Cause, History, Rebuild, Retold};
+pub use redact::{Document, SameButTexts};
 pub use refuse::NewRefusal;
 pub use schema_page::schema_page;
 pub use verify::Verified;

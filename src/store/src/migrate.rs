@@ -28,6 +28,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     Migration { sql: include_str!("migrations/0003_upkeep.sql") },
     Migration { sql: include_str!("migrations/0004_scale.sql") },
     Migration { sql: include_str!("migrations/0005_rebuilds.sql") },
+    Migration { sql: include_str!("migrations/0006_redactions.sql") },
 ];
 
 /// Brings the file at `path` to the newest schema.

@@ -5,7 +5,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use backstep_core::Stamp;
+use backstep_core::{BootId, Stamp};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
@@ -32,6 +32,14 @@ pub struct Run {
     pub pid: u32,
     /// When it started.
     pub at: Stamp,
+}
+
+impl Run {
+    /// Nobody's: of a file that no daemon goes on with here.
+    pub(crate) const fn none() -> Self {
+        let at = Stamp { utc_us: 0, monotonic_us: 0, boot: BootId([0; 16]) };
+        Self { id: String::new(), version: String::new(), pid: 0, at }
+    }
 }
 
 /// The open record. Reads take `&self`, writes `&mut self`: there is one writer.
@@ -68,7 +76,11 @@ impl Store {
             due::done(path)?;
         }
         // Only a person with the sqlite3 tool leaves the gate open.
-        conn.execute("UPDATE gate SET generation = NULL, run = NULL, at_us = NULL WHERE generation IS NOT NULL", [])?;
+        conn.execute(
+            "UPDATE gate SET generation = NULL, run = NULL, at_us = NULL, redacts = NULL, redacts_json = NULL, mark = NULL
+              WHERE coalesce(generation, redacts, redacts_json, mark) IS NOT NULL",
+            [],
+        )?;
         Ok(Self { conn, run: run.clone(), run_key: None, newer: None })
     }
 

@@ -27,7 +27,8 @@ pub(crate) fn project(conn: &Connection, transaction_key: i64, number: u32, even
         | Event::Failed { .. }
         | Event::Expired
         | Event::UndoStarted { .. }
-        | Event::Accepted => Ok(()),
+        | Event::Accepted
+        | Event::Redacted { .. } => Ok(()),
     }
 }
 

@@ -57,7 +57,8 @@ pub(crate) fn project(conn: &Connection, transaction_key: i64, event: &Event, st
         | Event::Interrupted { .. }
         | Event::Resumed { .. }
         | Event::AttentionNeeded { .. }
-        | Event::Accepted => Ok(()),
+        | Event::Accepted
+        | Event::Redacted { .. } => Ok(()),
     }
 }
 

@@ -42,7 +42,8 @@ pub(crate) fn project(conn: &Connection, transaction_key: i64, attempt: u32, eve
         | Event::UndoFinished { .. }
         | Event::Resumed { .. }
         | Event::AttentionNeeded { .. }
-        | Event::Accepted => Ok(()),
+        | Event::Accepted
+        | Event::Redacted { .. } => Ok(()),
     }
 }
 

@@ -67,7 +67,8 @@ pub(crate) fn project(conn: &Connection, row: &TransactionRow, event: &Event, ne
         | Event::Expired
         | Event::UndoFinished { .. }
         | Event::Resumed { .. }
-        | Event::Accepted => {}
+        | Event::Accepted
+        | Event::Redacted { .. } => {}
     }
     if next == row.status { Ok(()) } else { set_status(conn, row.key, next, at) }
 }

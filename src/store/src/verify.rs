@@ -10,6 +10,7 @@ use crate::chain::{BEGINNING, Link, digest_of};
 use crate::error::{ChainError, StoreError, VerifyError};
 use crate::open::Store;
 use crate::reader::Reader;
+use crate::redact::{evidence as vouched, latest};
 
 /// Events between two looks at whether anybody still waits.
 const BATCH: u32 = 10_000;
@@ -21,12 +22,28 @@ pub struct Verified {
     pub events: u64,
     /// The hash of that one, which stands for all of them.
     pub hash: Digest,
+    /// How many of them, or of the requests and plans that they vouch for, had a text taken out, and are what that left.
+    pub redacted: u64,
+    /// How many of those an event after the end of this record vouches for: it is of a moment before the redaction.
+    pub unvouched: u64,
+}
+
+impl Verified {
+    const NOTHING: Self = Self { events: 0, hash: BEGINNING, redacted: 0, unvouched: 0 };
+
+    /// Counts what was redacted; answers whether an event can vouch for it.
+    fn redaction(&mut self, conn: &Connection, event: i64) -> Result<bool, StoreError> {
+        self.redacted += 1;
+        let found: Option<String> = conn.prepare_cached(NAMED)?.query_row([event], |row| row.get(0)).optional()?;
+        self.unvouched += u64::from(found.is_none());
+        Ok(found.is_none_or(|name| name == "redacted"))
+    }
 }
 
 impl Store {
     /// As [`Reader::verify`], without a break; answers how many events there are.
     pub fn verify_chain(&self) -> Result<u64, VerifyError> {
-        let mut verified = Verified { events: 0, hash: BEGINNING };
+        let mut verified = Verified::NOTHING;
         while batch(&self.conn, &mut verified, BATCH)? {}
         Ok(verified.events)
     }
@@ -37,10 +54,11 @@ impl Reader {
     /// them `told` hears how far it is and how many there were at the beginning, and may say stop with `false`.
     ///
     /// Checked: numbers without gaps, every hash over the one before, the request's and plan's bytes against
-    /// the digests recorded with `created` and `prepared`, the digests beside the rows against the same.
+    /// the digests recorded with `created` and `prepared`, the digests beside the rows against the same; of what was redacted, that it
+    /// is what the redaction left.
     pub fn verify(&self, mut told: impl FnMut(u64, u64) -> bool) -> Result<Verified, VerifyError> {
         let total: i64 = self.conn.query_row(TOTAL, [], |row| row.get(0))?;
-        let mut verified = Verified { events: 0, hash: BEGINNING };
+        let mut verified = Verified::NOTHING;
         while batch(&self.conn, &mut verified, BATCH)? && told(verified.events, total.unsigned_abs()) {}
         Ok(verified)
     }
@@ -54,7 +72,7 @@ pub(crate) fn check_ends(conn: &Connection) -> Result<(), StoreError> {
     let total: i64 = conn.query_row(TOTAL, [], |row| row.get(0))?;
     let from = (total - ENDS).max(0);
     let before: Option<[u8; 32]> = conn.query_row(crate::rebuild::HASH, [from], |row| row.get(0)).optional()?;
-    let mut verified = Verified { events: from.unsigned_abs(), hash: before.map_or(BEGINNING, Digest) };
+    let mut verified = Verified { events: from.unsigned_abs(), hash: before.map_or(BEGINNING, Digest), ..Verified::NOTHING };
     match batch(conn, &mut verified, BATCH) {
         Ok(_) => Ok(()),
         Err(VerifyError::Broken(broken)) => Err(StoreError::corrupt(broken.to_string())),
@@ -70,30 +88,45 @@ pub(crate) const EVENTS: &str = "SELECT e.seq, e.transaction_key, coalesce(t.id,
         t.request_digest, t.world_after
     FROM events e LEFT JOIN transactions t ON t.key = e.transaction_key WHERE e.seq > ?1 ORDER BY e.seq LIMIT ?2";
 
+pub(crate) const NAMED: &str = "SELECT event FROM events WHERE seq = ?1";
+
 /// Verifies some events more; answers whether there may be others.
 fn batch(conn: &Connection, verified: &mut Verified, limit: u32) -> Result<bool, VerifyError> {
     let mut statement = conn.prepare_cached(EVENTS)?;
     let mut rows = statement.query(params![verified.events.cast_signed(), limit])?;
     let mut found = 0;
     while let Some(row) = rows.next()? {
-        verified.hash = verify_row(row, verified.hash, verified.events + 1)?;
-        verify_bytes(conn, row)?;
+        verified.hash = verify_row(conn, row, verified)?;
+        verify_bytes(conn, row, verified)?;
         verified.events += 1;
         found += 1;
     }
     Ok(found == limit)
 }
 
-fn verify_row(row: &Row<'_>, before: Digest, place: u64) -> Result<Digest, VerifyError> {
+fn verify_row(conn: &Connection, row: &Row<'_>, verified: &mut Verified) -> Result<Digest, VerifyError> {
     let seq: i64 = row.get(0)?;
     let broken = |what| VerifyError::Broken(ChainError { seq, what });
-    if u64::try_from(seq) != Ok(place) {
+    if u64::try_from(seq) != Ok(verified.events + 1) {
         return Err(broken("an event before it is missing"));
     }
-    let fields = fields(row)?;
-    let transaction: String = row.get(2)?;
+    let (hash, stored) = (hash_of(row, verified.hash)?, digest_at(row, 19)?);
+    if Some(hash) == stored {
+        return Ok(hash);
+    }
+    // The hash is of the text that was there; what is there now has a digest, and an event that vouches for it.
+    let known = latest(conn, "events", seq, "text")?.filter(|(now, event)| *now == hash && *event > seq);
+    match (known, stored) {
+        (Some((_, event)), Some(stored)) if verified.redaction(conn, event)? => Ok(stored),
+        _ => Err(broken("its hash is another one")),
+    }
+}
+
+/// The hash of a row as it stands.
+fn hash_of(row: &Row<'_>, before: Digest) -> Result<Digest, StoreError> {
+    let (fields, transaction) = (fields(row)?, row.get::<_, String>(2)?);
     let link = Link {
-        seq,
+        seq: row.get(0)?,
         transaction: &transaction,
         attempt: row.get(3)?,
         fields: &fields,
@@ -102,8 +135,15 @@ fn verify_row(row: &Row<'_>, before: Digest, place: u64) -> Result<Digest, Verif
         generation: row.get(17)?,
         run: row.get(18)?,
     };
-    let hash = link.hash(before);
-    if Some(hash) == digest_at(row, 19)? { Ok(hash) } else { Err(broken("its hash is another one")) }
+    Ok(link.hash(before))
+}
+
+/// The hash of an event as it stands, whatever its own column says.
+pub(crate) fn row_hash(conn: &Connection, seq: &str) -> Result<Digest, StoreError> {
+    let seq: i64 = seq.parse().map_err(|_| StoreError::corrupt("an event without a number"))?;
+    let before = "SELECT hash FROM events WHERE seq = ?1";
+    let before = conn.prepare_cached(before)?.query_row([seq - 1], |row| Ok(Digest(row.get(0)?))).optional()?;
+    conn.prepare_cached(EVENTS)?.query_row(params![seq - 1, 1], |row| Ok(hash_of(row, before.unwrap_or(BEGINNING))))?
 }
 
 fn fields(row: &Row<'_>) -> Result<EventFields, StoreError> {
@@ -125,26 +165,34 @@ fn digest_at(row: &Row<'_>, place: usize) -> Result<Option<Digest>, StoreError> 
 }
 
 /// The evidence of an event against what is stored beside it.
-fn verify_bytes(conn: &Connection, row: &Row<'_>) -> Result<(), VerifyError> {
+fn verify_bytes(conn: &Connection, row: &Row<'_>, verified: &mut Verified) -> Result<(), VerifyError> {
     let evidence = digest_at(row, 13)?;
     let key: i64 = row.get(1)?;
     let event: String = row.get(4)?;
     let (holds, what) = match event.as_str() {
-        "created" => (evidence == digest_at(row, 20)? && evidence == stored(conn, REQUEST, key)?, "its request was changed"),
-        "prepared" => (evidence == stored(conn, PLAN, key)? && evidence == plan_digest(conn, key)?, "its plan was changed"),
+        "created" => {
+            (evidence == digest_at(row, 20)? && is_stored(conn, ("requests", key), evidence, verified)?, "its request was changed")
+        }
+        "prepared" => (evidence == plan_digest(conn, key)? && is_stored(conn, ("plans", key), evidence, verified)?, "its plan was changed"),
         "completed" | "accepted" => (evidence == digest_at(row, 21)?, "its world was changed"),
+        "redacted" => (evidence == Some(vouched(conn, row.get(0)?)?), "what it redacted was changed"),
         _ => (true, ""),
     };
     if holds { Ok(()) } else { Err(ChainError { seq: row.get(0)?, what }.into()) }
 }
 
-const REQUEST: &str = "SELECT bytes FROM requests WHERE transaction_key = ?1";
-const PLAN: &str = "SELECT bytes FROM plans WHERE transaction_key = ?1";
-
-/// The digest of stored bytes; `None` where there are none.
-fn stored(conn: &Connection, sql: &str, key: i64) -> Result<Option<Digest>, StoreError> {
-    let bytes: Option<Vec<u8>> = conn.prepare_cached(sql)?.query_row([key], |row| row.get(0)).optional()?;
-    Ok(bytes.map(|bytes| digest_of(&bytes)))
+/// Whether the stored bytes are those of the digest, or what a redaction left of them.
+fn is_stored(conn: &Connection, (table, key): (&str, i64), evidence: Option<Digest>, verified: &mut Verified) -> Result<bool, StoreError> {
+    let sql = format!("SELECT bytes FROM {table} WHERE transaction_key = ?1");
+    let bytes: Option<Vec<u8>> = conn.prepare_cached(&sql)?.query_row([key], |row| row.get(0)).optional()?;
+    let digest = bytes.map(|bytes| digest_of(&bytes));
+    if digest == evidence {
+        return Ok(true);
+    }
+    match latest(conn, table, key, "bytes")? {
+        Some((now, event)) if Some(now) == digest => verified.redaction(conn, event),
+        _ => Ok(false),
+    }
 }
 
 fn plan_digest(conn: &Connection, key: i64) -> Result<Option<Digest>, StoreError> {

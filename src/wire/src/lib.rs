@@ -13,6 +13,7 @@ pub mod order;
 pub mod plan;
 pub mod planner;
 pub mod request;
+pub mod texts;
 
 use backstep_core::Digest;
 use sha2::{Digest as _, Sha256};

@@ -116,7 +116,7 @@ async fn verified(client: &Client, count: u64, report: &mut Report) -> Result<()
     let (mut reader, writer) = std::io::pipe()?;
     let reading = tokio::task::spawn_blocking(move || reader.read_to_end(&mut Vec::new()));
     let begun = Instant::now();
-    let (events, _) = record.verify(zbus::Fd::from(std::os::fd::OwnedFd::from(writer))).await?;
+    let (events, ..) = record.verify(zbus::Fd::from(std::os::fd::OwnedFd::from(writer))).await?;
     let seconds = begun.elapsed().as_secs_f64();
     reading.await??;
     anyhow::ensure!(events == count * EVENTS, "{events} events were verified");

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use backstep_bus::record::{BackUpOptions, GenerationListFilter, InventoryFilter};
-use backstep_bus::{BackoffFilter, Claims, IgnoreFilter, IgnoreOptions, ListFilter, RecordProxy, RefusalRowFilter};
+use backstep_bus::{BackoffFilter, Claims, IgnoreFilter, IgnoreOptions, ListFilter, RecordProxy, RedactOptions, RefusalRowFilter};
 use backstep_core::doors::{Method, Who};
 use backstep_core::{ErrorCode, TransactionState};
 use backstep_tests::authority::{Answer, FakeAuthority};
@@ -120,6 +120,9 @@ pub(super) async fn call(connection: &Connection, method: Method, Offer { path, 
         Method::AddBackoff => code(manager.add_backoff("beta", "install", 1, "why", Claims::default()).await),
         Method::ClearBackoffs => code(manager.clear_backoffs("beta", "", "", Claims::default()).await),
         Method::ListBackoffs => code(manager.list_backoffs(BackoffFilter::default()).await),
+        Method::Redact => {
+            code(manager.redact("nobody at all", "why", RedactOptions { only_try: Some(true), ..RedactOptions::default() }).await)
+        }
         Method::Prepare => code(transaction.prepare().await),
         Method::Execute => code(transaction.execute(digest).await),
         Method::Cancel => code(transaction.cancel().await),
@@ -145,6 +148,7 @@ pub(super) async fn call(connection: &Connection, method: Method, Offer { path, 
         Method::Export => code(record.export("jsonl", u64::MAX >> 1, sink()).await),
         // An answer of one small copy, not of all that the test did so far.
         Method::BackUp => code(record.back_up(BackUpOptions { time: Some(1), event: None }, sink()).await),
+        Method::Restore => code(record.restore(BackUpOptions { time: Some(1), event: None }, Vec::new(), sink()).await),
     }
 }
 

@@ -1,17 +1,19 @@
-//! `backstep audit verify`, `backstep audit export` and `backstep backup`.
+//! `backstep audit verify`, `backstep audit export`, `backstep backup` and `backstep restore`.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
-use std::path::Path;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 
 use backstep_bus::record::BackUpOptions;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
+use zbus::Fd;
 
 use crate::agent::Agent;
 use crate::error::ClientError;
 use crate::inlet::{Target, piped};
-use crate::record_args::{AuditVerb, BackupArgs, ExportArgs};
+use crate::record_args::{AuditVerb, BackupArgs, ExportArgs, RestoreArgs};
 use crate::render::time::now_us;
 use crate::session::Session;
 use crate::ui::{Ink, Ui};
@@ -33,12 +35,19 @@ async fn verify(session: &Session, ui: &Ui) -> Result<u8, ClientError> {
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }
-    let ((events, hash), ()) = verified?;
+    let ((events, hash, redacted, unvouched), ()) = verified?;
     if ui.json {
-        ui.line(&json!({"verified": true, "events": events, "hash": hash}).to_string())?;
+        let told = json!({"verified": true, "events": events, "hash": hash, "redacted": redacted, "unvouched": unvouched});
+        ui.line(&told.to_string())?;
     } else {
         ui.line(&format!("{} {events} events are what was written.", ui.paint(Ink::Good, "Verified:")))?;
         ui.note(&format!("The last one's hash is {hash}."))?;
+        if redacted > 0 {
+            ui.line(&format!("{redacted} of what they vouch for had a text taken out; 'backstep audit export' has who, when and why."))?;
+        }
+        if unvouched > 0 {
+            ui.line(&format!("For {unvouched} of these the event that vouches came later: this is a record of an earlier moment."))?;
+        }
     }
     Ok(0)
 }
@@ -84,12 +93,32 @@ pub(crate) async fn backup(session: &Session, ui: &Ui, args: &BackupArgs) -> Res
     let record = session.record().await?;
     let options = BackUpOptions { time: args.to.map(|moment| moment.at(now_us())), event: args.event };
     let (size, (target, received)) = piped(|fd| record.back_up(options, fd), |pipe| filled(target, pipe)).await?;
-    if size != received {
-        let source = io::Error::other(format!("{received} of {size} bytes came"));
-        return Err(ClientError::Target { path: args.file.clone(), source });
-    }
+    whole(size, received, &args.file)?;
     target.keep()?;
     done(ui, &json!({"file": args.file, "size": size}), &format!("The record is in {}, {size} bytes.", shown(&args.file)))
+}
+
+/// Makes a record, of the one in use or of a backup, in a new file.
+pub(crate) async fn restore(session: &Session, ui: &Ui, args: &RestoreArgs) -> Result<u8, ClientError> {
+    let open = |path: &PathBuf| File::open(path).map_err(|source| ClientError::Archive { path: path.clone(), source });
+    let backup = args.from.as_ref().map(open).transpose()?.map(|file| Fd::from(OwnedFd::from(file)));
+    let target = Target::create(&args.into)?;
+    let record = session.record().await?;
+    let options = BackUpOptions { time: args.to.map(|moment| moment.at(now_us())), event: args.event };
+    let call = |fd| record.restore(options, backup.into_iter().collect(), fd);
+    let ((size, events, hash), (target, received)) = piped(call, |pipe| filled(target, pipe)).await?;
+    whole(size, received, &args.into)?;
+    target.keep()?;
+    let text = format!("A record of {events} events, verified, is in {}. The last one's hash is {hash}.", shown(&args.into));
+    done(ui, &json!({"file": args.into, "size": size, "events": events, "hash": hash}), &text)
+}
+
+fn whole(size: u64, received: u64, path: &Path) -> Result<(), ClientError> {
+    if size == received {
+        return Ok(());
+    }
+    let source = io::Error::other(format!("{received} of {size} bytes came"));
+    Err(ClientError::Target { path: path.to_owned(), source })
 }
 
 fn filled(mut target: Target, pipe: File) -> Result<(Target, u64), ClientError> {

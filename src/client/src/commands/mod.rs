@@ -16,6 +16,7 @@ mod inventory;
 mod list;
 mod log;
 mod pin;
+mod redact;
 mod repair;
 mod report;
 mod retry;
@@ -56,6 +57,8 @@ pub(crate) async fn run(cli: Cli, ui: &Ui) -> Result<u8, ClientError> {
         Command::Generation { verb } => generation::generation(&connect(global).await?, ui, verb).await,
         Command::Audit { verb } => audit::audit(&connect(global).await?, ui, verb).await,
         Command::Backup(args) => audit::backup(&connect(global).await?, ui, &args).await,
+        Command::Redact(args) => redact::redact(&connect(global).await?, ui, &args).await,
+        Command::Restore(args) => audit::restore(&connect(global).await?, ui, &args).await,
         Command::Backoff { verb } => backoff::backoff(&connect(global).await?, ui, verb).await,
         Command::Ignore { verb } => ignore::ignore(&connect(global).await?, ui, verb).await,
         Command::Report(args) => report::report(&connect(global).await?, ui, &args).await,

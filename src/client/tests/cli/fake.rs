@@ -2,7 +2,7 @@
 //! what it was asked.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -62,6 +62,8 @@ pub(crate) struct Script {
     pub(crate) document: &'static str,
     /// The record is not what was written, and a copy of it does not come whole.
     pub(crate) broken: bool,
+    /// How much of it had a text taken out.
+    pub(crate) redacted: u64,
     /// The output of children.
     pub(crate) log: Vec<u8>,
     /// The record of files.
@@ -234,6 +236,13 @@ async fn on_manager(connection: &Connection, state: &Mutex<State>, call: &Messag
             };
             connection.reply(&header, &(vec![row],)).await?;
         }
+        "Redact" => {
+            let (text, comment, options): (String, String, HashMap<String, OwnedVariant>) = call.body().deserialize()?;
+            let how = if options.contains_key("try") { "try" } else { "do" };
+            state.lock().expect("lock").calls.push(format!("Redact {how} {text:?} {comment}"));
+            let places = if text == "nowhere" { Vec::new() } else { vec![("events.text", 2_u64), ("output.log", 1)] };
+            connection.reply(&header, &(7_u64, places, vec!["01936b2e-7c1a-7d3e-9f10-0123456789ab"])).await?;
+        }
         "AddBackoff" => {
             let (subject, process, _, comment, _): (String, String, i64, String, HashMap<String, OwnedVariant>) =
                 call.body().deserialize()?;
@@ -354,7 +363,8 @@ async fn on_record(connection: &Connection, state: &Mutex<State>, call: &Message
             if state.lock().expect("lock").script.broken {
                 return Err(BusError::new(ErrorCode::AuditBroken, "the record was changed at event 2: its plan was changed"));
             }
-            connection.reply(&header, &(2_u64, "abc")).await?;
+            let redacted = state.lock().expect("lock").script.redacted;
+            connection.reply(&header, &(2_u64, "abc", redacted, 0_u64)).await?;
         }
         "Export" => {
             let (format, after, output): (String, u64, zbus::OwnedFd) = call.body().deserialize()?;
@@ -368,6 +378,19 @@ async fn on_record(connection: &Connection, state: &Mutex<State>, call: &Message
             write_to(output, "SQLite");
             let size: u64 = if state.lock().expect("lock").script.broken { 7 } else { 6 };
             connection.reply(&header, &size).await?;
+        }
+        "Restore" => {
+            type Arguments = (HashMap<String, OwnedVariant>, Vec<zbus::OwnedFd>, zbus::OwnedFd);
+            let (options, backup, output): Arguments = call.body().deserialize()?;
+            let mut read = String::new();
+            for fd in backup {
+                std::fs::File::from(std::os::fd::OwnedFd::from(fd)).read_to_string(&mut read).expect("the backup");
+            }
+            let keys: Vec<String> = options.into_keys().collect();
+            state.lock().expect("lock").calls.push(format!("Restore {} of {read:?}", keys.join(",")));
+            write_to(output, "SQLite");
+            let size: u64 = if state.lock().expect("lock").script.broken { 7 } else { 6 };
+            connection.reply(&header, &(size, 3_u64, "abc")).await?;
         }
         "GetStepStatistics" => {
             let row = StepStatisticsRow { step: "apply".into(), title: "Change packages".into(), count: 1, ..StepStatisticsRow::default() };

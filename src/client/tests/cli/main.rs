@@ -500,6 +500,54 @@ fn the_record_is_verified_exported_and_copied() {
 }
 
 #[test]
+fn a_text_comes_from_a_file_or_a_pipe_and_goes_only_when_somebody_says_so() {
+    let bus = Bus::start();
+    let folder = tempfile::tempdir().expect("folder");
+    let file = folder.path().join("name.txt");
+    std::fs::write(&file, "Ana Otto\n").expect("write");
+    let daemon = Daemon::start(&bus, Script { redacted: 3, ..install() });
+    let redact = |more: &[&str]| command(&bus).args(["redact", "-m", "asked"]).args(more).arg(&file).output().expect("run");
+    let tried = redact(&["--dry-run"]);
+    let places = "     2  events.text\n     1  output.log\n";
+    assert_eq!(out(&tried), format!("{places}Redaction. It would be taken out: in 1 transactions.\n"), "{}", err(&tried));
+    let unasked = redact(&[]);
+    assert_eq!(unasked.status.code(), Some(2), "{}", err(&unasked));
+    let done = redact(&["-y"]);
+    assert_eq!(out(&done), format!("{places}Redaction. It was taken out: in 1 transactions.\nSee 'backstep generation show 7'.\n"));
+    let piped = command(&bus).args(["redact", "-y", "--json", "-m", "asked"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let mut piped = piped.expect("run");
+    std::io::Write::write_all(&mut piped.stdin.take().expect("stdin"), b"nowhere").expect("write");
+    let json: serde_json::Value = serde_json::from_slice(&piped.wait_with_output().expect("end").stdout).expect("json");
+    assert_eq!(json["number"], serde_json::Value::Null);
+    let expected = ["try \"Ana Otto\"", "try \"Ana Otto\"", "do \"Ana Otto\"", "do \"nowhere\""];
+    assert_eq!(daemon.calls(), expected.map(|call| format!("Redact {call} asked")));
+    assert!(out(&run(&bus, "audit verify")).contains("3 of what they vouch for had a text taken out"));
+}
+
+#[test]
+fn a_record_is_restored_from_itself_or_a_backup_into_a_new_file() {
+    let bus = Bus::start();
+    let folder = tempfile::tempdir().expect("folder");
+    let (backup, into) = (folder.path().join("backup.db"), folder.path().join("then.db"));
+    std::fs::write(&backup, "kept").expect("write");
+    let daemon = Daemon::start(&bus, install());
+    let restore = |more: &[&str]| {
+        let output = command(&bus).args(["restore", "--into"]).arg(&into).args(more).output().expect("run");
+        (output.status.code(), out(&output), err(&output), std::fs::read(&into).ok())
+    };
+    let (code, told, error, made) = restore(&["--to", "2d", "--from", backup.to_str().expect("UTF-8")]);
+    let text = format!("A record of 3 events, verified, is in {}. The last one's hash is abc.\n", into.display());
+    assert_eq!((code, told, made), (Some(0), text, Some(b"SQLite".to_vec())), "{error}");
+    // Never over what is there.
+    std::fs::write(&into, "mine").expect("write");
+    assert_eq!((restore(&[]).0, restore(&[]).3), (Some(2), Some(b"mine".to_vec())));
+    std::fs::remove_file(&into).expect("remove");
+    assert_eq!((restore(&["--from", "/no/such"]).0, into.exists()), (Some(3), false));
+    assert_eq!(restore(&["--event", "7", "--json"]).0, Some(0));
+    assert_eq!(daemon.calls(), ["Restore time of \"kept\"", "Restore event of \"\""]);
+}
+
+#[test]
 fn a_broken_record_has_an_exit_code_and_half_a_copy_is_none() {
     let bus = Bus::start();
     let folder = tempfile::tempdir().expect("folder");

@@ -11,11 +11,13 @@ use backstep_core::actor::Actor;
 use backstep_core::backoff::{Backoff, NewBackoff};
 use backstep_core::ignore::{Ignore, IgnoreRecord, Said};
 use backstep_core::record::{Filter, Record, Summary};
+use backstep_core::redaction::{Mode, Redacted, Redaction};
 use backstep_core::refusal::{RefusalFilter, RefusalRecord};
 use backstep_core::{Digest, ErrorCode, Failure, Plan, Stamp, Status, TransactionId};
 use backstep_engine::ports::{Adoption, Append, Entered, Ledger, NewTransaction, Refused};
 use backstep_spool::Spool;
-use backstep_store::{Created, Run, Store, StoreError};
+use backstep_store::{Created, Document, Run, Store, StoreError};
+use backstep_wire::texts;
 
 use crate::attempts::Attempts;
 use crate::rebuild::{self, Remains};
@@ -226,6 +228,19 @@ impl Ledger for StoreLedger {
 
     fn all_backoffs(&self, limit: u32) -> Result<Vec<Backoff>, Failure> {
         self.told(self.store.all_backoffs(limit))
+    }
+
+    fn redact(&mut self, redaction: &Said<Redaction>) -> Result<Redacted, Failure> {
+        let same = |document: Document, before: &[u8], after: &[u8]| match document {
+            Document::Request => texts::same_request(before, after),
+            Document::Plan => texts::same_plan(before, after),
+        };
+        let redacted = said(self.write(|store| store.redact(redaction, &same)))?;
+        if redaction.what.mode == Mode::Do {
+            let error = |error| format!("the text is out of the record, but not out of its copy, which cannot be removed: {error}");
+            rebuild::drop_copy(&self.path).map_err(|source| Failure::new(ErrorCode::StoreFailed, error(source)))?;
+        }
+        Ok(redacted)
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use backstep_bus::names::transaction_path;
 use backstep_bus::{
-    BackoffFilter, BackoffRow, BusError, Claims, IgnoreFilter, IgnoreOptions, IgnoreRow, ListFilter, ListRow, RefusalRow, RefusalRowFilter,
-    StatisticsRow,
+    BackoffFilter, BackoffRow, BusError, Claims, IgnoreFilter, IgnoreOptions, IgnoreRow, ListFilter, ListRow, RedactOptions, RefusalRow,
+    RefusalRowFilter, StatisticsRow,
 };
 use backstep_core::access::Permission;
 use backstep_core::actor::Origin;
@@ -182,6 +182,19 @@ impl ManagerObject {
     async fn list_backoffs(&self, filter: BackoffFilter, #[zbus(header)] header: Header<'_>) -> Result<Vec<BackoffRow>, BusError> {
         let visit = Visit::begin(&self.service, &header, Method::ListBackoffs).await?;
         let result = self.backoffs(visit.caller(), &filter, &header).await;
+        visit.end(result)
+    }
+
+    #[zbus(out_args("number", "places", "transactions"))]
+    async fn redact(
+        &self,
+        text: String,
+        comment: String,
+        options: RedactOptions,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<(u64, Vec<(String, u64)>, Vec<String>), BusError> {
+        let visit = Visit::begin(&self.service, &header, Method::Redact).await?;
+        let result = self.redacted((text, comment), &options, &header).await;
         visit.end(result)
     }
 

@@ -25,6 +25,7 @@ use crate::door::Visit;
 use crate::explain::explain;
 use crate::material;
 use crate::outlet::Outlet;
+use crate::restore::{Restored, plain_file, restore};
 use crate::service::{Call, Service};
 
 /// Rows of one list at most.
@@ -130,11 +131,11 @@ impl RecordObject {
         visit.end(result)
     }
 
-    #[zbus(out_args("events", "hash"))]
-    async fn verify(&self, progress: OwnedFd, #[zbus(header)] header: Header<'_>) -> Result<(u64, String), BusError> {
+    #[zbus(out_args("events", "hash", "redacted", "unvouched"))]
+    async fn verify(&self, progress: OwnedFd, #[zbus(header)] header: Header<'_>) -> Result<(u64, String, u64, u64), BusError> {
         let (visit, _call) = self.begin(&header, Method::Verify).await?;
         let result = self.verified(progress, &header).await;
-        visit.end(result.map(|verified| (verified.events, verified.hash.to_string())))
+        visit.end(result.map(|Verified { events, hash, redacted, unvouched }| (events, hash.to_string(), redacted, unvouched)))
     }
 
     #[zbus(out_args("events"))]
@@ -149,6 +150,19 @@ impl RecordObject {
         let (visit, _call) = self.begin(&header, Method::BackUp).await?;
         let result = self.backed_up(options, output, &header).await;
         visit.end(result)
+    }
+
+    #[zbus(out_args("size", "events", "hash"))]
+    async fn restore(
+        &self,
+        options: BackUpOptions,
+        backup: Vec<OwnedFd>,
+        output: OwnedFd,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<(u64, u64, String), BusError> {
+        let (visit, _call) = self.begin(&header, Method::Restore).await?;
+        let result = self.restored(visit.caller(), options, backup, output).await;
+        visit.end(result.map(|Restored { verified, size }| (size, verified.events, verified.hash.to_string())))
     }
 }
 
@@ -267,6 +281,17 @@ impl RecordObject {
         self.service.records.with_file(move |store| audit::back_up(store, until, outlet)).await
     }
 
+    /// A backup is a database that is parsed with our rights: only root may bring one.
+    async fn restored(&self, caller: &Caller, options: BackUpOptions, backup: Vec<OwnedFd>, output: OwnedFd) -> Result<Restored, Failure> {
+        only_root(caller, "only root restores a record")?;
+        if backup.len() > 1 {
+            return Err(Failure::new(ErrorCode::RequestMalformed, "a record is restored from one backup at most"));
+        }
+        let backup = backup.into_iter().next().map(|fd| plain_file(fd.into())).transpose()?;
+        let (until, outlet) = (until(options)?, Outlet::new(output.into())?);
+        self.service.records.with_file(move |store| restore(store, backup, until, outlet)).await
+    }
+
     /// The pipe of a caller who may see all.
     async fn outlet(&self, fd: OwnedFd, header: &Header<'_>) -> Result<Outlet, Failure> {
         // Owned by root: the owner's right is not enough for what everybody did.
@@ -298,6 +323,10 @@ fn row_of(package: &PackageId, word: &str, last: Option<&ItemChange>, visible: i
         Origin::Cli | Origin::Dbus | Origin::Spool | Origin::Timer => "backstep",
     };
     bare.with(last, by)
+}
+
+fn only_root(caller: &Caller, text: &str) -> Result<(), Failure> {
+    if caller.uid == 0 { Ok(()) } else { Err(Failure::new(ErrorCode::AuthDenied, text)) }
 }
 
 /// The moment that is asked for; `None` is now.

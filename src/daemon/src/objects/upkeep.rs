@@ -1,17 +1,19 @@
-//! The manager's methods that say what is to be left alone; each is a change-set of its own.
+//! The manager's methods that say what is to be left alone or taken out; each is a change-set of its own.
 
 use backstep_bus::claims::{Claims, claimed};
-use backstep_bus::{BackoffFilter, BackoffRow, IgnoreFilter, IgnoreOptions, IgnoreRow};
+use backstep_bus::{BackoffFilter, BackoffRow, IgnoreFilter, IgnoreOptions, IgnoreRow, RedactAnswer, RedactOptions};
 use backstep_core::Failure;
 use backstep_core::access::Permission;
 use backstep_core::actor::Actor;
 use backstep_core::backoff::{Backoff, NewBackoff};
 use backstep_core::ignore::IgnoreRecord;
+use backstep_core::redaction::{Redacted, Redaction};
 use zbus::message::Header;
 
 use super::manager::ManagerObject;
 use super::owner_or;
 use crate::callers::{self, Caller};
+use crate::forget::forget;
 use crate::preferences;
 
 /// Rows of one list at most.
@@ -91,6 +93,22 @@ impl ManagerObject {
             if all || backoff.uid == caller.uid { row } else { row.redacted() }
         };
         Ok(found.iter().map(seen).collect())
+    }
+
+    pub(super) async fn redacted(
+        &self,
+        (text, comment): (String, String),
+        options: &RedactOptions,
+        header: &Header<'_>,
+    ) -> Result<RedactAnswer, Failure> {
+        let claims = Claims { client: options.client.clone(), origin: options.origin.clone() };
+        let actor = self.holder(Permission::Redact, &claims, header).await?;
+        let redaction = Redaction::new(text, options.mode())?;
+        let taken = redaction.clone();
+        let Redacted { number, mut places, transactions } = self.service.decide(|manager| manager.redact(taken, comment, actor))?;
+        let attempts = self.service.attempts.clone();
+        places.extend(self.service.records.run(move || forget(&attempts, &redaction)).await?);
+        Ok((number, places, transactions.iter().map(ToString::to_string).collect()))
     }
 
     /// The caller as the record names them, when they may.

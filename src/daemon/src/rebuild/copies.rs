@@ -73,6 +73,14 @@ pub fn keep_copy(store: &Path) -> anyhow::Result<bool> {
     Ok(true)
 }
 
+/// Takes the daemon's own copy away: it holds what was just taken out of the record. A new one is made when there is nothing
+/// to do.
+pub fn drop_copy(store: &Path) -> io::Result<()> {
+    let copy = beside(store, COPY);
+    remove(&copy)?;
+    remove(&beside(&copy, ".part"))
+}
+
 fn modified(path: &Path) -> Option<SystemTime> {
     // An empty log is made by every open.
     fs::metadata(path).ok().filter(|file| file.len() > 0)?.modified().ok()

@@ -22,7 +22,7 @@ use crate::attempts::Attempts;
 use crate::log;
 use documents::Taken;
 
-pub use copies::keep_copy;
+pub use copies::{drop_copy, keep_copy};
 
 /// The record of a state directory.
 #[must_use]

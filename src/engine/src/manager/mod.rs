@@ -16,6 +16,7 @@ mod launch;
 mod pin;
 mod prepare;
 mod recover;
+mod redact;
 mod refuse;
 mod view;
 
@@ -249,7 +250,8 @@ fn notice_of(id: TransactionId, event: &Event, direction: Direction) -> Option<N
         | Event::UndoFinished { .. }
         | Event::Interrupted { .. }
         | Event::Resumed { .. }
-        | Event::Accepted => None,
+        | Event::Accepted
+        | Event::Redacted { .. } => None,
     }
 }
 

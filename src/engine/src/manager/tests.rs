@@ -8,6 +8,7 @@ use backstep_core::actor::{Actor, Origin};
 use backstep_core::backoff::{Backoff, NewBackoff};
 use backstep_core::ignore::{Ignore, IgnoreRecord, Said};
 use backstep_core::record::{EventRecord, Filter, Record as Row, Summary};
+use backstep_core::redaction::{Mode, Redacted, Redaction};
 use backstep_core::refusal::{RefusalFilter, RefusalRecord};
 use backstep_core::{
     Archive, ArchiveSource, BootId, Digest, Direction, ErrorCode, Event, Failure, ItemAction, Kind, LocalArchive, Method, Options, Plan,
@@ -23,6 +24,7 @@ use crate::ports::{Adoption, Append, Clock, Entered, Identities, Ledger, Mirror,
 mod backoffs;
 mod ignores;
 mod interleavings;
+mod redact;
 
 #[derive(Clone)]
 struct Stored {
@@ -290,6 +292,18 @@ impl Ledger for FakeLedger {
 
     fn all_backoffs(&self, _limit: u32) -> Result<Vec<Backoff>, Failure> {
         self.with(|inner| Ok(inner.backoffs.clone()))
+    }
+
+    fn redact(&mut self, said: &Said<Redaction>) -> Result<Redacted, Failure> {
+        self.with(|inner| {
+            let holds = |row: &&mut Stored| row.new.description.contains(said.what.text());
+            let found: Vec<&mut Stored> = inner.rows.values_mut().filter(holds).collect();
+            let transactions = found.iter().map(|row| row.new.id).collect();
+            if said.what.mode == Mode::Do {
+                found.into_iter().for_each(|row| row.new.description = row.new.description.replace(said.what.text(), "[redacted 1]"));
+            }
+            Ok(Redacted { number: 1, places: Vec::new(), transactions })
+        })
     }
 }
 

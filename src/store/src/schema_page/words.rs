@@ -40,6 +40,9 @@ pub(super) const TABLES: &[Words] = &[
             ("generation", "the open generation"),
             ("run", "the daemon that opened it"),
             ("at_us", "the time that its changes get"),
+            ("redacts", "the text that is being taken out"),
+            ("redacts_json", "the same as it stands in JSON"),
+            ("mark", "what takes its place"),
         ],
     },
     Words {
@@ -292,6 +295,19 @@ pub(super) const TABLES: &[Words] = &[
             ("refused", "documents that could not be taken"),
             ("lost", "what is lost"),
             ("at_us", "when"),
+        ],
+    },
+    Words {
+        name: "redacted",
+        about: "Places from which a text was taken, see [the record](../record.md#taking-a-text-out).",
+        columns: &[
+            ("key", "its number, in order"),
+            ("generation", "the change-set that says who, when and why"),
+            ("table_name", "of which table"),
+            ("row_key", "of which row; the parts of its key with a slash"),
+            ("column_name", "of which column"),
+            ("event", "the event `redacted` that vouches for it; empty where the row is of no transaction"),
+            ("digest", "SHA-256 of what is there now; of an event the hash over its columns"),
         ],
     },
 ];

@@ -14,6 +14,7 @@ const ROWS: &[&str] = &[
     include_str!("fixtures/0002.sql"),
     include_str!("fixtures/0003.sql"),
     include_str!("fixtures/0004.sql"),
+    include_str!("fixtures/0005.sql"),
 ];
 
 /// Makes a file as the program of that schema left it. What the triggers refuse was allowed when it was new.
@@ -63,6 +64,19 @@ fn a_file_of_every_earlier_schema_is_brought_up_with_a_copy_first() {
         let copy = Connection::open(backup_path(&path, i64::try_from(schema).expect("few"))).expect("the copy");
         assert_eq!((usize::try_from(version(&copy)), events(&copy)), (Ok(schema), 20), "as it was");
     }
+}
+
+#[test]
+fn an_older_backup_is_restored_from_a_copy_of_it() {
+    let f = Fixture::new();
+    let (backup, copy, made) = (f.path.with_extension("old"), f.path.with_extension("copy"), f.path.with_extension("made"));
+    old(&backup, 2);
+    std::fs::copy(&backup, &copy).expect("copy");
+    assert!(Reader::open(&copy).is_err());
+    crate::adopt_copy(&copy).expect("brought up");
+    let reader = Reader::open(&copy).expect("open");
+    assert_eq!(reader.back_up_until(crate::Until::Event(7), &made).expect("told"), 7);
+    assert_eq!(Reader::open(&made).expect("open").verify(|_, _| true).expect("whole").events, 7);
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod migrations;
 mod opening;
 mod queries;
 mod random;
+mod redact;
 mod refusals;
 pub(crate) mod refusals_kept;
 mod report;

@@ -12,7 +12,7 @@ fn candidates(status: Status) -> Vec<Event> {
     let next = status.attempts + 1;
     Event::samples()
         .into_iter()
-        .filter(|event| !matches!(event, Event::Created))
+        .filter(|event| !matches!(event, Event::Created | Event::Redacted { .. }))
         .map(|event| match event {
             Event::Started { .. } => Event::Started { attempt: next },
             Event::Resumed { direction, reason, .. } => Event::Resumed { attempt: next, direction, reason },

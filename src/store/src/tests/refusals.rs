@@ -81,6 +81,7 @@ fn filled() -> Fixture {
     f.store.ignore(&said(ignore("hello"), 1)).expect("ignore");
     f.store.back_off(&said(asked("hello", "*", 9), 1)).expect("back off");
     f.store.record_rebuild(&super::rebuild(), &super::actor()).expect("rebuild");
+    super::redact::something(&mut f);
     f
 }
 
