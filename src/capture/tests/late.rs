@@ -147,6 +147,23 @@ fn place(files: &[(&str, &str)]) -> Place {
 }
 
 #[test]
+fn what_a_directory_brings_by_an_exchange_goes_again() {
+    let place = place(&[("opt/x", "")]);
+    place.dir("opt/known");
+    place.dir("opt/removed");
+    let mut w = linked(place, &["/opt/removed"]);
+    w.create("opt/new", "");
+    // A call that then fails: a file does not take a directory's place.
+    w.late.before_rename(&inside("opt/new"), &inside("opt/known")).unwrap();
+    w.late.before_remove(&inside("opt/removed")).unwrap();
+    fs::remove_dir(w.at("opt/removed")).unwrap();
+    w.create("opt/removed", "");
+    w.create("opt/known/f", "");
+    w.exchange("opt/removed", "opt/known");
+    drop(w.undone());
+}
+
+#[test]
 fn a_file_nobody_foresaw_comes_back_after_a_write() {
     let mut w = unknown(place(&[("opt/x", "old")]));
     let ino = fs::metadata(w.at("opt/x")).unwrap().ino();

@@ -116,6 +116,8 @@ fn running(machine: &Machine) -> Result<BTreeSet<String>> {
     let unit = |line: &str| {
         let words: Vec<&str> = line.split_whitespace().collect();
         let [name, _, "active", sub, ..] = words.as_slice() else { return None };
+        // A timer whose service is just running.
+        let sub = if name.ends_with(".timer") && *sub == "running" { "waiting" } else { sub };
         (!RESTLESS.iter().any(|restless| name.starts_with(restless))).then(|| format!("unit {name} {sub}"))
     };
     Ok(text.lines().filter_map(unit).collect())

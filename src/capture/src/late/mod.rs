@@ -138,7 +138,9 @@ impl Late {
         self.called()?;
         let (one, other) = (inner(one)?, inner(other)?);
         self.move_away(one.as_ref(), other.as_ref())?;
-        self.move_away(other.as_ref(), one.as_ref())
+        self.move_away(other.as_ref(), one.as_ref())?;
+        self.arrive(one.as_ref(), other.as_ref())?;
+        self.arrive(other.as_ref(), one.as_ref())
     }
 
     /// Before owner, mode or extended attributes are changed, of a link or of what it leads to.
