@@ -171,7 +171,7 @@ fn names_in_sources() -> Result<Vec<String>> {
         names.map(str::to_owned).collect()
     };
     let attempt = quoted(&source("src/worker/src/machine.rs")?, "self.folder.join(\"");
-    let mut capture = vec!["before.json".to_owned(), "displaced".to_owned()];
+    let mut capture = ["before.json", "others.json", "displaced"].map(str::to_owned).to_vec();
     capture.extend(quoted(&source("src/capture/src/manifest/mod.rs")?, " => \""));
     for part in ["late/log.rs", "walk/file.rs", "changes/file.rs"] {
         capture.extend(quoted(&source(&format!("src/capture/src/{part}"))?, "FILE_NAME: &str = \""));
