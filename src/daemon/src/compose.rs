@@ -85,7 +85,9 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         tokio::spawn(metrics::run(Arc::clone(&service), path));
     }
     tokio::spawn(foreign::watch(Arc::clone(&service)));
-    tokio::spawn(upkeep::check(Arc::clone(&service)));
+    if upkeep::is_due(&options.state_dir) {
+        tokio::spawn(upkeep::check(Arc::clone(&service)));
+    }
     let patience = (!options.no_idle_exit).then_some(config.idle_exit_s);
     idle::wait(&service, patience).await
 }

@@ -12,17 +12,24 @@ use backstep_store::{Reader, StoreError, due};
 use crate::rebuild;
 use crate::service::Service;
 
-/// Checks the whole record when that is due. A clean start has nothing to check.
+/// Whether the whole record is to be checked: not after a clean end. To be asked before a thread is started for it, which
+/// an idle daemon does not have.
+#[must_use]
+pub fn is_due(state_dir: &Path) -> bool {
+    due::is_due(&rebuild::store_path(state_dir))
+}
+
+/// Checks the whole record.
 pub async fn check(service: Arc<Service>) {
     let _call = service.call();
-    let checked = service.records.with_file(|store| Ok(due::is_due(store).then(|| look(store)))).await;
+    let checked = service.records.with_file(|store| Ok(look(store))).await;
     match checked {
-        Ok(None | Some(Ok(()))) => {}
-        Ok(Some(Err(error))) if error.is_damage() => {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) if error.is_damage() => {
             tracing::error!("ending, so that a new start writes the record again");
             std::process::exit(70);
         }
-        Ok(Some(Err(error))) => tracing::warn!("cannot check the record: {error}"),
+        Ok(Err(error)) => tracing::warn!("cannot check the record: {error}"),
         Err(failure) => tracing::warn!("cannot check the record: {failure}"),
     }
 }
