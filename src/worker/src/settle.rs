@@ -66,10 +66,11 @@ pub fn bring_back(context: &Context, before: &Before, whose: Whose, stage: &mut 
 fn ask_back(context: &Context, before: &Before, whose: Whose, trouble: &mut Vec<Failure>) -> Result<(), Failure> {
     let children = context.children.as_ref();
     let mut ask = |verb: &str, names: &[String]| trouble.extend(units::ask(children, verb, names).err());
-    if units::read(&context.machine, children)?.values().any(|unit| unit.needs_reload) || !before.brought.is_empty() {
+    let mut now = units::read(&context.machine, children)?;
+    if now.values().any(|unit| unit.needs_reload) || !before.brought.is_empty() {
         ask("daemon-reload", &[]);
+        now = units::read(&context.machine, children)?;
     }
-    let now = units::read(&context.machine, children)?;
     ask("reset-failed", &left_behind(before, &now));
     let change = compare(&before.units, &now);
     let wanted = |unit: &&String| whose == Whose::All || before.may_start(unit);
