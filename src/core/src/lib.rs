@@ -11,6 +11,7 @@ pub mod access;
 pub mod actor;
 pub mod admission;
 pub mod backoff;
+pub mod causes;
 pub mod doors;
 pub mod drift;
 pub mod error_code;

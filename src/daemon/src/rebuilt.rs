@@ -13,6 +13,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use backstep_capture::{CaptureDir, CaptureError, Contents, FileKind};
+use backstep_core::causes::said;
 use backstep_core::{
     ArchiveSource, AttemptId, Digest, ErrorCode, Failure, LocalArchive, Method, PackageId, Plan, PlanItem, Scope, TransactionId, Version,
 };
@@ -121,12 +122,6 @@ fn failure(error: &RebuildError) -> Failure {
         RebuildError::Unknown { .. } | RebuildError::Read { .. } | RebuildError::Write(_) => ErrorCode::UndoMaterial,
     };
     Failure::new(code, said(error))
-}
-
-/// An error with its causes.
-fn said(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 impl Made {

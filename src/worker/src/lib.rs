@@ -14,7 +14,6 @@ pub mod alternatives;
 pub mod archives;
 pub mod args;
 pub mod before;
-mod causes;
 pub mod child;
 pub mod conflict;
 pub mod contents;

@@ -10,10 +10,10 @@ use backstep_core::{ErrorCode, Failure};
 use backstep_supervise::{Change, Errno, Rules, Seen, Sink, Verdict, prepare, protect_from_oom};
 
 use super::{Report, open_watch_over};
-use crate::causes::said;
 use crate::durable::replace;
 use crate::machine::AttemptFiles;
 use crate::steps::capture_failure;
+use backstep_core::causes::said;
 
 /// Never told: not files that could be put back, and busy.
 const NEVER: [&str; 4] = ["/proc", "/sys", "/dev", "/run"];

@@ -6,13 +6,13 @@ use backstep_engine::runner::{Done, Left, Need, Stage, Step, UndoError, Undone};
 use nix::errno::Errno;
 
 use crate::before::{self, Before};
-use crate::causes::{causes, said};
 use crate::context::{Context, Shared};
 use crate::facts::{self, Facts};
 use crate::prepare;
 use crate::settle::{self, Whose};
 use crate::units::Units;
 use crate::{alternatives, selection, units};
+use backstep_core::causes::{causes, said};
 
 /// See the module.
 pub(super) struct Secure {
