@@ -18,6 +18,27 @@ const PATIENCE_MS: u16 = 60_000;
 /// What a pipe that can be written to takes without waiting (`PIPE_BUF`).
 const ATOMIC: usize = 4096;
 
+/// What a caller is told whose descriptor is not what is needed.
+pub(crate) struct Words {
+    pub(crate) unusable: &'static str,
+    pub(crate) of_another_kind: &'static str,
+    pub(crate) opened_otherwise: &'static str,
+}
+
+/// Takes a descriptor of this kind that was not opened in the one way that is of no use.
+pub(crate) fn opened(fd: OwnedFd, kind: SFlag, useless: OFlag, words: &Words) -> Result<File, Failure> {
+    let malformed = |text: &str| Failure::new(ErrorCode::RequestMalformed, text);
+    let status = fstat(&fd).map_err(|_| malformed(words.unusable))?;
+    if SFlag::from_bits_truncate(status.st_mode) & SFlag::S_IFMT != kind {
+        return Err(malformed(words.of_another_kind));
+    }
+    let flags = fcntl(&fd, FcntlArg::F_GETFL).map_err(|_| malformed(words.unusable))?;
+    if OFlag::from_bits_truncate(flags) & OFlag::O_ACCMODE == useless {
+        return Err(malformed(words.opened_otherwise));
+    }
+    Ok(File::from(fd))
+}
+
 /// The write end of a pipe.
 #[derive(Debug)]
 pub struct Outlet(File);
@@ -25,16 +46,17 @@ pub struct Outlet(File);
 impl Outlet {
     /// Takes a descriptor, if it is the write end of a pipe.
     pub fn new(fd: OwnedFd) -> Result<Self, Failure> {
-        let malformed = |text: &str| Failure::new(ErrorCode::RequestMalformed, text);
-        let status = fstat(&fd).map_err(|_| malformed("the descriptor cannot be used"))?;
-        if SFlag::from_bits_truncate(status.st_mode) & SFlag::S_IFMT != SFlag::S_IFIFO {
-            return Err(malformed("the descriptor is no pipe"));
-        }
-        let flags = fcntl(&fd, FcntlArg::F_GETFL).map_err(|_| malformed("the descriptor cannot be used"))?;
-        if OFlag::from_bits_truncate(flags) & OFlag::O_ACCMODE == OFlag::O_RDONLY {
-            return Err(malformed("the descriptor is the pipe's end for reading"));
-        }
-        Ok(Self(File::from(fd)))
+        let file = opened(
+            fd,
+            SFlag::S_IFIFO,
+            OFlag::O_RDONLY,
+            &Words {
+                unusable: "the descriptor cannot be used",
+                of_another_kind: "the descriptor is no pipe",
+                opened_otherwise: "the descriptor is the pipe's end for reading",
+            },
+        )?;
+        Ok(Self(file))
     }
 }
 

@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 
 use backstep_core::{ErrorCode, Failure};
 use backstep_store::{Reader, StoreError, Until, Verified, VerifyError, adopt_copy};
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::sys::stat::{SFlag, fstat};
+use nix::fcntl::OFlag;
+use nix::sys::stat::SFlag;
 
 use crate::audit;
-use crate::outlet::Outlet;
+use crate::outlet::{Outlet, Words, opened};
 
 /// A record that was given away.
 #[derive(Debug, PartialEq, Eq)]
@@ -51,16 +51,16 @@ pub fn restore(store: &Path, backup: Option<File>, until: Option<Until>, outlet:
 
 /// The descriptor of a backup: a plain file that can be read.
 pub fn plain_file(fd: OwnedFd) -> Result<File, Failure> {
-    let malformed = |text: &str| Failure::new(ErrorCode::RequestMalformed, text);
-    let status = fstat(&fd).map_err(|_| malformed("the backup's descriptor cannot be used"))?;
-    if SFlag::from_bits_truncate(status.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
-        return Err(malformed("the backup is no plain file"));
-    }
-    let flags = fcntl(&fd, FcntlArg::F_GETFL).map_err(|_| malformed("the backup's descriptor cannot be used"))?;
-    if OFlag::from_bits_truncate(flags) & OFlag::O_ACCMODE == OFlag::O_WRONLY {
-        return Err(malformed("the backup cannot be read"));
-    }
-    Ok(File::from(fd))
+    opened(
+        fd,
+        SFlag::S_IFREG,
+        OFlag::O_WRONLY,
+        &Words {
+            unusable: "the backup's descriptor cannot be used",
+            of_another_kind: "the backup is no plain file",
+            opened_otherwise: "the backup cannot be read",
+        },
+    )
 }
 
 /// A folder that goes when this goes. CRASH: what is left of it is removed at the daemon's next start.
