@@ -17,6 +17,7 @@ use backstep_core::actor::{Actor, Origin};
 use backstep_core::{ErrorCode, Event, Stamp, TransactionState};
 use backstep_spool::Spool;
 use backstep_store::{Append, Cause, Rebuild, Run, Store, StoreError, due};
+use chrono::DateTime;
 
 use crate::attempts::Attempts;
 use crate::log;
@@ -288,20 +289,6 @@ fn warning(rebuild: &Rebuild) -> String {
 
 /// When something was, for people: the date and the time in UTC.
 fn said_time(utc_us: i64) -> String {
-    let seconds = utc_us.div_euclid(1_000_000);
-    let (year, month, day) = date(seconds.div_euclid(86_400));
-    let (hour, minute) = (seconds.rem_euclid(86_400) / 3600, seconds.rem_euclid(3600) / 60);
-    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02} UTC")
-}
-
-/// The Gregorian date of a day, counted from 1970. Years begin in March here, so that a leap day ends one.
-const fn date(day: i64) -> (i64, i64, i64) {
-    let day = day + 719_468;
-    let (era, of_era) = (day.div_euclid(146_097), day.rem_euclid(146_097));
-    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    (year + era * 400 + (month <= 2) as i64, month, day)
+    let time = DateTime::from_timestamp_micros(utc_us);
+    time.map_or_else(|| format!("{utc_us} µs after 1970"), |time| time.format("%Y-%m-%d %H:%M UTC").to_string())
 }
