@@ -31,11 +31,9 @@ mod former;
 mod names;
 mod payload;
 mod rebuilder;
-mod tree;
 
 pub use conffiles::Edited;
 pub use control::MARK;
 pub use error::RebuildError;
 pub use former::{Former, Kind, Node};
 pub use rebuilder::{Rebuilder, Rebuilt, Wanted};
-pub use tree::Tree;

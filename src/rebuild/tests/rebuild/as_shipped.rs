@@ -8,7 +8,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use crate::common::{Scratch, contents, control_members, is_root, query, run};
-use backstep_rebuild::{Edited, RebuildError, Rebuilder, Rebuilt, Tree, Wanted};
+use crate::tree::Tree;
+use backstep_rebuild::{Edited, RebuildError, Rebuilder, Rebuilt, Wanted};
 
 const CONTROL: &str = "Package: bent\nVersion: 1:2~rc1-3\nArchitecture: all\nMaintainer: a <a@example.org>\nSection: misc\n\
     Priority: optional\nX-Odd: kept\nDescription: x\n y\n";

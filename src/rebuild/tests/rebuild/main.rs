@@ -5,3 +5,4 @@
 mod as_shipped;
 mod common;
 mod this_machine;
+mod tree;

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use crate::common::{
     Scratch, contents, control_members, installed, is_installed, is_root, original, query, run, same_paths, unpack, with_needs, wrong_sums,
 };
-use backstep_rebuild::{Edited, Rebuilder, Rebuilt, Tree, Wanted};
+use crate::tree::Tree;
+use backstep_rebuild::{Edited, Rebuilder, Rebuilt, Wanted};
 
 /// The loader and its library, hard links, diversions, set-id programs, configuration files, many files, a pair that may be
 /// installed for several architectures.

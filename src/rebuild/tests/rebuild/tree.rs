@@ -8,21 +8,21 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 
-use crate::former::{Former, Kind, Node};
+use backstep_rebuild::{Former, Kind, Node};
 
 /// How many links are followed on one way.
 const MOST_LINKS: u32 = 40;
 
 /// The system below a folder; nobody but its owner may change it meanwhile.
 #[derive(Debug, Clone)]
-pub struct Tree {
+pub(crate) struct Tree {
     root: PathBuf,
 }
 
 impl Tree {
     /// The system below `root`.
     #[must_use]
-    pub fn new(root: &Path) -> Self {
+    pub(crate) fn new(root: &Path) -> Self {
         Self { root: root.to_path_buf() }
     }
 
