@@ -26,6 +26,8 @@ use serde::{Deserialize, Serialize};
 use crate::durable::replace;
 use crate::machine::Machine;
 
+/// What stands before the folder of links that apt gives dpkg when there are more than a few archives.
+const RECURSIVE: &str = "--recursive";
 /// Where [`tell`] writes, in the folder of ready archives.
 const NAMED: &str = "named.json";
 const MAGIC: &[u8; 8] = b"!<arch>\n";
@@ -106,24 +108,48 @@ pub fn ready(machine: &Machine, arguments: Vec<OsString>) -> io::Result<Vec<OsSt
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(arguments),
         Err(error) => return Err(error),
     };
-    let archive = |argument: OsString| match argument.to_str().and_then(|path| named.get(path)) {
-        Some(meant) => best(machine, meant).map(PathBuf::into_os_string),
-        None => Ok(argument),
-    };
-    arguments.into_iter().map(archive).collect()
+    let mut meant = Vec::with_capacity(arguments.len());
+    for argument in arguments {
+        let is_folder = meant.last().is_some_and(|last| last == RECURSIVE);
+        meant.push(if is_folder { folder(machine, &named, Path::new(&argument))? } else { one(machine, &named, argument)? });
+    }
+    Ok(meant)
 }
 
-/// A link with the archive's name to where it lies ready, else to where it is kept.
+/// One argument of dpkg, which may be an archive's path.
+fn one(machine: &Machine, named: &Named, argument: OsString) -> io::Result<OsString> {
+    let Some(meant) = argument.to_str().and_then(|path| named.get(path)) else { return Ok(argument) };
+    let link = machine.prepared().join(&meant.name);
+    put(&best(machine, meant)?, &link)?;
+    Ok(link.into_os_string())
+}
+
+/// A folder like apt's, in which it puts a link to each of many archives, with names that give their order.
+fn folder(machine: &Machine, named: &Named, apts: &Path) -> io::Result<OsString> {
+    let name = apts.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let ours = machine.prepared().join(name);
+    DirBuilder::new().recursive(true).mode(0o700).create(&ours)?;
+    for entry in fs::read_dir(apts)? {
+        let entry = entry?;
+        let archive = fs::read_link(entry.path())?;
+        let meant = archive.to_str().and_then(|path| named.get(path)).map(|meant| best(machine, meant));
+        put(&meant.unwrap_or(Ok(archive))?, &ours.join(entry.file_name()))?;
+    }
+    Ok(ours.into_os_string())
+}
+
+/// Where an archive lies ready, else where it is kept.
 fn best(machine: &Machine, meant: &Meant) -> io::Result<PathBuf> {
     let sha256 = meant.sha256.parse().map_err(io::Error::other)?;
     let ready = machine.prepared().join(format!("{sha256}.deb"));
-    let archive = if ready.is_file() { ready } else { machine.kept_archive(sha256) };
-    let link = machine.prepared().join(&meant.name);
-    match symlink(&archive, &link) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => fs::remove_file(&link).and_then(|()| symlink(&archive, &link)),
+    Ok(if ready.is_file() { ready } else { machine.kept_archive(sha256) })
+}
+
+fn put(archive: &Path, link: &Path) -> io::Result<()> {
+    match symlink(archive, link) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => fs::remove_file(link).and_then(|()| symlink(archive, link)),
         made => made,
     }
-    .map(|()| link)
 }
 
 /// Removes all ready archives.
@@ -338,6 +364,29 @@ mod tests {
         assert_eq!([lies("one_1_all.deb"), lies("two_1_all.deb")], [path, rig.machine.kept_archive(two.sha256)]);
         fs::write(rig.machine.prepared().join(NAMED), "{").expect("write");
         assert!(ready(&rig.machine, apts.clone()).is_err(), "what cannot be read is not guessed");
+    }
+
+    #[test]
+    fn many_archives_come_as_a_folder_of_links_and_are_those_that_were_compared_too() {
+        let rig = Rig::new();
+        drop(rig.place());
+        let apts = rig.folder.path().join("apt-dpkg-install-x1y2z3");
+        fs::create_dir(&apts).expect("folder");
+        let one = crate::testing::archive("one_1_all.deb", b"one");
+        for (name, target) in [("0-one_1_all.deb", "/cache/one.deb"), ("1-other_1_all.deb", "/cache/other.deb")] {
+            symlink(target, apts.join(name)).expect("link");
+        }
+        tell(&rig.machine, &Named::from([("/cache/one.deb".to_owned(), Meant::from(&one))])).expect("told");
+        let call = ["--unpack", "--auto-deconfigure", "--recursive"].map(OsString::from);
+        let called = [&call[..], &[apts.clone().into_os_string()]].concat();
+        let ours = rig.machine.prepared().join("apt-dpkg-install-x1y2z3");
+        for _ in 0..2 {
+            let now = ready(&rig.machine, called.clone()).expect("named");
+            assert_eq!(now, [&call[..], &[ours.clone().into_os_string()]].concat());
+            assert_eq!(fs::read_link(ours.join("0-one_1_all.deb")).expect("link"), rig.machine.kept_archive(one.sha256));
+            assert_eq!(fs::read_link(ours.join("1-other_1_all.deb")).expect("link"), Path::new("/cache/other.deb"), "it was not told");
+        }
+        assert_eq!(fs::read_link(apts.join("0-one_1_all.deb")).expect("link"), Path::new("/cache/one.deb"), "apt's own is left alone");
     }
 
     #[test]

@@ -55,6 +55,20 @@ fn installing_updating_and_upgrading() -> Result<()> {
     Ok(())
 }
 
+/// With more than a few archives apt gives dpkg a folder of links into its cache.
+#[test]
+fn what_was_compared_with_the_plan_is_unpacked_whatever_happens_to_apt_s_cache() -> Result<()> {
+    const SPOIL: &str = "for deb in /var/cache/apt/archives/bs-*.deb; do rm $deb; echo spoilt > $deb; done";
+    let names = ["bs-a", "bs-b", "bs-c", "bs-d", "bs-e", "bs-f", "bs-g"];
+    let mut packages = names.map(|name| plain(name, "1"));
+    packages[0] = packages[0].clone().script(Script::Preinst, SPOIL);
+    let scene = Scene::new(&packages)?;
+    scene.change(&format!("install {}", names.join(" ")))?;
+    let spoilt = scene.machine.check(["sh", "-c", "cat /var/cache/apt/archives/bs-*.deb | sort -u"])?;
+    assert_eq!(spoilt, "spoilt\n", "the script ran");
+    scene.expect(&names.map(|name| (name, "ii 1")))
+}
+
 #[test]
 fn downgrading_reinstalling_and_removing() -> Result<()> {
     let scene = Scene::new(&first_versions())?;
