@@ -56,6 +56,12 @@ impl Machine {
         self.at("var/cache/apt/archives")
     }
 
+    /// apt's digest of its lists and of dpkg's database, which it makes anew when it is not there.
+    #[must_use]
+    pub fn apt_digest(&self) -> PathBuf {
+        self.at("var/cache/apt/pkgcache.bin")
+    }
+
     /// This one: what apt calls has no other.
     #[must_use]
     pub fn this() -> Self {

@@ -18,6 +18,7 @@ use super::secure;
 use crate::before;
 use crate::context::{Context, Shared};
 use crate::displace::displace;
+use crate::durable::remove;
 use crate::facts::{self, Facts};
 use crate::{alternatives, settle};
 
@@ -69,6 +70,7 @@ impl Step for Apply {
     fn act(&mut self, stage: &mut Stage<'_>) -> Result<Done, Failure> {
         let before = facts::read(&self.context.machine)?;
         let done = self.change(stage, &before);
+        forget_digest(&self.context, stage);
         // What changed is on record before the step's own word, whichever that is.
         facts::read(&self.context.machine).and_then(|now| changes(stage, &before, &now))?;
         done
@@ -141,6 +143,7 @@ fn put_all_back(context: &Context, stage: &mut Stage<'_>) -> Result<Undone, Fail
         let failure = secure::failure(&failed.error);
         stage.note(Some(failure.code), format!("{}: {}", failed.path.display(), failure.text))?;
     }
+    differences.extend(forget_digest(context, stage));
     if let Some(changed) = changed {
         let noted = facts::read(&context.machine).and_then(|now| changes(stage, &changed, &now));
         differences.extend(noted.err().map(|failure| settle::overlook(stage, failure)));
@@ -151,6 +154,14 @@ fn put_all_back(context: &Context, stage: &mut Stage<'_>) -> Result<Undone, Fail
         Some(failed) => Err(unwritable(failed, restored.failed.len())),
         None => Ok(Undone { text: format!("{count} paths put back"), differences }),
     }
+}
+
+/// apt takes its digest for current while dpkg's database has the same size and a time in the same second: two changes in one
+/// second could pass for none, for apt and for our next plan. Answers the trouble with it, which is on record then.
+fn forget_digest(context: &Context, stage: &mut Stage<'_>) -> Option<String> {
+    let path = context.machine.apt_digest();
+    let error = remove(&path).err()?;
+    Some(settle::overlook(stage, Failure::new(ErrorCode::WorkerFailed, format!("cannot remove {}: {error}", path.display()))))
 }
 
 /// A disk that does not take an undo is a reason to undo again, when somebody has seen to it, and not to end undone in part.

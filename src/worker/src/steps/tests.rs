@@ -224,6 +224,14 @@ impl Small {
         self.apt.calls.lock().expect("calls").iter().any(|made| made == call)
     }
 
+    fn undo_of_a_lost_worker(&self) -> Outcome {
+        let mut journal = MemoryJournal::default();
+        let mut ports = Ports { journal: &mut journal, control: &NoCancel, world: &kit::StillWorld };
+        let states = vec![(StepKind::Secure, StepState::Completed), (StepKind::Apply, StepState::Unknown)];
+        let earlier = Earlier { states, why: Failure::new(ErrorCode::WorkerLost, "gone") };
+        resume_undo(&mut self.steps(), &earlier, &mut ports).expect("journal")
+    }
+
     /// What reverts the committed change by its files.
     fn reverting(&self) -> Shared {
         let machine = self.context.machine.clone();
@@ -376,6 +384,19 @@ fn a_wrong_archive_of_the_right_size_in_the_cache_is_fetched_again() {
     assert_eq!(small.run().0, Outcome::Committed);
 }
 
+/// apt compares times in seconds: it would not see a second change in one.
+#[test]
+fn apt_reads_its_digest_anew_after_a_change_and_after_its_undo() {
+    let small = Small::new(Trouble::None);
+    let digest = small.context.machine.apt_digest();
+    put(&digest, b"of before");
+    assert_eq!(small.run().0, Outcome::Committed);
+    assert!(!digest.exists(), "after the change");
+    put(&digest, b"of the change");
+    assert!(matches!(small.undo_of_a_lost_worker(), Outcome::Aborted { .. }));
+    assert!(!digest.exists(), "after its undo");
+}
+
 #[test]
 fn a_moved_world_is_stale() {
     let small = Small::new(Trouble::None);
@@ -413,11 +434,7 @@ fn a_lost_record_of_units_keeps_no_file_from_being_put_back() {
     let before = small.seen();
     assert_eq!(small.run().0, Outcome::Committed);
     fs::remove_file(small.context.capture().join("before.json")).expect("remove");
-    let mut journal = MemoryJournal::default();
-    let mut ports = Ports { journal: &mut journal, control: &NoCancel, world: &kit::StillWorld };
-    let states = vec![(StepKind::Secure, StepState::Completed), (StepKind::Apply, StepState::Unknown)];
-    let earlier = Earlier { states, why: Failure::new(ErrorCode::WorkerLost, "gone") };
-    let outcome = resume_undo(&mut small.steps(), &earlier, &mut ports).expect("journal");
+    let outcome = small.undo_of_a_lost_worker();
     assert!(matches!(outcome, Outcome::Aborted { differences } if !differences.is_empty()));
     assert_eq!(small.seen(), before);
 }
