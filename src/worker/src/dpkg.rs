@@ -1,7 +1,7 @@
 //! What apt calls in dpkg's place: it becomes dpkg, after deciding whether this call's writes wait for the barrier.
 //!
-//! Invariants: dpkg's arguments are what apt gave, less our own option, and with archives that are ready in the place of
-//! the same ones that are not; its descriptors and environment are apt's; a call that configures starts only after
+//! Invariants: dpkg's arguments are what apt gave, less our own option, with one more where writes are held back, and with
+//! archives that are ready in the place of the same ones that are not; its descriptors and environment are apt's; a call that configures starts only after
 //! everything unpacked before is durable; nothing that is not known to unpack or remove runs with its writes held back.
 
 use std::ffi::{OsStr, OsString};
@@ -17,6 +17,10 @@ use crate::machine::Machine;
 
 /// The real one.
 pub const DPKG: &str = "/usr/bin/dpkg";
+
+/// What dpkg is told besides when its writes are held back: not to open each new file twice more, for syncs that do nothing
+/// then. Each opening is announced to the guard.
+const WITHOUT_SYNCS: &str = "--force-unsafe-io";
 
 /// Separates our own option, which stands before dpkg's, from what dpkg gets.
 pub fn split(arguments: impl Iterator<Item = OsString>) -> (Option<PathBuf>, Vec<OsString>) {
@@ -58,17 +62,18 @@ fn action(word: &OsStr) -> Option<Phase> {
     }
 }
 
-/// Prepares this process to become dpkg. `unsynced` marks writes that are not durable yet; absent, dpkg syncs itself.
-pub fn prepare(phase: Phase, machine: &Machine, unsynced: Option<&Path>) -> Result<(), Failure> {
-    let Some(mark) = unsynced else { return Ok(()) };
+/// Prepares this process to become dpkg, and says what dpkg is told besides. `unsynced` marks writes that are not durable
+/// yet; absent, dpkg syncs itself.
+pub fn prepare(phase: Phase, machine: &Machine, unsynced: Option<&Path>) -> Result<Option<&'static str>, Failure> {
+    let Some(mark) = unsynced else { return Ok(None) };
     let error = |error: io::Error| Failure::new(ErrorCode::StoreFailed, format!("cannot make what was unpacked durable: {error}"));
     match phase {
-        Phase::Files => hold(mark),
+        Phase::Files => hold(mark).map(|()| Some(WITHOUT_SYNCS)),
         Phase::Configure if mark.exists() => {
             barrier(machine).map_err(error)?;
-            fs::remove_file(mark).map_err(error)
+            fs::remove_file(mark).map_err(error).map(|()| None)
         }
-        Phase::Configure | Phase::Ask => Ok(()),
+        Phase::Configure | Phase::Ask => Ok(None),
     }
 }
 
@@ -109,11 +114,22 @@ mod tests {
         let folder = tempfile::tempdir().expect("folder");
         let (machine, mark) = (Machine::new(folder.path(), folder.path()), folder.path().join("unsynced"));
         File::create(&mark).expect("mark");
-        prepare(Phase::Ask, &machine, Some(&mark)).expect("a question");
+        assert_eq!(prepare(Phase::Ask, &machine, Some(&mark)), Ok(None));
         assert!(mark.exists(), "a question needs no barrier");
-        prepare(Phase::Configure, &machine, None).expect("without a mark");
+        assert_eq!(prepare(Phase::Configure, &machine, None), Ok(None), "without a mark");
         assert!(mark.exists());
-        prepare(Phase::Configure, &machine, Some(&mark)).expect("configure");
+        assert_eq!(prepare(Phase::Configure, &machine, Some(&mark)), Ok(None));
         assert!(!mark.exists());
+    }
+
+    #[test]
+    fn who_unpacks_leaves_the_mark_and_needs_no_sync_of_each_file() {
+        let folder = tempfile::tempdir().expect("folder");
+        let (machine, mark) = (Machine::new(folder.path(), folder.path()), folder.path().join("unsynced"));
+        assert_eq!(prepare(Phase::Files, &machine, None), Ok(None), "dpkg syncs");
+        // In a thread of its own: it keeps the filter that its syncs are held back by.
+        let (held, marked) =
+            std::thread::spawn(move || (prepare(Phase::Files, &machine, Some(&mark)), mark.exists())).join().expect("thread");
+        assert_eq!((held, marked), (Ok(Some("--force-unsafe-io")), true));
     }
 }

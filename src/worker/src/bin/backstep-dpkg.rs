@@ -22,8 +22,8 @@ fn main() -> ExitCode {
 fn become_dpkg(unsynced: Option<&Path>, arguments: Vec<OsString>) -> String {
     let machine = Machine::this();
     match prepare(phase(&arguments), &machine, unsynced) {
-        Ok(()) => match ready(&machine, arguments) {
-            Ok(arguments) => execute(&arguments),
+        Ok(more) => match ready(&machine, arguments) {
+            Ok(arguments) => execute(more.map(OsString::from).into_iter().chain(arguments)),
             Err(error) => format!("cannot tell which archives are meant: {error}"),
         },
         Err(Failure { text, .. }) => text,
@@ -31,6 +31,6 @@ fn become_dpkg(unsynced: Option<&Path>, arguments: Vec<OsString>) -> String {
 }
 
 #[expect(clippy::disallowed_methods, reason = "it becomes the program that apt wanted, with what apt gave it")]
-fn execute(arguments: &[OsString]) -> String {
+fn execute(arguments: impl Iterator<Item = OsString>) -> String {
     format!("cannot run {DPKG}: {}", Command::new(DPKG).args(arguments).exec())
 }
