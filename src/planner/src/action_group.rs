@@ -1,6 +1,6 @@
 //! Many marks at once: libapt looks for unneeded packages once at the end, not after each mark.
 //!
-//! The one place with unsafe code in the project. Without it a request for a thousand packages takes a minute
+//! Unsafe code, for a call that rust-apt does not make safe. Without it a request for a thousand packages takes a minute
 //! instead of seconds; rust-apt offers no safe form.
 
 use rust_apt::Cache;

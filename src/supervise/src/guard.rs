@@ -20,6 +20,7 @@ use crate::error::SuperviseError;
 use crate::handover;
 use crate::interpret::Interpreter;
 use crate::resolve::{Home, Miss};
+use crate::wake;
 
 /// How a guard is to work.
 #[derive(Debug, Default)]
@@ -83,6 +84,7 @@ fn closes_on_exec(facts: &str) -> bool {
 pub fn guard(socket: UnixStream, rules: &Rules<'_>, sink: &mut dyn Sink) -> Result<Seen, SuperviseError> {
     let home = Home::of_this_process().map_err(|errno| SuperviseError::Prepare(errno.into()))?;
     let mut guard = Guard { interpreter: Interpreter::new(home), rules, seen: Seen::default(), listener: handover::receive(&socket)? };
+    wake::take_turns(&guard.listener).map_err(|errno| SuperviseError::Prepare(errno.into()))?;
     handover::say_ready(&socket)?;
     drop(socket);
     guard.answer_all(sink)?;

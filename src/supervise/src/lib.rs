@@ -32,6 +32,7 @@ mod handover;
 mod interpret;
 mod quiet;
 mod resolve;
+mod wake;
 
 pub use change::{Change, Errno, Seen, Sink, Verdict};
 pub use enter::{enter, enter_with};
