@@ -201,6 +201,31 @@ fn earlier_transactions_are_undone_by_packages() -> Result<()> {
     Ok(())
 }
 
+/// The old version is neither kept nor in apt's cache nor in a repository.
+#[test]
+fn an_archive_that_is_nowhere_is_made_again_from_undo_material() -> Result<()> {
+    let old = rich("1");
+    let scene = Scene::new(&[old.clone(), plain("bs-b", "1")])?;
+    scene.change("install bs-rich")?;
+    let one = scene.state()?;
+    scene.withdraw(&old)?;
+    scene.publish(&[rich("2")])?;
+    let upgrade = scene.change("update bs-rich")?;
+    scene.machine.check(["sh", "-c", "rm -r /var/lib/backstep/archives/*; apt-get clean"])?;
+    scene.change("install bs-b")?;
+
+    let back = scene.change(&format!("rollback {}", upgrade.id()))?;
+    assert_eq!((back.text("method"), back.plan()), ("packages", vec!["downgrade bs-rich 1".to_owned()]));
+    let from = scene.machine.check(["dpkg-query", "-W", "-f", "${Backstep-Rebuilt-From}", "bs-rich"])?;
+    assert_eq!(from, upgrade.id());
+    expect_service(&scene, "bs-rich", "active")?;
+    scene.change("purge bs-b")?;
+    let mark = format!("+ bs-rich:all Backstep-Rebuilt-From: {from}");
+    assert_eq!(one.differences_in_fact(&scene.state()?), [mark], "all is as it was, and dpkg says where it is from");
+    scene.change("purge bs-rich")?;
+    scene.expect(&[("bs-rich", "")])
+}
+
 #[test]
 fn what_cannot_be_rolled_back_is_refused() -> Result<()> {
     let scene = Scene::new(&[plain("bs-one", "1")])?;
