@@ -1,6 +1,7 @@
 //! What our Debian packages put on a system, and what they leave behind.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use backstep_core::access::Permission;
@@ -114,5 +115,16 @@ fn reinstalling_keeps_a_running_worker_and_purging_leaves_nothing() -> Result<()
         assert!(!fs::exists(machine.path(path))?, "{path} is left");
     }
     assert_eq!(machine.run(["systemctl", "list-unit-files", "--no-legend", "backstep*"])?.stdout, "");
+    Ok(())
+}
+
+/// What Debian's infrastructure would run with the packages installed (autopkgtest).
+#[test]
+fn the_packages_own_smoke_test_passes() -> Result<()> {
+    let machine = machine()?;
+    let smoke = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/debian/tests/smoke");
+    machine.write("/var/tmp/smoke", fs::read(smoke)?, 0o755)?;
+    let said = machine.check(["/var/tmp/smoke"])?;
+    assert!(said.ends_with("smoke: install and rollback through the daemon work\n"), "{said}");
     Ok(())
 }
