@@ -26,7 +26,7 @@ use store::MachineFolder;
 
 pub use image::Image;
 pub use run::Call;
-pub use store::Storage;
+pub use store::{FileSystem, Storage};
 
 /// How long a machine may take from the start of process 1 until systemd has done its work.
 const BOOT_LIMIT: Duration = Duration::from_secs(90);

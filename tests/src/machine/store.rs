@@ -26,6 +26,8 @@ const STORE: &str = "/var/cache/backstep-test";
 const KILL_LIMIT: Duration = Duration::from_secs(20);
 /// How large a machine in memory may become; it takes only what it uses, some 300 MiB at first.
 const USUAL_MIB: u32 = 4096;
+/// How large a file system in a file is, in bytes; the file takes only what is used.
+const MADE_BYTES: u64 = 4 << 30;
 /// How much memory must be free for machines to be in memory; several may run at once.
 const PLENTY_MIB: u64 = 6144;
 
@@ -71,6 +73,44 @@ pub enum Storage {
     Disk,
     /// In memory, a file system of this many MiB at most: quick to copy and to forget, and small enough to fill.
     Memory(u32),
+    /// In a file on the host's disk that holds a file system of this type.
+    Made(FileSystem),
+}
+
+/// A type of file system that a machine can be on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileSystem {
+    /// Debian's usual one.
+    Ext4,
+    /// Does not order what it writes.
+    Xfs,
+    /// Copies by sharing.
+    Btrfs,
+}
+
+impl FileSystem {
+    /// Its name, as `mkfs` and `stat` have it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ext4 => "ext4",
+            Self::Xfs => "xfs",
+            Self::Btrfs => "btrfs",
+        }
+    }
+
+    /// Makes an empty one and mounts it.
+    fn mount(self, folder: &Path) -> Result<()> {
+        let file = made_in(folder);
+        let image = OpenOptions::new().create_new(true).write(true).open(&file)?;
+        image.set_len(MADE_BYTES)?;
+        command::run(&format!("mkfs.{}", self.name()), [Path::new("-q"), &file])?;
+        command::run("mount", [Path::new("-o"), Path::new("loop"), &file, folder]).map(drop)
+    }
+}
+
+/// The file of a file system that was made for a machine.
+fn made_in(folder: &Path) -> PathBuf {
+    folder.with_extension("img")
 }
 
 impl Storage {
@@ -88,6 +128,7 @@ impl Storage {
                 let words = ["-t", "tmpfs", "-o", &options, "backstep-test"].map(PathBuf::from);
                 command::run("mount", words.iter().map(PathBuf::as_path).chain([folder])).map(drop)
             }
+            Self::Made(file_system) => file_system.mount(folder),
         }
     }
 }
@@ -218,8 +259,14 @@ fn remove_machine(folder: &Path) -> Result<()> {
     }
     // rm and not the library: it copes with whatever a package under test has put there.
     command::run("rm", [Path::new("-rf"), Path::new("--one-file-system"), folder])?;
-    match fs::remove_file(folder.with_extension("lock")) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error).context("cannot remove the machine's lock"),
+    remove_file(&made_in(folder))?;
+    remove_file(&folder.with_extension("lock"))
+}
+
+/// Removes a file that may be gone.
+fn remove_file(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error).with_context(|| format!("cannot remove {}", path.display())),
         Ok(()) | Err(_) => Ok(()),
     }
 }

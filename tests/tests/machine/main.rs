@@ -14,6 +14,7 @@ mod clients;
 mod daemon;
 mod failures;
 mod files;
+mod filesystems;
 mod harness;
 mod interruptions;
 mod limits;

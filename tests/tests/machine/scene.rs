@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail, ensure};
-use backstep_tests::backstep::machine;
-use backstep_tests::machine::Machine;
+use backstep_tests::backstep::{image, machine};
+use backstep_tests::machine::{FileSystem, Machine, Storage};
 use backstep_tests::package::Package;
 use backstep_tests::repository::{Repository, Transport};
 use serde_json::Value;
@@ -66,7 +66,16 @@ pub(crate) struct Scene {
 impl Scene {
     /// Boots a machine whose only repository has these packages.
     pub(crate) fn new(packages: &[Package]) -> Result<Self> {
-        let scene = Self { machine: machine()?, repository: Repository::new(packages)?, written: &[] };
+        Self::with(machine()?, packages)
+    }
+
+    /// The same, its files in a file system of this type.
+    pub(crate) fn on(file_system: FileSystem, packages: &[Package]) -> Result<Self> {
+        Self::with(Machine::boot_on(&image()?, Storage::Made(file_system))?, packages)
+    }
+
+    fn with(machine: Machine, packages: &[Package]) -> Result<Self> {
+        let scene = Self { machine, repository: Repository::new(packages)?, written: &[] };
         scene.machine.check(["rm", "-rf", "/etc/apt/sources.list", "/var/lib/apt/lists"])?;
         scene.refresh()?;
         Ok(scene)

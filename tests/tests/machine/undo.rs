@@ -8,7 +8,7 @@ use crate::clients::PATIENCE;
 use crate::scene::{Scene, plain};
 
 /// A package with everything that packages do: a service, alternatives, a user, generated files, special modes.
-fn rich(version: &str) -> Package {
+pub(crate) fn rich(version: &str) -> Package {
     let configure = format!(
         "id -u bs-rich >/dev/null 2>&1 || useradd --system --no-create-home bs-rich\n\
          chown bs-rich /usr/share/bs-rich/owned\n\
@@ -47,7 +47,7 @@ pub(crate) fn service(name: &str, version: &str, command: &str, postinst: &str, 
         )
 }
 
-fn expect_service(scene: &Scene, name: &str, active: &str) -> Result<()> {
+pub(crate) fn expect_service(scene: &Scene, name: &str, active: &str) -> Result<()> {
     let now = scene.machine.run(["systemctl", "is-active", &format!("{name}.service")])?.stdout;
     ensure!(now.trim() == active, "{name} is {now}");
     Ok(())
