@@ -62,18 +62,23 @@ fn action(word: &OsStr) -> Option<Phase> {
     }
 }
 
-/// Prepares this process to become dpkg, and says what dpkg is told besides. `unsynced` marks writes that are not durable
-/// yet; absent, dpkg syncs itself.
-pub fn prepare(phase: Phase, machine: &Machine, unsynced: Option<&Path>) -> Result<Option<&'static str>, Failure> {
-    let Some(mark) = unsynced else { return Ok(None) };
+/// What dpkg is told besides. `unsynced` as in [`prepare`].
+#[must_use]
+pub fn besides(phase: Phase, unsynced: Option<&Path>) -> Option<&'static str> {
+    unsynced.filter(|_| phase == Phase::Files).map(|_| WITHOUT_SYNCS)
+}
+
+/// Prepares this process to become dpkg. `unsynced` marks writes that are not durable yet; absent, dpkg syncs itself.
+pub fn prepare(phase: Phase, machine: &Machine, unsynced: Option<&Path>) -> Result<(), Failure> {
+    let Some(mark) = unsynced else { return Ok(()) };
     let error = |error: io::Error| Failure::new(ErrorCode::StoreFailed, format!("cannot make what was unpacked durable: {error}"));
     match phase {
-        Phase::Files => hold(mark).map(|()| Some(WITHOUT_SYNCS)),
+        Phase::Files => hold(mark),
         Phase::Configure if mark.exists() => {
             barrier(machine).map_err(error)?;
-            fs::remove_file(mark).map_err(error).map(|()| None)
+            fs::remove_file(mark).map_err(error)
         }
-        Phase::Configure | Phase::Ask => Ok(None),
+        Phase::Configure | Phase::Ask => Ok(()),
     }
 }
 
@@ -114,22 +119,20 @@ mod tests {
         let folder = tempfile::tempdir().expect("folder");
         let (machine, mark) = (Machine::new(folder.path(), folder.path()), folder.path().join("unsynced"));
         File::create(&mark).expect("mark");
-        assert_eq!(prepare(Phase::Ask, &machine, Some(&mark)), Ok(None));
+        prepare(Phase::Ask, &machine, Some(&mark)).expect("a question");
         assert!(mark.exists(), "a question needs no barrier");
-        assert_eq!(prepare(Phase::Configure, &machine, None), Ok(None), "without a mark");
+        prepare(Phase::Configure, &machine, None).expect("without a mark");
         assert!(mark.exists());
-        assert_eq!(prepare(Phase::Configure, &machine, Some(&mark)), Ok(None));
+        prepare(Phase::Configure, &machine, Some(&mark)).expect("configure");
         assert!(!mark.exists());
     }
 
     #[test]
-    fn who_unpacks_leaves_the_mark_and_needs_no_sync_of_each_file() {
-        let folder = tempfile::tempdir().expect("folder");
-        let (machine, mark) = (Machine::new(folder.path(), folder.path()), folder.path().join("unsynced"));
-        assert_eq!(prepare(Phase::Files, &machine, None), Ok(None), "dpkg syncs");
-        // In a thread of its own: it keeps the filter that its syncs are held back by.
-        let (held, marked) =
-            std::thread::spawn(move || (prepare(Phase::Files, &machine, Some(&mark)), mark.exists())).join().expect("thread");
-        assert_eq!((held, marked), (Ok(Some("--force-unsafe-io")), true));
+    fn only_who_unpacks_with_writes_held_back_leaves_syncs_of_files_out() {
+        let mark = Some(Path::new("/x/unsynced"));
+        assert_eq!(besides(Phase::Files, mark), Some("--force-unsafe-io"));
+        for (phase, mark) in [(Phase::Files, None), (Phase::Configure, mark), (Phase::Ask, mark)] {
+            assert_eq!(besides(phase, mark), None, "{phase:?} {mark:?}");
+        }
     }
 }

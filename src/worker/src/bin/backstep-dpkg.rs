@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use backstep_core::Failure;
-use backstep_worker::dpkg::{DPKG, phase, prepare, split};
+use backstep_worker::dpkg::{DPKG, besides, phase, prepare, split};
 use backstep_worker::machine::Machine;
 use backstep_worker::prepare::ready;
 
@@ -21,9 +21,10 @@ fn main() -> ExitCode {
 /// Answers only when it failed.
 fn become_dpkg(unsynced: Option<&Path>, arguments: Vec<OsString>) -> String {
     let machine = Machine::this();
-    match prepare(phase(&arguments), &machine, unsynced) {
-        Ok(more) => match ready(&machine, arguments) {
-            Ok(arguments) => execute(more.map(OsString::from).into_iter().chain(arguments)),
+    let phase = phase(&arguments);
+    match prepare(phase, &machine, unsynced) {
+        Ok(()) => match ready(&machine, arguments) {
+            Ok(arguments) => execute(besides(phase, unsynced).map(OsString::from).into_iter().chain(arguments)),
             Err(error) => format!("cannot tell which archives are meant: {error}"),
         },
         Err(Failure { text, .. }) => text,
