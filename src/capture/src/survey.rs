@@ -84,13 +84,14 @@ impl Tree<'_> {
         let path = absolute(path);
         let is_named = self.named.is_none_or(|named| named.brought.contains(&path) || named.link.contains(&path));
         // What cannot be looked at is not kept well either way, and whoever keeps it says so.
-        let is_small = || statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| stat.st_size < SMALL);
+        let is_small =
+            || statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| u64::try_from(stat.st_size).is_ok_and(|size| size < SMALL));
         if is_named || !is_small() { self.how } else { How::Copied }
     }
 }
 
 /// Larger files than this, in bytes, are not copied for the sake of their number of names.
-const SMALL: i64 = 1 << 20;
+pub(crate) const SMALL: u64 = 1 << 20;
 
 /// Where a parent leads.
 #[derive(Clone)]

@@ -174,6 +174,19 @@ fn a_file_nobody_foresaw_comes_back_after_a_write() {
     assert_eq!((fs::metadata(x).unwrap().ino(), restored.mended), (ino, 1));
 }
 
+/// postfix, for one, refuses a file that has two names.
+#[test]
+fn a_small_file_nobody_foresaw_comes_back_with_one_name() {
+    let mut w = unknown(place(&[("var/pid", "1"), ("var/x", "old")]));
+    w.remove("var/pid");
+    w.create("var/x.new", "new");
+    w.rename("var/x.new", "var/x");
+    drop(w.put_back());
+    for path in ["var/pid", "var/x"] {
+        assert_eq!(fs::metadata(w.at(path)).unwrap().nlink(), 1, "{path}");
+    }
+}
+
 #[test]
 fn an_eager_link_that_is_written_in_place_is_copied_first() {
     for sparing in [false, true] {

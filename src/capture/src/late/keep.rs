@@ -13,11 +13,23 @@ use crate::error::{Context, Result};
 use crate::manifest::{Entry, Inode, Listing, Object, Present, Renaming};
 use crate::node::{Facts, Kind, Node, names};
 use crate::store::{OBJECTS, SHARD};
-use crate::survey::directory_here;
+use crate::survey::{SMALL, directory_here};
 
 /// File systems whose journal keeps the order of names: what was made before a durable record is durable. By the
 /// number that statfs tells: ext2 to ext4, and xfs.
 const ORDERED: [u64; 2] = [0xef53, 0x5846_5342];
+
+/// What is about to happen to a file, and with it how it is kept.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It is written: a copy is kept beside the link.
+    Written,
+    /// Its name goes, and usually the file with it: of a small one a copy is kept and no link. Programs made what nobody
+    /// foresaw, and some refuse a file that has two names when it comes back.
+    Goes,
+    /// It stays, under this name or another: a link.
+    Stays,
+}
 
 /// Records of one call, and what becomes known by them.
 #[derive(Default)]
@@ -28,12 +40,12 @@ pub(super) struct Batch {
 }
 
 impl Late {
-    /// Keeps what is at a path that is not known yet, its content too if it is about to be written.
-    pub(super) fn keep_path(&mut self, path: &Path, content: bool) -> Result<()> {
+    /// Keeps what is at a path that is not known yet.
+    pub(super) fn keep_path(&mut self, path: &Path, fate: Fate) -> Result<()> {
         let Some(node) = self.node(path)? else { return Ok(()) };
         let mut batch = Batch::default();
         self.add_parents(path, &mut batch)?;
-        self.add_path(path, &node, content, Listing::Open, &mut batch)?;
+        self.add_path(path, &node, fate, Listing::Open, &mut batch)?;
         self.seal(batch)
     }
 
@@ -94,27 +106,28 @@ impl Late {
                 return Ok(());
             }
             if let Some(node) = self.node(parent)? {
-                self.add_path(parent, &node, false, Listing::Open, batch)?;
+                self.add_path(parent, &node, Fate::Stays, Listing::Open, batch)?;
             }
         }
         Ok(())
     }
 
-    fn add_path(&mut self, path: &Path, node: &Node, content: bool, listing: Listing, batch: &mut Batch) -> Result<()> {
+    fn add_path(&mut self, path: &Path, node: &Node, fate: Fate, listing: Listing, batch: &mut Batch) -> Result<()> {
         let meta = node.meta(path)?;
-        let (object, digest) = if meta.kind == Kind::File { self.add_file(path, node, content, batch)? } else { (None, None) };
+        let (object, digest) = if meta.kind == Kind::File { self.add_file(path, node, fate, batch)? } else { (None, None) };
         batch.paths.push((path.to_path_buf(), meta.kind, listing));
         batch.records.push(Record::Path(Entry { path: path.to_path_buf(), present: Some(Present { meta, listing, digest, object }) }));
         Ok(())
     }
 
-    /// By a link, with a copy beside it if it is about to be written; by a copy alone where there are no links.
-    fn add_file(&mut self, path: &Path, node: &Node, content: bool, batch: &mut Batch) -> Result<(Option<Object>, Option<Sum>)> {
+    /// By a copy alone also where there are no links.
+    fn add_file(&mut self, path: &Path, node: &Node, fate: Fate, batch: &mut Batch) -> Result<(Option<Object>, Option<Sum>)> {
         let key = Key::of(&node.facts);
         let held = batch.inodes.iter().rev().find(|(known, _)| *known == key).map(|(_, held)| *held).or_else(|| self.knowledge.held(key));
         let held = held.filter(|held| !held.born);
         let link = match held.and_then(|held| held.link) {
             Some(link) => Some(link),
+            None if fate == Fate::Goes && node.facts.nlink == 1 && node.facts.size < SMALL => None,
             None => self.link(path, node)?,
         };
         let Some(link) = link else {
@@ -130,6 +143,7 @@ impl Late {
         batch.inodes.push((key, known));
         // A copy that was made for another name, before there was a link: that it is the link's, too, must be told.
         let untold = copy.is_some() && held.is_some_and(|held| held.link.is_none());
+        let content = fate == Fate::Written;
         if untold || (content && copy.is_none()) {
             self.add_inode(path, node, Some(known), content, batch)?;
         }
@@ -168,7 +182,7 @@ impl Late {
     fn add_tree(&mut self, path: &Path, node: &Node, batch: &mut Batch) -> Result<()> {
         match self.knowledge.known(path) {
             Some(_) => add_closed(path, batch),
-            None => self.add_path(path, node, false, Listing::Linked, batch)?,
+            None => self.add_path(path, node, Fate::Stays, Listing::Linked, batch)?,
         }
         for name in names(node.as_fd(), ".", path)? {
             let below = path.join(&name);
@@ -187,7 +201,7 @@ impl Late {
             if here {
                 self.add_tree(&below, &inside, batch)?;
             } else if known.is_none() {
-                self.add_path(&below, &inside, false, Listing::Open, batch)?;
+                self.add_path(&below, &inside, Fate::Stays, Listing::Open, batch)?;
             }
         }
         Ok(())

@@ -34,6 +34,7 @@ use crate::manifest::{Listing, Object};
 use crate::node::{Facts, Kind, facts_at};
 use crate::root::{Root, relative};
 use crate::store::{Shelf, Stores};
+use keep::Fate;
 use known::{BORN, Key, Knowledge, Known};
 use log::Log;
 
@@ -122,7 +123,7 @@ impl Late {
     /// Before a name is removed, also that of an empty directory.
     pub fn before_remove(&mut self, path: &Path) -> Result<()> {
         self.called()?;
-        self.remove(inner(path)?.as_ref())
+        self.remove(inner(path)?.as_ref(), Fate::Goes)
     }
 
     /// Before a name becomes another one, which may be there.
@@ -182,7 +183,7 @@ impl Late {
         match (held, self.knowledge.path(path)) {
             (Some(held), _) => self.keep_inode(path, key, Some(held), true),
             (None, None) if self.excludes(path) => self.skip(),
-            (None, None) => self.keep_path(path, true),
+            (None, None) => self.keep_path(path, Fate::Written),
             // It came by its only name during this run.
             (None, Some(_)) if facts.nlink == 1 && key.is_certain() => {
                 self.knowledge.hold(key, BORN);
@@ -206,12 +207,12 @@ impl Late {
         }
     }
 
-    fn remove(&mut self, path: &Path) -> Result<()> {
+    fn remove(&mut self, path: &Path, fate: Fate) -> Result<()> {
         match self.knowledge.path(path) {
             Some(Known::Present { end, .. }) => self.log.sync_to(end),
             Some(Known::Absent) => Ok(()),
             None if self.excludes(path) => self.skip(),
-            None => self.keep_path(path, false),
+            None => self.keep_path(path, fate),
         }
     }
 
@@ -227,7 +228,7 @@ impl Late {
             None if self.excludes(to) => self.skip(),
             None => match self.look(to)? {
                 Some(facts) if facts.kind == Kind::Directory => self.keep_tree(to),
-                Some(_) => self.keep_path(to, false),
+                Some(_) => self.keep_path(to, Fate::Goes),
                 None => self.note_absent(to),
             },
         }
@@ -248,7 +249,7 @@ impl Late {
         }
         match self.look(from)? {
             Some(facts) if facts.kind == Kind::Directory => self.keep_moving_tree(from, to, &facts),
-            Some(_) | None => self.remove(from),
+            Some(_) | None => self.remove(from, Fate::Stays),
         }
     }
 
@@ -257,7 +258,7 @@ impl Late {
         match self.knowledge.path(path) {
             Some(known) => self.keep_known_meta(path, known, &facts)?,
             None if self.excludes(path) => self.skip()?,
-            None => self.keep_path(path, false)?,
+            None => self.keep_path(path, Fate::Stays)?,
         }
         if facts.kind == Kind::Symlink
             && let Some(target) = self.beyond(path, links)?
