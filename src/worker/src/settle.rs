@@ -1,5 +1,7 @@
 //! Bringing units back to what they were: the part of an undo that goes through the service manager.
 
+use std::collections::BTreeSet;
+
 use backstep_core::Failure;
 use backstep_engine::runner::Stage;
 
@@ -16,15 +18,32 @@ pub fn overlook(stage: &mut Stage<'_>, trouble: Failure) -> String {
     }
 }
 
+/// How often what was stopped is stopped again, when the end of another unit has started it.
+const ROUNDS: usize = 3;
+
 /// Stops what runs now, did not run before, and belongs to the plan's packages or was started by the change itself; with
-/// it the sockets and the like that would start it again, whoever holds them. Answers what was stopped.
+/// it the sockets and the like that would start it again, whoever holds them. A program that ends may call on one that
+/// has just ended, and the bus starts that again: what runs after all is stopped once more. Answers what was stopped.
 pub fn stop_new(context: &Context, before: &Before) -> Result<Vec<String>, Failure> {
+    let mut stopped = BTreeSet::new();
+    let mut asked = Ok(());
+    for _ in 0..ROUNDS {
+        let new = new_units(context, before)?;
+        if new.is_empty() {
+            return Ok(stopped.into_iter().collect());
+        }
+        asked = units::ask(context.children.as_ref(), "stop", &new);
+        stopped.extend(new);
+    }
+    asked.map(|()| stopped.into_iter().collect())
+}
+
+fn new_units(context: &Context, before: &Before) -> Result<Vec<String>, Failure> {
     let children = context.children.as_ref();
     let now = units::read(&context.machine, children)?;
     let (mut new, others): (Vec<_>, Vec<_>) = compare(&before.units, &now).started.into_iter().partition(|unit| before.may_stop(unit));
     let triggers = units::triggers(children, &new)?;
     new.extend(others.into_iter().filter(|unit| triggers.contains(unit)));
-    units::ask(children, "stop", &new)?;
     Ok(new)
 }
 

@@ -148,6 +148,22 @@ fn what_a_service_writes_when_it_is_stopped_goes_with_it() -> Result<()> {
     Ok(())
 }
 
+/// As programs do that call on each other over the bus while they end.
+#[test]
+fn a_service_that_another_starts_again_while_it_ends_is_stopped_after_all() -> Result<()> {
+    let first = service("bs-first", "1", "/usr/bin/sleep infinity", "true", "true");
+    let last = "/usr/bin/sleep infinity\nExecStop=/usr/bin/systemctl start --no-block bs-first.service\nExecStop=/usr/bin/sleep 1";
+    let scene = Scene::new(&[first, service("bs-last", "1", last, "true", "true")])?;
+    let before = scene.state()?;
+    scene.change("install bs-first bs-last")?;
+    expect_service(&scene, "bs-first", "active")?;
+    let back = scene.change("rollback --last")?;
+    before.expect_same(&scene.state()?, "an install of services of which one starts the other")?;
+    let noted = scene.document(back.id())?["events"].to_string();
+    ensure!(!noted.contains("still runs"), "{noted}");
+    Ok(())
+}
+
 #[test]
 fn what_was_edited_since_stays_and_is_named() -> Result<()> {
     let scene = Scene::new(&[plain("bs-one", "1")])?;

@@ -76,7 +76,13 @@ fn completed(ui: &Ui, properties: &TransactionProperties) -> Vec<String> {
     let undo = if properties.irreversible { String::new() } else { format!(" Undo it with 'backstep rollback {id}'.") };
     let done = done(&properties.plan);
     let what = if done.is_empty() { escaped(&properties.plan_summary) } else { done };
-    vec![format!("{} {what}.", ui.paint(Ink::Good, "Done:")), format!("{}{undo}", reference(properties))]
+    let mut lines = vec![format!("{} {what}.", ui.paint(Ink::Good, "Done:"))];
+    // A rollback that puts files back can find what it cannot make as it was.
+    if !properties.differences.is_empty() {
+        lines.push(differences(ui, properties).trim_end().to_owned());
+    }
+    lines.push(format!("{}{undo}", reference(properties)));
+    lines
 }
 
 /// `1 installed, 2 upgraded (hello, nano, …)`.
@@ -326,6 +332,9 @@ Hint: See 'backstep log 0123456789ab' for the script's output.
         let mut properties = ended("partially-rolled-back", "undo.incomplete", "left");
         properties.differences = vec!["/etc/x differs".into()];
         assert!(result(&Ui::plain(), &properties, b"").contains("1 difference is left:\n  /etc/x differs\n"));
+        let mut properties = ended("completed", "", "");
+        properties.differences = vec!["x.service still runs".into()];
+        assert!(result(&Ui::plain(), &properties, b"").contains("1 difference is left:\n  x.service still runs\nTransaction"));
         let mut properties = ended("needs-attention", "worker.lost", "lost");
         properties.actions = vec!["resume".into(), "undo".into(), "accept".into()];
         assert!(result(&Ui::plain(), &properties, b"").contains("backstep repair 0123456789ab --undo"));

@@ -22,7 +22,10 @@ pub(super) fn put_back(context: &Context, of: AttemptId, stage: &mut Stage<'_>) 
         Ok(stopped) if stopped.is_empty() => BTreeSet::new(),
         // What a service writes when it ends is no more somebody's than the rest of it.
         Ok(_) => drift(context, &dir)?.difference(&drifted).cloned().collect(),
-        Err(failure) => stage.note(Some(failure.code), failure.text).map(|()| BTreeSet::new())?,
+        Err(failure) => {
+            stage.note(Some(failure.code), failure.text)?;
+            drift(context, &dir)?.difference(&drifted).cloned().collect()
+        }
     };
     alternatives::remove_new(&context.machine, &before.alternatives)?;
     let mut trouble = Ok(());
@@ -43,7 +46,7 @@ pub(super) fn put_back(context: &Context, of: AttemptId, stage: &mut Stage<'_>) 
         stage.note(Some(ErrorCode::UndoIncomplete), text)?;
     }
     for difference in settle::bring_back(context, &before, Whose::Packages, stage) {
-        stage.note(Some(ErrorCode::ServiceFailed), difference)?;
+        stage.note(Some(ErrorCode::UndoIncomplete), difference)?;
     }
     let count = restored.relinked + restored.copied + restored.directories + restored.removed;
     Ok(Done::applied(format!("{count} paths put back, {} kept", restored.kept.len())))
