@@ -156,6 +156,19 @@ pub(crate) struct RedactArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct ArchiveArgs {
+    /// What had ended by then: 730d, 2026-01-01 or "2026-01-01 14:30"
+    #[arg(long, value_name = "TIME")]
+    pub(crate) before: Moment,
+    /// The newest so many transactions stay in any case
+    #[arg(long, value_name = "COUNT", default_value_t = 1000)]
+    pub(crate) keep: u32,
+    /// Why, for the record
+    #[arg(short = 'm', long, value_name = "TEXT", default_value = "")]
+    pub(crate) comment: String,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct BackupArgs {
     /// A new file to write to, an SQLite database afterwards
     pub(crate) file: PathBuf,

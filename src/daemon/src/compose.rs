@@ -63,6 +63,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         inventory: (!options.simulate).then(|| InventoryFiles::new(&options.state_dir, Path::new("/"))),
         preferences: preferences(&options),
         records: records(&options),
+        archive_days: config.archive_days,
         defaults: config.defaults,
         host_id,
         warnings,

@@ -66,6 +66,8 @@ pub struct Config {
     pub idle_exit_s: u64,
     /// How much undo material is kept.
     pub retention: Retention,
+    /// Days after which a transaction leaves the record for an archive; 0 is never.
+    pub archive_days: u32,
     /// Where the record's numbers are written to; nowhere when absent.
     pub metrics_file: Option<PathBuf>,
     /// Bounds on what callers may do.
@@ -78,6 +80,7 @@ impl Default for Config {
             defaults: Options::default(),
             idle_exit_s: 60,
             retention: Retention::default(),
+            archive_days: 0,
             metrics_file: None,
             limits: Limits::default(),
         }
@@ -90,9 +93,16 @@ struct File {
     defaults: Defaults,
     daemon: Daemon,
     undo: Undo,
+    record: Record,
     metrics: Metrics,
     limits: BTreeMap<String, u64>,
     apt: Apt,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+struct Record {
+    archive_days: Option<u32>,
 }
 
 #[derive(Deserialize, Default)]
@@ -187,6 +197,7 @@ pub fn apply(config: &mut Config, path: &Path, text: &str) -> Result<(), ConfigE
     defaults.lock_timeout_s = file.defaults.lock_timeout.unwrap_or(defaults.lock_timeout_s);
     defaults.recommends = file.defaults.recommends.or(defaults.recommends);
     config.retention = Wishes::from(&file.undo).over(config.retention);
+    config.archive_days = file.record.archive_days.unwrap_or(config.archive_days);
     config.metrics_file = metrics_file(path, file.metrics.textfile)?.or(config.metrics_file.take());
     for (key, number) in file.limits {
         let wrong = || ConfigError::Limit { path: path.to_owned(), key: key.clone(), number };
@@ -216,14 +227,17 @@ mod tests {
         let main = dir.path().join("backstep.toml");
         std::fs::write(&main, "[defaults]\non-failure = \"leave\"\nservices = \"warn\"\n").expect("write");
         std::fs::create_dir(dir.path().join("backstep.toml.d")).expect("mkdir");
-        std::fs::write(dir.path().join("backstep.toml.d/20.toml"), "[defaults]\nservices = \"off\"\n[undo]\nmebibytes = 3\n")
-            .expect("write");
+        std::fs::write(
+            dir.path().join("backstep.toml.d/20.toml"),
+            "[defaults]\nservices = \"off\"\n[undo]\nmebibytes = 3\n[record]\narchive-days = 730\n",
+        )
+        .expect("write");
         std::fs::write(dir.path().join("backstep.toml.d/10.toml"), "[daemon]\nidle-exit = 5\n[defaults]\nservices = \"undo\"\n")
             .expect("write");
         let config = load(&main).expect("load");
         assert_eq!(config.defaults.on_failure, OnFailure::Leave);
         assert_eq!(config.defaults.services, ServicePolicy::Off);
-        assert_eq!(config.idle_exit_s, 5);
+        assert_eq!((config.idle_exit_s, config.archive_days), (5, 730));
         assert_eq!(config.retention, Retention { bytes: 3 << 20, ..Retention::default() });
     }
 

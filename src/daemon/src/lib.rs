@@ -7,6 +7,7 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 pub mod adapters;
+pub mod archive;
 pub mod archives;
 pub mod attempts;
 pub mod audit;

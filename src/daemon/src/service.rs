@@ -58,6 +58,8 @@ pub struct Service {
     pub preferences: PreferencesFile,
     /// Readers of the record.
     pub records: Records,
+    /// Days after which a transaction leaves the record for an archive; 0 is never.
+    pub archive_days: u32,
     /// What a request gets when it does not say otherwise.
     pub defaults: Options,
     /// The machine's id, hashed for this program.
@@ -106,6 +108,8 @@ pub struct Parts {
     pub preferences: PreferencesFile,
     /// Readers of the record.
     pub records: Records,
+    /// Days after which a transaction leaves the record for an archive; 0 is never.
+    pub archive_days: u32,
     /// What a request gets when it does not say otherwise.
     pub defaults: Options,
     /// The machine's id, hashed for this program.
@@ -137,6 +141,7 @@ impl Service {
             inventory: parts.inventory,
             preferences: parts.preferences,
             records: parts.records,
+            archive_days: parts.archive_days,
             defaults: parts.defaults,
             host_id: parts.host_id,
             warnings: parts.warnings,

@@ -58,7 +58,6 @@ mod tests;
 
 pub use adopt::Adoption;
 pub use append::Append;
-pub use archive::{Archive, Cut, Moved};
 pub use backup::adopt_copy;
 pub use create::{Created, NewTransaction};
 pub use earlier::Until;

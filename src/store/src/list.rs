@@ -2,9 +2,10 @@
 
 use backstep_core::TransactionId;
 use backstep_core::record::{Filter, Summary};
+use backstep_core::record_archive::RecordArchive;
 use rusqlite::{Connection, OptionalExtension, Params, params_from_iter};
 
-use crate::archive::{self, Archive};
+use crate::archive;
 use crate::error::StoreError;
 use crate::list_query::{DEFAULT_LIMIT, Place, open_states, query};
 use crate::open::Store;
@@ -41,7 +42,7 @@ impl Store {
         }
     }
 
-    fn archives_of(&self, filter: &Filter) -> Result<Vec<Archive>, StoreError> {
+    fn archives_of(&self, filter: &Filter) -> Result<Vec<RecordArchive>, StoreError> {
         archive::of_lists(&self.conn, filter.since_us, filter.until_us)
     }
 

@@ -3,10 +3,11 @@
 //! What this cannot see: the newest events taken off the end together with everything derived from them. That
 //! needs a copy of the last hash elsewhere; the documents in the spool have it.
 
+use backstep_core::record_archive::RecordArchive;
 use backstep_core::{BootId, Digest, EventFields, Stamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::archive::{self, Archive};
+use crate::archive;
 use crate::chain::{BEGINNING, Link, digest_of};
 use crate::error::{ChainError, StoreError, VerifyError};
 use crate::migrate::schema_version;
@@ -71,7 +72,7 @@ impl Reader {
         Ok(Verified { redacted: before.redacted + verified.redacted, unvouched: before.unvouched + verified.unvouched, ..verified })
     }
 
-    fn verify_archive(&self, archive: &Archive, told: impl FnMut(u64, u64) -> bool) -> Result<Verified, VerifyError> {
+    fn verify_archive(&self, archive: &RecordArchive, told: impl FnMut(u64, u64) -> bool) -> Result<Verified, VerifyError> {
         let broken = |what| VerifyError::Broken(ChainError { seq: archive.events.0, what });
         let path = archive::path(&self.conn, archive);
         if !path.exists() {

@@ -1,21 +1,10 @@
 //! Which transactions can leave: a whole beginning of the record that nothing after it refers to.
 
 use backstep_core::Digest;
+use backstep_core::record_archive::{Cut, RecordArchive};
 use rusqlite::{Connection, params};
 
-use super::Archive;
 use crate::error::StoreError;
-
-/// What is old enough to leave.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cut {
-    /// What had ended before this time, in microseconds since 1970, UTC.
-    pub before_us: i64,
-    /// The newest so many transactions stay in any case; the newest one always does.
-    pub keep: u32,
-    /// At most so many transactions make one archive.
-    pub most: u32,
-}
 
 /// The key that the last of them can have at most, without a look at who refers to whom.
 const BOUND: &str = "SELECT min(
@@ -34,7 +23,7 @@ const REVERTED_WITH: &str = "SELECT min(x.key) FROM transactions r CROSS JOIN tr
     WHERE r.scope = 'later' AND +r.key > ?1 AND x.key <= ?1 AND x.started_us > t.started_us AND x.started_us < r.started_us";
 
 /// What can leave now, without its file; `None` when nothing can.
-pub(super) fn span(conn: &Connection, cut: Cut) -> Result<Option<Archive>, StoreError> {
+pub(super) fn span(conn: &Connection, cut: Cut) -> Result<Option<RecordArchive>, StoreError> {
     let bound: i64 = conn.query_row(BOUND, [cut.most, cut.keep.max(1)], |row| row.get(0))?;
     let still_new: Option<i64> = conn.query_row(STILL_NEW, params![bound, cut.before_us], |row| row.get(0))?;
     let mut last = still_new.map_or(bound, |first_that_stays| first_that_stays - 1);
@@ -59,7 +48,7 @@ const ROWS: &str =
     "SELECT count(*), min(key), max(key), min(created_us), max(created_us), min(id), max(id) FROM transactions WHERE key <= ?1";
 const EVENTS: &str = "SELECT min(seq), max(seq) FROM events WHERE transaction_key <= ?1";
 
-fn described(conn: &Connection, last: i64) -> Result<Option<Archive>, StoreError> {
+fn described(conn: &Connection, last: i64) -> Result<Option<RecordArchive>, StoreError> {
     let count: i64 = conn.query_row("SELECT count(*) FROM transactions WHERE key <= ?1", [last], |row| row.get(0))?;
     if count == 0 {
         return Ok(None);
@@ -67,12 +56,11 @@ fn described(conn: &Connection, last: i64) -> Result<Option<Archive>, StoreError
     let events: (i64, i64) = conn.query_row(EVENTS, [last], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let last_hash = conn.query_row(crate::rebuild::HASH, [events.1], |row| Ok(Digest(row.get(0)?)))?;
     let archive = conn.query_row(ROWS, [last], |row| {
-        Ok(Archive {
+        Ok(RecordArchive {
             file: format!("record-{:010}-{:010}.db", events.0, events.1),
             digest: Digest([0; 32]),
             transactions: count.unsigned_abs(),
-            first_transaction: row.get(1)?,
-            last_transaction: row.get(2)?,
+            keys: (row.get(1)?, row.get(2)?),
             events,
             last_hash,
             requested_us: (row.get(3)?, row.get(4)?),

@@ -1,29 +1,20 @@
 //! Moving: an archive is listed, and what lies in it leaves the record, in one commit.
 
 use backstep_core::ignore::Said;
+use backstep_core::record_archive::{Moved, RecordArchive};
 use rusqlite::{Connection, params};
 
-use super::Archive;
 use super::span::referred_to;
 use super::write::LEAVING;
 use crate::error::StoreError;
 use crate::generation::{Generation, Opening};
 use crate::open::Store;
 
-/// What became of an archive that was written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Moved {
-    /// It is listed, and the record has its transactions no more.
-    Moved,
-    /// Something was recorded of one of them meanwhile; nothing has left the record.
-    Outdated,
-}
-
 impl Store {
     /// Lists an archive in a generation of its own and lets go what lies in it.
     ///
     /// CRASH: it is one commit. Before it all is in the record, after it in the archive.
-    pub fn move_to(&mut self, said: &Said<Archive>) -> Result<Moved, StoreError> {
+    pub fn move_to(&mut self, said: &Said<RecordArchive>) -> Result<Moved, StoreError> {
         let Said { what: archive, comment, actor, at } = said;
         let generation = Generation::begin(self, &Opening::New { comment, actor }, *at)?;
         let conn = generation.conn();
@@ -33,7 +24,7 @@ impl Store {
         list(conn, generation.key(), archive)?;
         conn.execute("UPDATE gate SET moves = (SELECT max(key) FROM archives)", [])?;
         for (table, which) in LEAVING {
-            conn.execute(&format!("DELETE FROM {table} WHERE {which}"), [archive.last_transaction])?;
+            conn.execute(&format!("DELETE FROM {table} WHERE {which}"), [archive.keys.1])?;
         }
         conn.execute("UPDATE gate SET moves = NULL", [])?;
         generation.commit()?;
@@ -47,16 +38,16 @@ impl Store {
 }
 
 /// Whether the record is still the one that the archive was made of.
-fn is_current(conn: &Connection, archive: &Archive) -> Result<bool, StoreError> {
+fn is_current(conn: &Connection, archive: &RecordArchive) -> Result<bool, StoreError> {
     let sql = "SELECT (SELECT count(*) FROM transactions WHERE key <= ?1), (SELECT min(seq) FROM events),
         (SELECT max(seq) FROM events WHERE transaction_key <= ?1)";
     let found: (i64, Option<i64>, Option<i64>) =
-        conn.query_row(sql, [archive.last_transaction], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        conn.query_row(sql, [archive.keys.1], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     let expected = (archive.transactions.cast_signed(), Some(archive.events.0), Some(archive.events.1));
-    Ok(found == expected && referred_to(conn, archive.last_transaction)?.is_none())
+    Ok(found == expected && referred_to(conn, archive.keys.1)?.is_none())
 }
 
-fn list(conn: &Connection, generation: i64, archive: &Archive) -> Result<(), StoreError> {
+fn list(conn: &Connection, generation: i64, archive: &RecordArchive) -> Result<(), StoreError> {
     conn.execute(
         "INSERT INTO archives (generation, file, digest, first_transaction, last_transaction, first_event, last_event, last_hash,
              first_us, last_us, first_id, last_id)
@@ -65,8 +56,8 @@ fn list(conn: &Connection, generation: i64, archive: &Archive) -> Result<(), Sto
             generation,
             archive.file,
             archive.digest.0,
-            archive.first_transaction,
-            archive.last_transaction,
+            archive.keys.0,
+            archive.keys.1,
             archive.events.0,
             archive.events.1,
             archive.last_hash.0,

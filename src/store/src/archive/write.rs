@@ -6,12 +6,12 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use backstep_core::Digest;
+use backstep_core::record_archive::{Cut, RecordArchive};
 use rusqlite::{Connection, Transaction};
 use sha2::{Digest as _, Sha256};
 
 use super::kept::folder;
 use super::span::span;
-use super::{Archive, Cut};
 use crate::error::{StoreError, VerifyError};
 use crate::open::{Run, Store};
 use crate::reader::Reader;
@@ -48,7 +48,7 @@ impl Reader {
     /// record: see [`Store::move_to`].
     ///
     /// CRASH: a part is removed by the next one; a file that is not listed is written again.
-    pub fn write_archive(&self, cut: Cut) -> Result<Option<Archive>, VerifyError> {
+    pub fn write_archive(&self, cut: Cut) -> Result<Option<RecordArchive>, VerifyError> {
         let Some(mut archive) = span(&self.conn, cut)? else { return Ok(None) };
         let folder = folder(&self.conn);
         let (part, path) = (folder.join(".part"), folder.join(&archive.file));
@@ -61,7 +61,7 @@ impl Reader {
             remove(&folder.join(format!(".part{suffix}"))).map_err(file_error(&part))?;
         }
         is_free(&path, &archive)?;
-        fill(self.conn.path().unwrap_or_default(), &part, archive.last_transaction)?;
+        fill(self.conn.path().unwrap_or_default(), &part, archive.keys.1)?;
         verified(&part, &archive)?;
         archive.digest = file_digest(&part).map_err(file_error(&part))?;
         std::fs::rename(&part, &path).and_then(|()| File::open(&folder)?.sync_all()).map_err(file_error(&path))?;
@@ -70,7 +70,7 @@ impl Reader {
 }
 
 /// What a crash left of the same archive is no loss; anything else stays where it is.
-fn is_free(path: &Path, archive: &Archive) -> Result<(), VerifyError> {
+fn is_free(path: &Path, archive: &RecordArchive) -> Result<(), VerifyError> {
     if !path.exists() {
         return Ok(());
     }
@@ -80,7 +80,7 @@ fn is_free(path: &Path, archive: &Archive) -> Result<(), VerifyError> {
     })
 }
 
-fn verified(path: &Path, archive: &Archive) -> Result<(), VerifyError> {
+fn verified(path: &Path, archive: &RecordArchive) -> Result<(), VerifyError> {
     let verified = Reader::open(path)?.verify_file(|_, _| true)?;
     if (verified.events, verified.hash) == (archive.events.1.unsigned_abs(), archive.last_hash) {
         return Ok(());

@@ -5,23 +5,24 @@ use std::path::PathBuf;
 
 use backstep_core::ignore::Said;
 use backstep_core::record::{Filter, Record, Summary};
+use backstep_core::record_archive::{Cut, Moved, RecordArchive};
 use backstep_core::{ErrorCode, Event, Kind, Scope};
 
 use super::{Fixture, actor, id, request, stamp};
 use crate::chain::digest_of;
-use crate::{Archive, Created, Cut, ExportedEvent, Moved, NewTransaction, Reader, Store, StoreError, Until, VerifyError};
+use crate::{Created, ExportedEvent, NewTransaction, Reader, Store, StoreError, Until, VerifyError};
 
 const ALL: Cut = Cut { before_us: i64::MAX, keep: 1, most: 100 };
 
-fn said(f: &mut Fixture, what: Archive) -> Said<Archive> {
+fn said(f: &mut Fixture, what: RecordArchive) -> Said<RecordArchive> {
     Said { what, comment: "old".to_owned(), actor: actor(), at: f.at() }
 }
 
-fn write(f: &Fixture, cut: Cut) -> Option<Archive> {
+fn write(f: &Fixture, cut: Cut) -> Option<RecordArchive> {
     Reader::open(&f.path).expect("open").write_archive(cut).expect("write")
 }
 
-fn move_all(f: &mut Fixture, cut: Cut) -> Option<Archive> {
+fn move_all(f: &mut Fixture, cut: Cut) -> Option<RecordArchive> {
     let archive = write(f, cut)?;
     let said = said(f, archive.clone());
     assert_eq!(f.store.move_to(&said).expect("move"), Moved::Moved);
@@ -258,7 +259,7 @@ fn what_is_archived_is_known_and_not_undone() {
     assert!(matches!(f.create(9, Kind::Rollback, Some(id(77))), Err(StoreError::Unknown(_))));
     // A document of it is not taken for a lost transaction.
     let request = request(id(1));
-    let new = NewTransaction { request_bytes: &request, request_digest: digest_of(&request), ..other };
+    let new = NewTransaction { request_bytes: &request, request_digest: digest_of(&request), at: retold.summary.created, ..other };
     let history = crate::History { new, plan: None, events: &retold.events[..1], world_after: None, journal: &[] };
     assert_eq!(f.store.retell(&history).expect("told"), crate::Retold::Known);
     assert_eq!(f.count("transactions"), 1);
