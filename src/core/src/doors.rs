@@ -424,6 +424,7 @@ const OTHERS: &[Door] = &[
     file("/var/lib/backstep/attempts/*/order.json", Who::Root, "what the worker is told"),
     file("/var/lib/backstep/attempts/*/attempt.jsonl", Who::Root, "the worker's journal"),
     file("/var/lib/backstep/attempts/*/output.log", Who::Root, "what apt, dpkg and maintainer scripts write"),
+    file("/var/lib/backstep/attempts/*/output.log.zst", Who::Root, "the same of an attempt that has ended, compressed"),
     file("/var/lib/backstep/attempts/*/files.jsonl", Who::Root, "which files were changed, by the change and by others"),
     file("/var/lib/backstep/attempts/*/pinned", Who::Root, "that its undo material is kept whatever the limits say"),
     file("/var/lib/backstep/attempts/*/lock", Who::Root, "whether the worker lives"),

@@ -28,6 +28,7 @@ pub mod inventory;
 pub mod launcher;
 mod lock;
 pub mod log;
+pub mod logs;
 pub mod material;
 pub mod metrics;
 pub mod objects;
