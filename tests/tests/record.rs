@@ -166,6 +166,18 @@ async fn the_record_is_verified_exported_and_copied_through_a_pipe() -> Result<(
     let file = || zbus::Fd::from(std::os::fd::OwnedFd::from(std::fs::File::create(daemon.bus.folder().join("x")).expect("file")));
     assert_eq!(code(record.back_up(BackUpOptions::default(), file()).await), Some(ErrorCode::RequestMalformed));
     assert_eq!(code(record.verify(file()).await), Some(ErrorCode::RequestMalformed));
+    let (count, text) = piped(async |fd| record.export("otlp", 0, fd).await).await?;
+    let requests: Vec<serde_json::Value> =
+        String::from_utf8(text)?.lines().map(serde_json::from_str).collect::<Result<_, _>>().context("a request a line")?;
+    assert_eq!(requests.len() as u64, count);
+    let first = &requests[0]["resourceLogs"][0]["scopeLogs"][0]["logRecords"][0];
+    assert!(first["timeUnixNano"].as_str().is_some_and(|nanos| nanos.len() == 19 && nanos.ends_with("000")), "{first}");
+    assert_eq!(first["body"]["stringValue"], "created");
+    assert!(
+        first["attributes"]
+            .as_array()
+            .is_some_and(|all| all.contains(&serde_json::json!({"key": "backstep.seq", "value": {"intValue": "1"}})))
+    );
     let unknown = piped(async |fd| record.export("xml", 0, fd).await).await.expect_err("refused");
     assert_eq!(unknown.code(), Some(ErrorCode::RequestMalformed));
     Ok(())

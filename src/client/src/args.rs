@@ -470,6 +470,7 @@ mod tests {
             "backstep unpin 0123456789ab",
             "backstep audit verify",
             "backstep audit export --format csv --after 5 events.csv",
+            "backstep audit export --format otlp",
             "backstep backup /root/record.db",
             "backstep backup --to 2026-11-01 then.db",
             "backstep restore --from record.db --to 2026-11-01T12:00 --into then.db",

@@ -77,7 +77,7 @@ pub(crate) enum AuditVerb {
 
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
-    /// How: jsonl (an object a line) or csv
+    /// How: jsonl (an object a line), csv, or otlp (OpenTelemetry)
     #[arg(long, value_enum, default_value_t = ExportFormat::Jsonl)]
     pub(crate) format: ExportFormat,
     /// Only events after the one with this number
@@ -93,6 +93,8 @@ pub(crate) enum ExportFormat {
     Jsonl,
     /// Comma-separated values with a line of names
     Csv,
+    /// OpenTelemetry's log records as JSON, a request a line
+    Otlp,
 }
 
 impl ExportFormat {
@@ -101,6 +103,7 @@ impl ExportFormat {
         match self {
             Self::Jsonl => "jsonl",
             Self::Csv => "csv",
+            Self::Otlp => "otlp",
         }
     }
 }

@@ -27,6 +27,7 @@ use crate::records::{Installed, Records};
 use crate::recovery::recover;
 use crate::service::{Parts, Service};
 use crate::status_file::StatusFile;
+use crate::thresholds::Thresholds;
 use crate::{audit, config, foreign, idle, inventory, log, metrics, preferences, simulate, upkeep, work};
 
 /// Runs the daemon until it is told to end or has nothing to do.
@@ -62,8 +63,9 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         archives: Archives::open(&options.state_dir, config.limits.archive_bytes)?,
         inventory: (!options.simulate).then(|| InventoryFiles::new(&options.state_dir, Path::new("/"))),
         preferences: preferences(&options),
-        records: records(&options),
+        records: records(&options, config.thresholds),
         archive_days: config.archive_days,
+        thresholds: config.thresholds,
         defaults: config.defaults,
         host_id,
         warnings,
@@ -134,7 +136,7 @@ fn preferences(options: &Options) -> PreferencesFile {
     PreferencesFile::new(options.preferences.clone().or(system))
 }
 
-fn records(options: &Options) -> Records {
+fn records(options: &Options, thresholds: Thresholds) -> Records {
     let installed = if options.simulate { Installed::AsRecorded } else { Installed::Dpkg(PathBuf::from("/var/lib/dpkg/status")) };
-    Records::new(options.state_dir.join("store.db"), installed)
+    Records::new(options.state_dir.join("store.db"), installed, thresholds)
 }

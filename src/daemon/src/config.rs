@@ -10,6 +10,8 @@ use backstep_core::retention::Wishes;
 use backstep_core::{Options, Retention};
 use serde::Deserialize;
 
+use crate::thresholds::Thresholds;
+
 /// Why the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -68,6 +70,8 @@ pub struct Config {
     pub retention: Retention,
     /// Days after which a transaction leaves the record for an archive; 0 is never.
     pub archive_days: u32,
+    /// What is said in the journal.
+    pub thresholds: Thresholds,
     /// Where the record's numbers are written to; nowhere when absent.
     pub metrics_file: Option<PathBuf>,
     /// Bounds on what callers may do.
@@ -81,6 +85,7 @@ impl Default for Config {
             idle_exit_s: 60,
             retention: Retention::default(),
             archive_days: 0,
+            thresholds: Thresholds::default(),
             metrics_file: None,
             limits: Limits::default(),
         }
@@ -94,6 +99,7 @@ struct File {
     daemon: Daemon,
     undo: Undo,
     record: Record,
+    thresholds: Wanted,
     metrics: Metrics,
     limits: BTreeMap<String, u64>,
     apt: Apt,
@@ -103,6 +109,24 @@ struct File {
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 struct Record {
     archive_days: Option<u32>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+struct Wanted {
+    query_milliseconds: Option<u32>,
+    record_mebibytes: Option<u32>,
+    attempt_minutes: Option<u32>,
+}
+
+impl Wanted {
+    fn over(&self, other: Thresholds) -> Thresholds {
+        Thresholds {
+            query_ms: self.query_milliseconds.unwrap_or(other.query_ms),
+            record_mebibytes: self.record_mebibytes.unwrap_or(other.record_mebibytes),
+            attempt_minutes: self.attempt_minutes.unwrap_or(other.attempt_minutes),
+        }
+    }
 }
 
 #[derive(Deserialize, Default)]
@@ -198,6 +222,7 @@ pub fn apply(config: &mut Config, path: &Path, text: &str) -> Result<(), ConfigE
     defaults.recommends = file.defaults.recommends.or(defaults.recommends);
     config.retention = Wishes::from(&file.undo).over(config.retention);
     config.archive_days = file.record.archive_days.unwrap_or(config.archive_days);
+    config.thresholds = file.thresholds.over(config.thresholds);
     config.metrics_file = metrics_file(path, file.metrics.textfile)?.or(config.metrics_file.take());
     for (key, number) in file.limits {
         let wrong = || ConfigError::Limit { path: path.to_owned(), key: key.clone(), number };
@@ -229,7 +254,7 @@ mod tests {
         std::fs::create_dir(dir.path().join("backstep.toml.d")).expect("mkdir");
         std::fs::write(
             dir.path().join("backstep.toml.d/20.toml"),
-            "[defaults]\nservices = \"off\"\n[undo]\nmebibytes = 3\n[record]\narchive-days = 730\n",
+            "[defaults]\nservices = \"off\"\n[undo]\nmebibytes = 3\n[record]\narchive-days = 730\n[thresholds]\nattempt-minutes = 9\n",
         )
         .expect("write");
         std::fs::write(dir.path().join("backstep.toml.d/10.toml"), "[daemon]\nidle-exit = 5\n[defaults]\nservices = \"undo\"\n")
@@ -237,7 +262,7 @@ mod tests {
         let config = load(&main).expect("load");
         assert_eq!(config.defaults.on_failure, OnFailure::Leave);
         assert_eq!(config.defaults.services, ServicePolicy::Off);
-        assert_eq!((config.idle_exit_s, config.archive_days), (5, 730));
+        assert_eq!((config.idle_exit_s, config.archive_days, config.thresholds.attempt_minutes), (5, 730, 9));
         assert_eq!(config.retention, Retention { bytes: 3 << 20, ..Retention::default() });
     }
 

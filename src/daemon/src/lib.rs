@@ -46,5 +46,6 @@ pub mod restore;
 pub mod service;
 pub mod simulate;
 pub mod status_file;
+pub mod thresholds;
 pub mod upkeep;
 pub mod work;

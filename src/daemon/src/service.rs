@@ -26,6 +26,7 @@ use crate::lock::lock;
 use crate::planner::Planner;
 use crate::preferences::PreferencesFile;
 use crate::records::Records;
+use crate::thresholds::Thresholds;
 
 /// Planners at a time; the socket that starts them takes twice as many.
 const PLANNERS: usize = 4;
@@ -60,6 +61,8 @@ pub struct Service {
     pub records: Records,
     /// Days after which a transaction leaves the record for an archive; 0 is never.
     pub archive_days: u32,
+    /// What is said in the journal.
+    pub thresholds: Thresholds,
     /// What a request gets when it does not say otherwise.
     pub defaults: Options,
     /// The machine's id, hashed for this program.
@@ -110,6 +113,8 @@ pub struct Parts {
     pub records: Records,
     /// Days after which a transaction leaves the record for an archive; 0 is never.
     pub archive_days: u32,
+    /// What is said in the journal.
+    pub thresholds: Thresholds,
     /// What a request gets when it does not say otherwise.
     pub defaults: Options,
     /// The machine's id, hashed for this program.
@@ -142,6 +147,7 @@ impl Service {
             preferences: parts.preferences,
             records: parts.records,
             archive_days: parts.archive_days,
+            thresholds: parts.thresholds,
             defaults: parts.defaults,
             host_id: parts.host_id,
             warnings: parts.warnings,

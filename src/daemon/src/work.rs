@@ -53,7 +53,7 @@ async fn begin(service: &Service, launch: &Launch) -> Result<(), Failure> {
 /// The watchdog watches only while there is work, so that an idle daemon never wakes.
 async fn attend(service: &Arc<Service>, attempt: AttemptId) {
     let watchdog = idle::Watchdog::start();
-    follow(Arc::clone(service), attempt).await;
+    service.thresholds.attended(attempt, follow(Arc::clone(service), attempt)).await;
     mask(service, attempt).await;
     drop(watchdog);
     service.end_attempt();
