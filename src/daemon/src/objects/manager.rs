@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use backstep_bus::names::transaction_path;
 use backstep_bus::{
-    ArchiveAnswer, ArchiveOptions, BackoffFilter, BackoffRow, BusError, Claims, IgnoreFilter, IgnoreOptions, IgnoreRow, ListFilter,
-    ListRow, RedactOptions, RefusalRow, RefusalRowFilter, StatisticsRow,
+    ArchiveOptions, BackoffFilter, BackoffRow, BusError, Claims, IgnoreFilter, IgnoreOptions, IgnoreRow, ListFilter, ListRow,
+    RedactOptions, RefusalRow, RefusalRowFilter, StatisticsRow,
 };
 use backstep_core::access::Permission;
 use backstep_core::actor::Origin;
@@ -205,7 +205,7 @@ impl ManagerObject {
         comment: String,
         options: ArchiveOptions,
         #[zbus(header)] header: Header<'_>,
-    ) -> Result<ArchiveAnswer, BusError> {
+    ) -> Result<(u64, u64, Vec<String>), BusError> {
         let visit = Visit::begin(&self.service, &header, Method::Archive).await?;
         let result = self.archived(visit.caller(), (before_us, &comment), &options).await;
         visit.end(result)
