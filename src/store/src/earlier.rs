@@ -147,7 +147,8 @@ fn bound(tx: &Transaction<'_>, until: Until, last: i64) -> Result<i64, StoreErro
 fn copy_refusals(tx: &Transaction<'_>, bound: i64) -> Result<(), StoreError> {
     let framed = "SELECT r.key, r.generation, g.run, r.until_us FROM old.refusals r JOIN old.generations g ON g.key = r.generation
         WHERE (r.until_us <= ?1 OR r.generation IN (SELECT key FROM generations))
-            AND (r.transaction_id IS NULL OR r.transaction_id IN (SELECT id FROM transactions)) ORDER BY r.key";
+            AND (r.transaction_id IS NULL OR r.transaction_id IN (SELECT id FROM transactions)
+                OR EXISTS (SELECT 1 FROM archives a WHERE r.transaction_id BETWEEN a.first_id AND a.last_id)) ORDER BY r.key";
     let mut statement = tx.prepare(framed)?;
     let mut rows = statement.query([bound])?;
     while let Some(row) = rows.next()? {

@@ -148,3 +148,116 @@ WHEN NEW.seq IS NOT coalesce((SELECT max(seq) FROM events), (SELECT max(last_eve
 BEGIN
     SELECT RAISE(ABORT, 'refused: events are numbered without gaps');
 END;
+
+-- Who was turned away from a transaction stays on record here when the transaction leaves.
+CREATE TABLE refusals_anew (
+    key INTEGER PRIMARY KEY,
+    generation INTEGER NOT NULL REFERENCES generations (key),
+    -- How many calls the row stands for. Its facts are those of the last of them.
+    count INTEGER NOT NULL CHECK (count > 0),
+    method TEXT NOT NULL CHECK (length(method) BETWEEN 1 AND 64),
+    -- No foreign key: the transaction may have left for an archive.
+    transaction_id TEXT,
+    uid INTEGER NOT NULL,
+    user TEXT NOT NULL,
+    loginuid INTEGER,
+    pid INTEGER,
+    sender TEXT NOT NULL,
+    unit TEXT NOT NULL,
+    origin TEXT NOT NULL CHECK (origin IN ('cli', 'dbus', 'spool', 'timer', 'apt', 'daemon')),
+    client TEXT NOT NULL CHECK (length(client) <= 64),
+    -- The name of the caller's process: that process can choose it.
+    program TEXT NOT NULL CHECK (length(program) <= 32),
+    error_code TEXT NOT NULL REFERENCES error_codes (code),
+    error_text TEXT NOT NULL CHECK (length(error_text) <= 160),
+    -- Of the first and of the last of them.
+    at_us INTEGER NOT NULL,
+    at_monotonic_us INTEGER NOT NULL,
+    at_boot BLOB NOT NULL CHECK (length(at_boot) = 16),
+    until_us INTEGER NOT NULL,
+    until_monotonic_us INTEGER NOT NULL,
+    until_boot BLOB NOT NULL CHECK (length(until_boot) = 16)
+) STRICT;
+INSERT INTO refusals_anew SELECT * FROM refusals ORDER BY key;
+DROP TABLE refusals;
+ALTER TABLE refusals_anew RENAME TO refusals;
+CREATE INDEX refusals_by_uid ON refusals (uid);
+CREATE INDEX refusals_by_code ON refusals (error_code);
+
+CREATE TRIGGER refusals_of_a_transaction BEFORE INSERT ON refusals
+WHEN NEW.transaction_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM transactions WHERE id = NEW.transaction_id)
+    AND NOT EXISTS (SELECT 1 FROM archives WHERE NEW.transaction_id BETWEEN first_id AND last_id)
+BEGIN
+    SELECT RAISE(ABORT, 'refused: no such transaction');
+END;
+
+CREATE TRIGGER refusals_no_delete BEFORE DELETE ON refusals
+BEGIN
+    SELECT RAISE(ABORT, 'refused: refusals are never deleted');
+END;
+
+CREATE TRIGGER refusals_insert_needs_generation BEFORE INSERT ON refusals
+WHEN (SELECT generation FROM gate) IS NULL
+BEGIN
+    SELECT RAISE(ABORT, 'refused: no generation is open');
+END;
+
+CREATE TRIGGER refusals_in_open_generation BEFORE INSERT ON refusals
+WHEN NEW.generation IS NOT (SELECT generation FROM gate)
+BEGIN
+    SELECT RAISE(ABORT, 'refused: a refusal belongs to the open generation');
+END;
+
+CREATE TRIGGER refusals_no_replace BEFORE INSERT ON refusals
+WHEN EXISTS (SELECT 1 FROM refusals WHERE key = NEW.key)
+BEGIN
+    SELECT RAISE(ABORT, 'refused: there is such a row in refusals');
+END;
+
+CREATE TRIGGER refusals_codes BEFORE INSERT ON refusals
+WHEN NOT EXISTS (SELECT 1 FROM error_codes WHERE code = NEW.error_code)
+BEGIN
+    SELECT RAISE(ABORT, 'refused: unknown error code');
+END;
+
+CREATE TRIGGER refusals_journal_insert AFTER INSERT ON refusals
+BEGIN
+    INSERT INTO changes (generation, run, at_us, table_name, row_key, action, fields)
+    SELECT generation, run, at_us, 'refusals', CAST(NEW.key AS TEXT), 'insert', json_object(
+            'key', NEW.key, 'generation', NEW.generation, 'count', NEW.count, 'method', NEW.method,
+            'transaction_id', NEW.transaction_id, 'uid', NEW.uid, 'user', NEW.user, 'loginuid', NEW.loginuid, 'pid', NEW.pid,
+            'sender', NEW.sender, 'unit', NEW.unit, 'origin', NEW.origin, 'client', NEW.client, 'program', NEW.program,
+            'error_code', NEW.error_code, 'error_text', NEW.error_text, 'at_us', NEW.at_us,
+            'at_monotonic_us', NEW.at_monotonic_us, 'at_boot', hex(NEW.at_boot), 'until_us', NEW.until_us,
+            'until_monotonic_us', NEW.until_monotonic_us, 'until_boot', hex(NEW.until_boot)
+        )
+    FROM gate;
+END;
+
+CREATE TRIGGER refusals_no_update BEFORE UPDATE ON refusals
+WHEN (SELECT generation IS NULL OR redacts IS NULL OR mark IS NULL FROM gate)
+    OR NEW.key IS NOT OLD.key
+    OR NEW.generation IS NOT OLD.generation
+    OR NEW.count IS NOT OLD.count
+    OR NEW.method IS NOT OLD.method
+    OR NEW.transaction_id IS NOT OLD.transaction_id
+    OR NEW.uid IS NOT OLD.uid
+    OR NEW.loginuid IS NOT OLD.loginuid
+    OR NEW.pid IS NOT OLD.pid
+    OR NEW.sender IS NOT OLD.sender
+    OR NEW.origin IS NOT OLD.origin
+    OR NEW.error_code IS NOT OLD.error_code
+    OR NEW.at_us IS NOT OLD.at_us
+    OR NEW.at_monotonic_us IS NOT OLD.at_monotonic_us
+    OR NEW.at_boot IS NOT OLD.at_boot
+    OR NEW.until_us IS NOT OLD.until_us
+    OR NEW.until_monotonic_us IS NOT OLD.until_monotonic_us
+    OR NEW.until_boot IS NOT OLD.until_boot
+    OR (NEW.user IS NOT OLD.user AND NEW.user IS NOT (SELECT replace(OLD.user, redacts, mark) FROM gate))
+    OR (NEW.unit IS NOT OLD.unit AND NEW.unit IS NOT (SELECT replace(OLD.unit, redacts, mark) FROM gate))
+    OR (NEW.client IS NOT OLD.client AND NEW.client IS NOT (SELECT replace(OLD.client, redacts, mark) FROM gate))
+    OR (NEW.program IS NOT OLD.program AND NEW.program IS NOT (SELECT replace(OLD.program, redacts, mark) FROM gate))
+    OR (NEW.error_text IS NOT OLD.error_text AND NEW.error_text IS NOT (SELECT replace(OLD.error_text, redacts, mark) FROM gate))
+BEGIN
+    SELECT RAISE(ABORT, 'refused: refusals never change');
+END;

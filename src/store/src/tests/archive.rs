@@ -6,11 +6,13 @@ use std::path::PathBuf;
 use backstep_core::ignore::Said;
 use backstep_core::record::{Filter, Record, Summary};
 use backstep_core::record_archive::{Cut, Moved, RecordArchive};
+use backstep_core::refusal::Refusal;
 use backstep_core::{ErrorCode, Event, Kind, Scope};
 
+use super::refusals_kept::refusal;
 use super::{Fixture, actor, id, request, stamp};
 use crate::chain::digest_of;
-use crate::{Created, ExportedEvent, NewTransaction, Reader, Store, StoreError, Until, VerifyError};
+use crate::{Created, ExportedEvent, NewRefusal, NewTransaction, Reader, Store, StoreError, Until, VerifyError};
 
 const ALL: Cut = Cut { before_us: i64::MAX, keep: 1, most: 100 };
 
@@ -91,6 +93,12 @@ fn seen(f: &Fixture, count: u32) -> Seen {
     }
 }
 
+fn turned_away(f: &mut Fixture, n: u32) -> Result<(), StoreError> {
+    let refusal = Refusal { transaction: Some(id(n)), ..refusal(1000, ErrorCode::AuthDenied) };
+    let at = f.at();
+    f.store.refuse(&NewRefusal { refusal: &refusal, count: 1, at, until: at })
+}
+
 fn years(count: u32) -> Fixture {
     let mut f = Fixture::new();
     for n in 1..=count {
@@ -102,6 +110,7 @@ fn years(count: u32) -> Fixture {
 #[test]
 fn what_moved_is_read_as_before_and_the_chain_goes_on() {
     let mut f = years(6);
+    turned_away(&mut f, 1).expect("from what is there");
     let (before, verified) = (seen(&f, 6), Reader::open(&f.path).expect("open").verify(|_, _| true).expect("whole"));
     let archive = move_all(&mut f, Cut { most: 3, ..ALL }).expect("three of them");
     assert_eq!((archive.transactions, archive.events.0), (3, 1));
@@ -111,6 +120,9 @@ fn what_moved_is_read_as_before_and_the_chain_goes_on() {
     let again = Reader::open(&f.path).expect("open").verify(|_, _| true).expect("whole");
     assert_eq!(again, verified, "nothing of the chain is another");
     assert_eq!(f.store.verify_chain().expect("the rest"), verified.events);
+    turned_away(&mut f, 2).expect("from what was there");
+    turned_away(&mut f, 77).expect_err("from what never was");
+    assert_eq!(f.count("refusals"), 2);
     // It is gone on with, and once more.
     f.completed(7, Kind::Install, None);
     let next = move_all(&mut f, ALL).expect("three more");
@@ -268,6 +280,7 @@ fn what_is_archived_is_known_and_not_undone() {
 #[test]
 fn copies_go_on_from_the_archive() {
     let mut f = years(3);
+    turned_away(&mut f, 1).expect("refuse");
     let archive = move_all(&mut f, Cut { most: 1, ..ALL }).expect("moved");
     let (copy, then, never) = (f.path.with_extension("copy"), f.path.with_extension("then"), f.path.with_extension("never"));
     let reader = Reader::open(&f.path).expect("open");
@@ -277,6 +290,7 @@ fn copies_go_on_from_the_archive() {
     let event = archive.events.1.unsigned_abs() + 5;
     assert_eq!(reader.back_up_until(Until::Event(event), &then).expect("then"), event);
     let made = Reader::open(&then).expect("open");
+    assert_eq!(made.conn.query_row("SELECT count(*) FROM refusals", [], |row| row.get::<_, i64>(0)).expect("count"), 1);
     assert_eq!((made.verify(|_, _| true).expect("whole").events, made.items(id(1)).expect("read").len()), (event, 1));
     let gone = reader.back_up_until(Until::Event(event - 6), &never);
     assert!(matches!(gone, Err(StoreError::MomentArchived)), "{gone:?}");
