@@ -62,9 +62,10 @@ impl Reader {
     /// Reads every event, those in archives first, whose files must be what they were. See [`Reader::verify_file`].
     pub fn verify(&self, mut told: impl FnMut(u64, u64) -> bool) -> Result<Verified, VerifyError> {
         let total = total(&self.conn)?.unsigned_abs();
-        let mut before = Verified::NOTHING;
+        let (mut before, mut previous) = (Verified::NOTHING, None);
         for archive in archive::oldest_first(&self.conn)? {
-            let verified = self.verify_archive(&archive, |done, _| told(done, total))?;
+            let verified = self.verify_archive(&archive, previous, |done, _| told(done, total))?;
+            previous = Some((archive.events.1, archive.last_hash));
             before.redacted += verified.redacted;
             before.unvouched += verified.unvouched;
         }
@@ -72,7 +73,14 @@ impl Reader {
         Ok(Verified { redacted: before.redacted + verified.redacted, unvouched: before.unvouched + verified.unvouched, ..verified })
     }
 
-    fn verify_archive(&self, archive: &RecordArchive, told: impl FnMut(u64, u64) -> bool) -> Result<Verified, VerifyError> {
+    /// The file must be the one that is listed, begin where the one before ends, and end with the event that the next one is
+    /// chained to.
+    fn verify_archive(
+        &self,
+        archive: &RecordArchive,
+        previous: Option<(i64, Digest)>,
+        mut told: impl FnMut(u64, u64) -> bool,
+    ) -> Result<Verified, VerifyError> {
         let broken = |what| VerifyError::Broken(ChainError { seq: archive.events.0, what });
         let path = archive::path(&self.conn, archive);
         if !path.exists() {
@@ -82,7 +90,16 @@ impl Reader {
         if digest != archive.digest {
             return Err(broken("the file of its archive was changed"));
         }
-        Self::open(&path)?.verify_file(told)
+        let (reader, mut is_stopped) = (Self::open(&path)?, false);
+        if archive::after_archives(&reader.conn)? != previous {
+            return Err(broken("its archive goes on from another one"));
+        }
+        let verified = reader.verify_file(|done, total| {
+            is_stopped = !told(done, total);
+            !is_stopped
+        })?;
+        let ends = (verified.events, verified.hash) == (archive.events.1.unsigned_abs(), archive.last_hash);
+        if ends || is_stopped { Ok(verified) } else { Err(broken("its archive ends with another event")) }
     }
 
     /// Reads every event of this file, in batches with a snapshot each, so that the writer's log does not grow meanwhile; between

@@ -225,6 +225,31 @@ fn an_archive_that_is_another_or_gone_is_seen() {
 }
 
 #[test]
+fn an_archive_of_another_record_is_seen_also_when_it_is_listed() {
+    let moved = |now| {
+        let mut f = Fixture::new();
+        f.now = now;
+        (1..=4).for_each(|n| f.completed(n, Kind::Install, None));
+        let archives = [1, 1].map(|most| move_all(&mut f, Cut { most, ..ALL }).expect("moved"));
+        (f, archives)
+    };
+    let ((f, ours), (other, theirs)) = (moved(1), moved(77));
+    let listed = |f: &Fixture, ours: &RecordArchive, file: PathBuf| {
+        let bytes = fs::read(file).expect("read");
+        fs::write(folder(f).join(&ours.file), &bytes).expect("write");
+        let raw = f.raw();
+        super::drop_triggers(&raw);
+        raw.execute("UPDATE archives SET digest = ?1 WHERE file = ?2", rusqlite::params![digest_of(&bytes).0, ours.file]).expect("list");
+        match Reader::open(&f.path).expect("open").verify(|_, _| true) {
+            Err(VerifyError::Broken(broken)) => broken.what,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(listed(&f, &ours[1], folder(&f).join(&ours[0].file)), "its archive goes on from another one");
+    assert_eq!(listed(&f, &ours[0], folder(&other).join(&theirs[0].file)), "its archive ends with another event");
+}
+
+#[test]
 fn nothing_else_leaves_the_record() {
     let mut f = years(4);
     move_all(&mut f, Cut { most: 2, ..ALL }).expect("moved");
