@@ -15,6 +15,7 @@ use crate::archives::Archives;
 use crate::attempts::{Attempts, make_dir};
 use crate::authority::Verdict;
 use crate::callers::Callers;
+use crate::config::Thresholds;
 use crate::foreign::Runs;
 use crate::inhibit::Inhibitor;
 use crate::inventory::InventoryFiles;
@@ -27,7 +28,6 @@ use crate::records::{Installed, Records};
 use crate::recovery::recover;
 use crate::service::{Parts, Service};
 use crate::status_file::StatusFile;
-use crate::thresholds::Thresholds;
 use crate::{audit, config, foreign, idle, inventory, log, metrics, preferences, simulate, upkeep, work};
 
 /// Runs the daemon until it is told to end or has nothing to do.

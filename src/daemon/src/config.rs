@@ -10,8 +10,6 @@ use backstep_core::retention::Wishes;
 use backstep_core::{Options, Retention};
 use serde::Deserialize;
 
-use crate::thresholds::Thresholds;
-
 /// Why the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -76,6 +74,23 @@ pub struct Config {
     pub metrics_file: Option<PathBuf>,
     /// Bounds on what callers may do.
     pub limits: Limits,
+}
+
+/// What is said in the journal when it takes longer, or gets larger; 0 stands for never.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Thresholds {
+    /// Of one question to the record.
+    pub query_ms: u32,
+    /// Of the record's file.
+    pub record_mebibytes: u32,
+    /// Of one worker's run.
+    pub attempt_minutes: u32,
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Self { query_ms: 2_000, record_mebibytes: 4_096, attempt_minutes: 60 }
+    }
 }
 
 impl Default for Config {

@@ -107,15 +107,15 @@ pub fn read(log: &Path, from: u64, limit: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Puts the bytes back where they were and takes the compressed file away.
-pub fn expand(log: &Path) -> io::Result<()> {
-    let Some(packed) = open(&beside(log))? else { return Ok(()) };
+/// Puts the bytes back where they were and takes the compressed file away; answers whether there was one.
+pub fn expand(log: &Path) -> io::Result<bool> {
+    let Some(packed) = open(&beside(log))? else { return Ok(false) };
     let file = OpenOptions::new().write(true).open(log)?;
     for frame in frames(&packed)? {
         file.write_all_at(&unpacked(&packed, &frame)?, frame.at)?;
     }
     file.sync_data()?;
-    std::fs::remove_file(beside(log))
+    std::fs::remove_file(beside(log)).map(|()| true)
 }
 
 fn open(path: &Path) -> io::Result<Option<File>> {
@@ -206,9 +206,9 @@ mod tests {
                 let expected = &whole[from..(from + limit).min(whole.len())];
                 assert_eq!(read(&log, from as u64, limit as u64).expect("piece"), expected, "{from}");
             }
-            expand(&log).expect("expand");
+            assert!(expand(&log).expect("expand"));
             assert!(!beside(&log).exists() && std::fs::read(&log).expect("read") == whole);
-            expand(&log).expect("nothing to do");
+            assert!(!expand(&log).expect("nothing to do"));
         }
     }
 
@@ -221,7 +221,7 @@ mod tests {
         let file = File::open(&log).expect("open");
         std::fs::write(beside(&log), packed(&file, text.len() as u64).expect("pack")).expect("write");
         assert_eq!(read(&log, 5, 50_000).expect("read"), &text[5..text.len().min(50_005)]);
-        expand(&log).expect("expand");
+        assert!(expand(&log).expect("expand"));
         assert_eq!(std::fs::read(&log).expect("read"), text);
     }
 

@@ -10,7 +10,7 @@ use backstep_core::{ErrorCode, Failure, PackageId, PackageName};
 use backstep_store::{Reader, StoreError};
 use tokio::sync::Semaphore;
 
-use crate::thresholds::Thresholds;
+use crate::config::Thresholds;
 
 /// Questions at a time.
 const QUESTIONS: usize = 4;

@@ -19,6 +19,7 @@ use crate::archives::Archives;
 use crate::attempts::Attempts;
 use crate::authority::{Authority, Verdict};
 use crate::callers::Callers;
+use crate::config::Thresholds;
 use crate::foreign::Runs;
 use crate::inventory::InventoryFiles;
 use crate::launcher::Launcher;
@@ -26,7 +27,6 @@ use crate::lock::lock;
 use crate::planner::Planner;
 use crate::preferences::PreferencesFile;
 use crate::records::Records;
-use crate::thresholds::Thresholds;
 
 /// Planners at a time; the socket that starts them takes twice as many.
 const PLANNERS: usize = 4;

@@ -7,24 +7,8 @@ use std::time::{Duration, Instant};
 
 use backstep_core::AttemptId;
 
+use crate::config::Thresholds;
 use crate::log;
-
-/// Limits, of which 0 stands for none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Thresholds {
-    /// Of one question to the record.
-    pub query_ms: u32,
-    /// Of the record's file.
-    pub record_mebibytes: u32,
-    /// Of one worker's run.
-    pub attempt_minutes: u32,
-}
-
-impl Default for Thresholds {
-    fn default() -> Self {
-        Self { query_ms: 2_000, record_mebibytes: 4_096, attempt_minutes: 60 }
-    }
-}
 
 impl Thresholds {
     /// Says that a question that began then was slow, if it was; answers whether.
