@@ -304,8 +304,9 @@ fn what_is_archived_is_known_and_not_undone() {
 
 #[test]
 fn copies_go_on_from_the_archive() {
-    let mut f = years(3);
+    let mut f = years(1);
     turned_away(&mut f, 1).expect("refuse");
+    (2..=3).for_each(|n| f.completed(n, Kind::Install, None));
     let archive = move_all(&mut f, Cut { most: 1, ..ALL }).expect("moved");
     let (copy, then, never) = (f.path.with_extension("copy"), f.path.with_extension("then"), f.path.with_extension("never"));
     let reader = Reader::open(&f.path).expect("open");
