@@ -3,9 +3,11 @@
 // Tests set their scene with plain calls.
 #![allow(clippy::disallowed_methods)]
 
+use std::os::unix::fs::PermissionsExt;
+
 use anyhow::{Context, Result};
 use backstep_bus::record::{BackUpOptions, GenerationListFilter};
-use backstep_bus::{CallError, ListFilter, OptionsBuilder, RecordProxy, RedactOptions, RevertsTarget};
+use backstep_bus::{ArchiveOptions, CallError, ListFilter, OptionsBuilder, RecordProxy, RedactOptions, RevertsTarget};
 use backstep_core::{ErrorCode, TransactionState};
 use backstep_tests::private_bus::{Client, Simulated, code, packages};
 use zbus::Variant;
@@ -164,6 +166,18 @@ async fn the_record_is_verified_exported_and_copied_through_a_pipe() -> Result<(
     let file = || zbus::Fd::from(std::os::fd::OwnedFd::from(std::fs::File::create(daemon.bus.folder().join("x")).expect("file")));
     assert_eq!(code(record.back_up(BackUpOptions::default(), file()).await), Some(ErrorCode::RequestMalformed));
     assert_eq!(code(record.verify(file()).await), Some(ErrorCode::RequestMalformed));
+    let (count, text) = piped(async |fd| record.export("otlp", 0, fd).await).await?;
+    let requests: Vec<serde_json::Value> =
+        String::from_utf8(text)?.lines().map(serde_json::from_str).collect::<Result<_, _>>().context("a request a line")?;
+    assert_eq!(requests.len() as u64, count);
+    let first = &requests[0]["resourceLogs"][0]["scopeLogs"][0]["logRecords"][0];
+    assert!(first["timeUnixNano"].as_str().is_some_and(|nanos| nanos.len() == 19 && nanos.ends_with("000")), "{first}");
+    assert_eq!(first["body"]["stringValue"], "created");
+    assert!(
+        first["attributes"]
+            .as_array()
+            .is_some_and(|all| all.contains(&serde_json::json!({"key": "backstep.seq", "value": {"intValue": "1"}})))
+    );
     let unknown = piped(async |fd| record.export("xml", 0, fd).await).await.expect_err("refused");
     assert_eq!(unknown.code(), Some(ErrorCode::RequestMalformed));
     Ok(())
@@ -224,6 +238,51 @@ async fn a_redacted_text_is_in_no_file_and_the_record_verifies() -> Result<()> {
     everything_in(&daemon.state_dir(), &mut bytes)?;
     let holds = |text: &str| bytes.windows(text.len()).any(|part| part == text.as_bytes());
     assert!(!holds("Ana Otto") && holds("Ben Weiss") && holds(&format!("[redacted {number}]")));
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_archived_is_read_as_before_and_not_undone() -> Result<()> {
+    let mut daemon = Simulated::start().await?;
+    let client = Client::new(&daemon.bus).await?;
+    let mut ids = Vec::new();
+    for package in ["alpha", "beta", "gamma"] {
+        let (id, path) = client.manager.submit("install", "for the archive", packages(&[package])).await?;
+        client.wait_for(&client.transaction(&path).await?, |now| now.is_final()).await?;
+        ids.push(id);
+    }
+    let seen = async |client: &Client| -> Result<_> {
+        let record = RecordProxy::on(&client.connection).await?;
+        let list = client.manager.list_transactions(ListFilter::default()).await?;
+        let documents = futures_util::future::try_join_all(ids.iter().map(async |id| {
+            client.transaction(&client.manager.get_transaction(id).await?).await?.get_document().await.map_err(anyhow::Error::from)
+        }));
+        let (documents, why) = (documents.await?, record.explain_package("alpha").await?);
+        let verified = piped(async |fd| record.verify(fd).await).await?.0;
+        let exported = piped(async |fd| record.export("jsonl", 0, fd).await).await?;
+        Ok((list, documents, why, verified, exported))
+    };
+    let before = seen(&client).await?;
+    let keep = |keep| ArchiveOptions { keep: Some(keep), ..ArchiveOptions::default() };
+    assert_eq!(client.manager.archive(i64::MAX, "old", ArchiveOptions::default()).await?, (0, 0, Vec::new()), "the newest stay");
+    let (transactions, events, files) = client.manager.archive(i64::MAX, "old", keep(1)).await?;
+    assert_eq!((transactions, files.len()), (2, 1));
+    let file = daemon.state_dir().join("record-archive").join(&files[0]);
+    assert_eq!(std::fs::metadata(&file)?.permissions().mode() & 0o777, 0o600);
+    assert!(events > 10 && seen(&client).await? == before);
+    let undone = client.manager.submit("rollback", "", OptionsBuilder::new().reverts(RevertsTarget::Id(ids[0].parse()?)).build()).await;
+    assert_eq!(code(undone), Some(ErrorCode::TransactionState));
+    daemon.crash_and_restart().await?;
+    let client = Client::new(&daemon.bus).await?;
+    assert!(seen(&client).await? == before);
+    // A file that is not what it was is seen.
+    let record = RecordProxy::on(&client.connection).await?;
+    let mut bytes = std::fs::read(&file)?;
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::write(&file, bytes)?;
+    let broken = piped(async |fd| record.verify(fd).await).await.expect_err("changed");
+    assert_eq!(broken.code(), Some(ErrorCode::AuditBroken));
     Ok(())
 }
 

@@ -4,6 +4,7 @@
 //! of a row is spelled here and nowhere else; every error that crosses the bus is a [`backstep_core::Failure`].
 //! Absent on purpose: objects (the daemon has them), decisions, and anything that touches a system.
 
+pub mod archiving;
 pub mod backoffs;
 pub mod claims;
 pub mod errors;
@@ -18,6 +19,7 @@ pub mod redaction;
 pub mod refusals;
 pub mod rows;
 
+pub use archiving::{ArchiveAnswer, ArchiveOptions};
 pub use backoffs::{BackoffFilter, BackoffRow};
 pub use claims::Claims;
 pub use errors::{BusError, CallError};

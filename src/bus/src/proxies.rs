@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use zbus::proxy::CacheProperties;
 use zbus::{OwnedObjectPath, Variant, proxy};
 
+use crate::archiving::{ArchiveAnswer, ArchiveOptions};
 use crate::backoffs::{BackoffFilter, BackoffRow};
 use crate::files::ContentsRow;
 use crate::ignores::{IgnoreFilter, IgnoreOptions, IgnoreRow};
@@ -52,6 +53,9 @@ pub trait Manager {
     /// Takes a text out of the record for good, or only says where it is.
     #[zbus(allow_interactive_auth)]
     fn redact(&self, text: &str, comment: &str, options: RedactOptions) -> zbus::Result<RedactAnswer>;
+
+    /// Moves what had ended before a time to archives beside the record.
+    fn archive(&self, before_us: i64, comment: &str, options: ArchiveOptions) -> zbus::Result<ArchiveAnswer>;
 
     /// Takes an ignore back.
     #[zbus(allow_interactive_auth)]

@@ -318,7 +318,7 @@ pub trait Record {
     #[zbus(allow_interactive_auth)]
     fn verify(&self, progress: Fd<'_>) -> zbus::Result<(u64, String, u64, u64)>;
 
-    /// Writes every event after this one to a pipe, as `jsonl` or `csv`; answers how many.
+    /// Writes every event after this one to a pipe, as `jsonl`, `csv` or `otlp`; answers how many.
     #[zbus(allow_interactive_auth)]
     fn export(&self, format: &str, after: u64, output: Fd<'_>) -> zbus::Result<u64>;
 

@@ -9,8 +9,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::moment::{Moment, Since};
 use crate::record_args::{
-    AuditVerb, BackupArgs, BlameArgs, DiffArgs, GenerationVerb, GenerationsArgs, InventoryArgs, REDACT_HELP, RedactArgs, ReportArgs,
-    RestoreArgs, StatsArgs, WhyArgs,
+    ArchiveArgs, AuditVerb, BackupArgs, BlameArgs, DiffArgs, GenerationVerb, GenerationsArgs, InventoryArgs, REDACT_HELP, RedactArgs,
+    ReportArgs, RestoreArgs, StatsArgs, WhyArgs,
 };
 use crate::upkeep_args::{BackoffVerb, IgnoreVerb};
 
@@ -128,6 +128,8 @@ pub(crate) enum Command {
     /// Take a text out of the record for good: a name, a secret
     #[command(after_help = REDACT_HELP)]
     Redact(RedactArgs),
+    /// Move old transactions to files beside the record, where they are read as before (root)
+    Archive(ArchiveArgs),
     /// Make a verified record of the one in use, or of a backup, as it is or was (root)
     Restore(RestoreArgs),
     /// Leave packages that failed alone for a while, or let them run again
@@ -468,11 +470,13 @@ mod tests {
             "backstep unpin 0123456789ab",
             "backstep audit verify",
             "backstep audit export --format csv --after 5 events.csv",
+            "backstep audit export --format otlp",
             "backstep backup /root/record.db",
             "backstep backup --to 2026-11-01 then.db",
             "backstep restore --from record.db --to 2026-11-01T12:00 --into then.db",
             "backstep restore --event 5 --into then.db",
             "backstep redact -m why --dry-run",
+            "backstep archive --before 730d --keep 50 -m 2024",
             "backstep redact -y -m why name.txt",
             "backstep ignore add linux-image-* g++=1? -m why --until 30d --suite sid",
             "backstep backoff add * --until 8h -m freeze",
@@ -514,6 +518,8 @@ mod tests {
             "backstep restore --to 1d --event 5 --into then.db",
             "backstep restore --to 1d then.db",
             "backstep redact name.txt",
+            "backstep archive",
+            "backstep archive --before then",
             "backstep generation",
             "backstep generation show last",
             "backstep repair 01 --undo --accept",

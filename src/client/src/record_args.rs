@@ -77,7 +77,7 @@ pub(crate) enum AuditVerb {
 
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
-    /// How: jsonl (an object a line) or csv
+    /// How: jsonl (an object a line), csv, or otlp (OpenTelemetry)
     #[arg(long, value_enum, default_value_t = ExportFormat::Jsonl)]
     pub(crate) format: ExportFormat,
     /// Only events after the one with this number
@@ -93,6 +93,8 @@ pub(crate) enum ExportFormat {
     Jsonl,
     /// Comma-separated values with a line of names
     Csv,
+    /// OpenTelemetry's log records as JSON, a request a line
+    Otlp,
 }
 
 impl ExportFormat {
@@ -101,6 +103,7 @@ impl ExportFormat {
         match self {
             Self::Jsonl => "jsonl",
             Self::Csv => "csv",
+            Self::Otlp => "otlp",
         }
     }
 }
@@ -153,6 +156,19 @@ pub(crate) struct RedactArgs {
     /// Do it without asking
     #[arg(short, long)]
     pub(crate) yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ArchiveArgs {
+    /// What had ended by then: 730d, 2026-01-01 or "2026-01-01 14:30"
+    #[arg(long, value_name = "TIME")]
+    pub(crate) before: Moment,
+    /// The newest so many transactions stay in any case
+    #[arg(long, value_name = "COUNT", default_value_t = 1000)]
+    pub(crate) keep: u32,
+    /// Why, for the record
+    #[arg(short = 'm', long, value_name = "TEXT", default_value = "")]
+    pub(crate) comment: String,
 }
 
 #[derive(Debug, Args)]

@@ -36,6 +36,8 @@ closed_enum! {
         ListBackoffs = "ListBackoffs",
         /// Takes a text out of the record.
         Redact = "Redact",
+        /// Moves old transactions to archives.
+        Archive = "Archive",
         /// Has a transaction planned.
         Prepare = "Prepare",
         /// Authorises and queues it.
@@ -198,6 +200,7 @@ impl Method {
                 Who::Holder(Permission::Redact),
                 "takes a text out of record, documents and logs for good, and says where it stood; who did it and why stays",
             ),
+            Self::Archive => (ManagerMethod, Who::Root, "moves old transactions to files beside the record, and says which"),
             Self::Prepare => (TransactionMethod, Who::Owner, "starts the unprivileged planner"),
             Self::Execute => (TransactionMethod, Who::Plan, "queues exactly the plan of the digest"),
             Self::Cancel => (TransactionMethod, Who::OwnerOr(Permission::CancelAny), "stops it; what was changed is undone"),
@@ -382,6 +385,7 @@ const OTHERS: &[Door] = &[
     verb("audit", Who::Holder(Permission::ViewAll), "Verify or Export; writes with the caller's rights"),
     verb("backup", Who::Holder(Permission::ViewAll), "BackUp; writes with the caller's rights"),
     verb("redact", Who::Holder(Permission::Redact), "Redact"),
+    verb("archive", Who::Root, "Archive"),
     verb("restore", Who::Root, "Restore; reads and writes with the caller's rights"),
     verb("show", Who::OwnerOr(Permission::ViewAll), "the transaction's properties; with --document GetDocument; with --files ReadFiles"),
     verb("log", Who::OwnerOr(Permission::ViewAll), "ReadLog"),
@@ -412,12 +416,15 @@ const OTHERS: &[Door] = &[
     file("/var/lib/backstep/store.backup-*", Who::Root, "a copy of the record on its way into a caller's pipe"),
     file("/var/lib/backstep/store.restore-*", Who::Root, "the folder of a record that is put together for a caller's pipe"),
     file("/var/lib/backstep/store.restore-*/*", Who::Root, "the backup's copy, and the record that is made of it"),
+    file("/var/lib/backstep/record-archive", Who::Root, "old transactions that have left the record"),
+    file("/var/lib/backstep/record-archive/*", Who::Root, "some of them, a record of their own"),
     file("/var/lib/backstep/attempts", Who::Root, "the folder of attempts"),
     file("/var/lib/backstep/attempts/*", Who::Root, "what one worker is told, does and says"),
     file("/var/lib/backstep/attempts/*/plan.json", Who::Root, "the frozen plan"),
     file("/var/lib/backstep/attempts/*/order.json", Who::Root, "what the worker is told"),
     file("/var/lib/backstep/attempts/*/attempt.jsonl", Who::Root, "the worker's journal"),
     file("/var/lib/backstep/attempts/*/output.log", Who::Root, "what apt, dpkg and maintainer scripts write"),
+    file("/var/lib/backstep/attempts/*/output.log.zst", Who::Root, "the same of an attempt that has ended, compressed"),
     file("/var/lib/backstep/attempts/*/files.jsonl", Who::Root, "which files were changed, by the change and by others"),
     file("/var/lib/backstep/attempts/*/pinned", Who::Root, "that its undo material is kept whatever the limits say"),
     file("/var/lib/backstep/attempts/*/lock", Who::Root, "whether the worker lives"),

@@ -30,6 +30,7 @@ pub mod planted;
 pub mod progress;
 pub mod queue;
 pub mod record;
+pub mod record_archive;
 pub mod recovery;
 pub mod redaction;
 pub mod refusal;

@@ -13,6 +13,8 @@ use backstep_engine::manager::{Found, Launch};
 use backstep_wire::{journal, order};
 use nix::fcntl::{Flock, FlockArg};
 
+use crate::logs;
+
 /// Bytes of a log's line that are looked at together.
 const LONGEST_LINE: u64 = 1 << 20;
 
@@ -127,6 +129,15 @@ impl Attempts {
         }
     }
 
+    /// Compresses what an attempt's children wrote, when that is worth it. It is read as before.
+    pub fn compress_log(&self, attempt: AttemptId) -> Result<(), Failure> {
+        let path = self.folder(attempt).join(AttemptFile::Log.name());
+        match logs::compress(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other.map(drop).map_err(|error| failure(&path, &error)),
+        }
+    }
+
     /// A piece of what a transaction's first `attempts` attempts left in such a file, one after the other: at most
     /// `limit` bytes, and the offset after it.
     pub fn read_piece(
@@ -147,7 +158,7 @@ impl Attempts {
             let position = from + bytes.len() as u64;
             let room = limit - bytes.len() as u64;
             if room > 0 && (before..before + length).contains(&position) {
-                bytes.extend(read_from(&path, position - before, room).map_err(|error| failure(&path, &error))?);
+                bytes.extend(logs::read(&path, position - before, room).map_err(|error| failure(&path, &error))?);
             }
             before += length;
         }

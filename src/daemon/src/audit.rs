@@ -24,6 +24,8 @@ pub enum Format {
     JsonLines,
     /// Comma-separated values with a line of names (RFC 4180, with line feeds).
     Csv,
+    /// OpenTelemetry's log records in OTLP's JSON, a request a line, as a collector's file receiver reads them.
+    OpenTelemetry,
 }
 
 impl std::str::FromStr for Format {
@@ -32,7 +34,8 @@ impl std::str::FromStr for Format {
         match text {
             "jsonl" => Ok(Self::JsonLines),
             "csv" => Ok(Self::Csv),
-            other => Err(Failure::new(ErrorCode::RequestMalformed, format!("unknown format {other:?}: there are jsonl and csv"))),
+            "otlp" => Ok(Self::OpenTelemetry),
+            other => Err(Failure::new(ErrorCode::RequestMalformed, format!("unknown format {other:?}: there are jsonl, csv and otlp"))),
         }
     }
 }
@@ -134,6 +137,7 @@ fn write(out: &mut impl Write, format: Format, event: &ExportedEvent, first: boo
     let fields = fields(event);
     match format {
         Format::JsonLines => writeln!(out, "{}", Value::Object(fields)),
+        Format::OpenTelemetry => writeln!(out, "{}", log_record(event, fields)),
         Format::Csv => {
             if first {
                 writeln!(out, "{}", fields.keys().map(String::as_str).collect::<Vec<_>>().join(","))?;
@@ -168,6 +172,25 @@ fn fields(event: &ExportedEvent) -> Map<String, Value> {
         ("hash", json!(event.hash)),
     ];
     pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// A log record with the event's fields as attributes. In OTLP's JSON numbers of 64 bits are strings.
+fn log_record(event: &ExportedEvent, fields: Map<String, Value>) -> Value {
+    let (severity, name) = if event.code.is_some() { (17, "ERROR") } else { (9, "INFO") };
+    let time = (i128::from(event.at_us) * 1_000).to_string();
+    let attribute = |name: String, value: Value| match value {
+        Value::String(text) => json!({"key": name, "value": {"stringValue": text}}),
+        other => json!({"key": name, "value": {"intValue": other.to_string()}}),
+    };
+    let known = fields.into_iter().filter(|(name, value)| !value.is_null() && name != "at_us");
+    let attributes: Vec<Value> = known.map(|(name, value)| attribute(format!("backstep.{name}"), value)).collect();
+    let service = attribute("service.name".to_owned(), "backstep".into());
+    let record = json!({
+        "timeUnixNano": time, "severityNumber": severity, "severityText": name,
+        "body": {"stringValue": event.text.as_deref().unwrap_or(&event.event)}, "attributes": attributes,
+    });
+    let scope = json!({"name": "org.backstep1.Record", "version": env!("CARGO_PKG_VERSION")});
+    json!({"resourceLogs": [{"resource": {"attributes": [service]}, "scopeLogs": [{"scope": scope, "logRecords": [record]}]}]})
 }
 
 /// Texts are quoted whenever they could be read as something else.

@@ -15,6 +15,7 @@ use crate::archives::Archives;
 use crate::attempts::{Attempts, make_dir};
 use crate::authority::Verdict;
 use crate::callers::Callers;
+use crate::config::Thresholds;
 use crate::foreign::Runs;
 use crate::inhibit::Inhibitor;
 use crate::inventory::InventoryFiles;
@@ -62,7 +63,9 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         archives: Archives::open(&options.state_dir, config.limits.archive_bytes)?,
         inventory: (!options.simulate).then(|| InventoryFiles::new(&options.state_dir, Path::new("/"))),
         preferences: preferences(&options),
-        records: records(&options),
+        records: records(&options, config.thresholds),
+        archive_days: config.archive_days,
+        thresholds: config.thresholds,
         defaults: config.defaults,
         host_id,
         warnings,
@@ -133,7 +136,7 @@ fn preferences(options: &Options) -> PreferencesFile {
     PreferencesFile::new(options.preferences.clone().or(system))
 }
 
-fn records(options: &Options) -> Records {
+fn records(options: &Options, thresholds: Thresholds) -> Records {
     let installed = if options.simulate { Installed::AsRecorded } else { Installed::Dpkg(PathBuf::from("/var/lib/dpkg/status")) };
-    Records::new(options.state_dir.join("store.db"), installed)
+    Records::new(options.state_dir.join("store.db"), installed, thresholds)
 }

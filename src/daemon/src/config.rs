@@ -66,10 +66,31 @@ pub struct Config {
     pub idle_exit_s: u64,
     /// How much undo material is kept.
     pub retention: Retention,
+    /// Days after which a transaction leaves the record for an archive; 0 is never.
+    pub archive_days: u32,
+    /// What is said in the journal.
+    pub thresholds: Thresholds,
     /// Where the record's numbers are written to; nowhere when absent.
     pub metrics_file: Option<PathBuf>,
     /// Bounds on what callers may do.
     pub limits: Limits,
+}
+
+/// What is said in the journal when it takes longer, or gets larger; 0 stands for never.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Thresholds {
+    /// Of one question to the record.
+    pub query_ms: u32,
+    /// Of the record's file.
+    pub record_mebibytes: u32,
+    /// Of one worker's run.
+    pub attempt_minutes: u32,
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Self { query_ms: 2_000, record_mebibytes: 4_096, attempt_minutes: 60 }
+    }
 }
 
 impl Default for Config {
@@ -78,6 +99,8 @@ impl Default for Config {
             defaults: Options::default(),
             idle_exit_s: 60,
             retention: Retention::default(),
+            archive_days: 0,
+            thresholds: Thresholds::default(),
             metrics_file: None,
             limits: Limits::default(),
         }
@@ -90,9 +113,35 @@ struct File {
     defaults: Defaults,
     daemon: Daemon,
     undo: Undo,
+    record: Record,
+    thresholds: Wanted,
     metrics: Metrics,
     limits: BTreeMap<String, u64>,
     apt: Apt,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+struct Record {
+    archive_days: Option<u32>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+struct Wanted {
+    query_milliseconds: Option<u32>,
+    record_mebibytes: Option<u32>,
+    attempt_minutes: Option<u32>,
+}
+
+impl Wanted {
+    fn over(&self, other: Thresholds) -> Thresholds {
+        Thresholds {
+            query_ms: self.query_milliseconds.unwrap_or(other.query_ms),
+            record_mebibytes: self.record_mebibytes.unwrap_or(other.record_mebibytes),
+            attempt_minutes: self.attempt_minutes.unwrap_or(other.attempt_minutes),
+        }
+    }
 }
 
 #[derive(Deserialize, Default)]
@@ -187,6 +236,8 @@ pub fn apply(config: &mut Config, path: &Path, text: &str) -> Result<(), ConfigE
     defaults.lock_timeout_s = file.defaults.lock_timeout.unwrap_or(defaults.lock_timeout_s);
     defaults.recommends = file.defaults.recommends.or(defaults.recommends);
     config.retention = Wishes::from(&file.undo).over(config.retention);
+    config.archive_days = file.record.archive_days.unwrap_or(config.archive_days);
+    config.thresholds = file.thresholds.over(config.thresholds);
     config.metrics_file = metrics_file(path, file.metrics.textfile)?.or(config.metrics_file.take());
     for (key, number) in file.limits {
         let wrong = || ConfigError::Limit { path: path.to_owned(), key: key.clone(), number };
@@ -216,14 +267,17 @@ mod tests {
         let main = dir.path().join("backstep.toml");
         std::fs::write(&main, "[defaults]\non-failure = \"leave\"\nservices = \"warn\"\n").expect("write");
         std::fs::create_dir(dir.path().join("backstep.toml.d")).expect("mkdir");
-        std::fs::write(dir.path().join("backstep.toml.d/20.toml"), "[defaults]\nservices = \"off\"\n[undo]\nmebibytes = 3\n")
-            .expect("write");
+        std::fs::write(
+            dir.path().join("backstep.toml.d/20.toml"),
+            "[defaults]\nservices = \"off\"\n[undo]\nmebibytes = 3\n[record]\narchive-days = 730\n[thresholds]\nattempt-minutes = 9\n",
+        )
+        .expect("write");
         std::fs::write(dir.path().join("backstep.toml.d/10.toml"), "[daemon]\nidle-exit = 5\n[defaults]\nservices = \"undo\"\n")
             .expect("write");
         let config = load(&main).expect("load");
         assert_eq!(config.defaults.on_failure, OnFailure::Leave);
         assert_eq!(config.defaults.services, ServicePolicy::Off);
-        assert_eq!(config.idle_exit_s, 5);
+        assert_eq!((config.idle_exit_s, config.archive_days, config.thresholds.attempt_minutes), (5, 730, 9));
         assert_eq!(config.retention, Retention { bytes: 3 << 20, ..Retention::default() });
     }
 

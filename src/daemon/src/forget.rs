@@ -3,8 +3,8 @@
 //! Nothing moves, so that who reads a log goes on reading, and a process that a script left behind goes on writing at its
 //! end. Of JSON only what is for people goes. Absent on purpose: kept files of the system, which are what they were.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
+use std::fs::OpenOptions;
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -13,6 +13,7 @@ use backstep_core::redaction::{Mode, Redaction};
 use serde_json::Value;
 
 use crate::attempts::{Attempts, failure};
+use crate::logs;
 
 /// What children wrote.
 const LOG: &str = "output.log";
@@ -50,16 +51,32 @@ pub fn forget(attempts: &Attempts, redaction: &Redaction) -> Result<Vec<(String,
 /// Reads in pieces that overlap: a log may be larger than what anybody wants in memory.
 fn in_log(path: &Path, redaction: &Redaction) -> io::Result<bool> {
     let text = redaction.text().as_bytes();
-    let mut file = File::open(path)?;
-    let (mut piece, mut at, mut held) = (Vec::new(), 0, false);
+    let found = in_pieces(path, text)?;
+    if found.is_empty() || redaction.mode == Mode::Try {
+        return Ok(!found.is_empty());
+    }
+    // CRASH: from here to the end the log is as large as it was, and holds the text where it was not reached.
+    let was_small = logs::expand(path)?;
+    for place in found {
+        write_over(path, redaction.mode, place, text.len())?;
+    }
+    if was_small {
+        logs::compress(path)?;
+    }
+    Ok(true)
+}
+
+fn in_pieces(path: &Path, text: &[u8]) -> io::Result<Vec<u64>> {
+    let (mut piece, mut at, mut found) = (Vec::new(), 0, Vec::new());
     loop {
-        let read = file.by_ref().take(PIECE as u64).read_to_end(&mut piece)?;
-        for place in places(&piece, text) {
-            held = true;
-            write_over(path, redaction.mode, at + place as u64, text.len())?;
-        }
+        let more = logs::read(path, at + piece.len() as u64, PIECE as u64)?;
+        let read = more.len();
+        piece.extend(more);
+        found.extend(places(&piece, text).into_iter().map(|place| at + place as u64));
         if read == 0 {
-            return Ok(held);
+            // A text may have been found twice where pieces overlap.
+            found.dedup();
+            return Ok(found);
         }
         let kept = piece.len().min(text.len() - 1);
         at += (piece.len() - kept) as u64;
@@ -154,6 +171,22 @@ mod tests {
         assert_eq!(forget(&attempts, &redaction("Ana Otto", Mode::Do)).expect("forget"), counted);
         let after = std::fs::read(folder.join(LOG)).expect("read");
         assert!(after.len() == log.len() && after.ends_with(b"x********\n********\xff"));
+        assert!(forget(&attempts, &redaction("Ana Otto", Mode::Do)).expect("again").is_empty());
+    }
+
+    #[test]
+    fn a_text_goes_out_of_a_compressed_log() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let attempts = Attempts::open(dir.path()).expect("open");
+        let folder = folder(&attempts);
+        let log = [b"x".repeat(PIECE - 3).as_slice(), b"Ana Otto\n"].concat();
+        std::fs::write(folder.join(LOG), &log).expect("write");
+        assert!(logs::compress(&folder.join(LOG)).expect("compress"));
+        assert_eq!(forget(&attempts, &redaction("Ana Otto", Mode::Try)).expect("try"), [(LOG.to_owned(), 1)]);
+        forget(&attempts, &redaction("Ana Otto", Mode::Do)).expect("forget");
+        let after = logs::read(&folder.join(LOG), 0, u64::from(u32::MAX)).expect("read");
+        assert!(after.len() == log.len() && after.ends_with(b"x********\n"));
+        assert!(folder.join("output.log.zst").exists());
         assert!(forget(&attempts, &redaction("Ana Otto", Mode::Do)).expect("again").is_empty());
     }
 

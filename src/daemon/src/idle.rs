@@ -63,6 +63,8 @@ async fn unneeded(service: &Arc<Service>, patience: Option<u64>) {
         }
         if unused && service.is_idle() {
             let before = service.activity();
+            crate::archive::by_age(service).await;
+            service.thresholds.grown(service.records.path());
             crate::upkeep::copy(service).await;
             // Who came meanwhile is served.
             if service.activity() == before && service.is_idle() {

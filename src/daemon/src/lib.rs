@@ -7,6 +7,7 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 pub mod adapters;
+pub mod archive;
 pub mod archives;
 pub mod attempts;
 pub mod audit;
@@ -27,6 +28,7 @@ pub mod inventory;
 pub mod launcher;
 mod lock;
 pub mod log;
+pub mod logs;
 pub mod material;
 pub mod metrics;
 pub mod objects;
@@ -44,5 +46,6 @@ pub mod restore;
 pub mod service;
 pub mod simulate;
 pub mod status_file;
+pub mod thresholds;
 pub mod upkeep;
 pub mod work;

@@ -3,7 +3,7 @@
 //! `journalctl MESSAGE_ID=…` finds every event of a sort, `journalctl TRANSACTION=…` everything of a transaction.
 
 use backstep_core::refusal::Refusal;
-use backstep_core::{ErrorCode, TransactionId, TransactionState};
+use backstep_core::{AttemptId, ErrorCode, TransactionId, TransactionState};
 use backstep_store::Rebuild;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -29,6 +29,13 @@ pub const REBUILT: &str = "5d0d1c2f7a6b4e3c9f1b6f0a2c7d8e07";
 pub const NEWER: &str = "5d0d1c2f7a6b4e3c9f1b6f0a2c7d8e08";
 /// The record is damaged.
 pub const DAMAGED: &str = "5d0d1c2f7a6b4e3c9f1b6f0a2c7d8e09";
+
+/// A question to the record took long.
+pub const SLOW: &str = "5d0d1c2f7a6b4e3c9f1b6f0a2c7d8e0a";
+/// The record is large.
+pub const LARGE: &str = "5d0d1c2f7a6b4e3c9f1b6f0a2c7d8e0b";
+/// A worker runs for long.
+pub const LONG: &str = "5d0d1c2f7a6b4e3c9f1b6f0a2c7d8e0c";
 
 /// Sends the log to the journal when the standard error stream goes there, else to that stream.
 pub fn init() -> anyhow::Result<()> {
@@ -69,6 +76,26 @@ pub fn refused(refusal: &Refusal) {
     let id = refusal.transaction.map(|id| id.to_string()).unwrap_or_default();
     let (uid, method, code) = (refusal.actor.uid, refusal.method, refusal.failure.code);
     tracing::warn!(MESSAGE_ID = DENIED, TRANSACTION = id, CALLER_UID = uid, METHOD = %method, CODE = %code, "turned away uid {uid} at {method}: {}", refusal.failure);
+}
+
+/// A question to the record took longer than the threshold.
+pub fn slow_question(question: &str, milliseconds: u128) {
+    let took = u64::try_from(milliseconds).unwrap_or(u64::MAX);
+    tracing::warn!(MESSAGE_ID = SLOW, QUESTION = question, MILLISECONDS = took, "a question to the record took {took} ms: {question}");
+}
+
+/// The record is larger than the threshold.
+pub fn large_record(mebibytes: u64) {
+    tracing::warn!(
+        MESSAGE_ID = LARGE,
+        MEBIBYTES = mebibytes,
+        "the record has {mebibytes} MiB: backstep archive moves old transactions out of it"
+    );
+}
+
+/// A worker runs for longer than the threshold.
+pub fn long_attempt(attempt: AttemptId, minutes: u32) {
+    tracing::warn!(MESSAGE_ID = LONG, TRANSACTION = %attempt.transaction, MINUTES = minutes, "the worker of {attempt} has been running for {minutes} minutes");
 }
 
 /// Somebody decided how long undo material is kept.

@@ -3,11 +3,14 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use backstep_apt::status::Status;
 use backstep_core::{ErrorCode, Failure, PackageId, PackageName};
 use backstep_store::{Reader, StoreError};
 use tokio::sync::Semaphore;
+
+use crate::config::Thresholds;
 
 /// Questions at a time.
 const QUESTIONS: usize = 4;
@@ -29,25 +32,34 @@ pub type Versions = Vec<(String, String)>;
 pub struct Records {
     store: PathBuf,
     installed: Installed,
+    thresholds: Thresholds,
     turns: Arc<Semaphore>,
 }
 
 impl Records {
     /// Readers of this file.
     #[must_use]
-    pub fn new(store: PathBuf, installed: Installed) -> Self {
-        Self { store, installed, turns: Arc::new(Semaphore::new(QUESTIONS)) }
+    pub fn new(store: PathBuf, installed: Installed, thresholds: Thresholds) -> Self {
+        Self { store, installed, thresholds, turns: Arc::new(Semaphore::new(QUESTIONS)) }
     }
 
-    /// Asks the record; waits for a turn.
+    /// The record's file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.store
+    }
+
+    /// Asks the record; waits for a turn. A slow answer is said in the journal, by the name of who asked.
     pub async fn ask<R, F>(&self, look: F) -> Result<R, Failure>
     where
         R: Send + 'static,
         F: FnOnce(&Reader) -> Result<R, StoreError> + Send + 'static,
     {
-        let store = self.store.clone();
+        let (store, thresholds) = (self.store.clone(), self.thresholds);
         self.run(move || {
+            let begun = Instant::now();
             let answer = Reader::open(&store).and_then(|reader| look(&reader));
+            thresholds.asked(std::any::type_name::<F>(), begun);
             answer.map_err(|error| {
                 if matches!(error, StoreError::Corrupt { .. }) {
                     crate::rebuild::suspect(&store, &error);

@@ -42,7 +42,7 @@ pub fn restore(store: &Path, backup: Option<File>, until: Option<Until>, outlet:
         Some(until) => reader.back_up_until(until, &made).map(drop),
     };
     told.map_err(|error| Failure::from(&error))?;
-    let verified = open(&made)?.verify(|_, _| true).map_err(|error| match error {
+    let verified = open(&made)?.verify_file(|_, _| true).map_err(|error| match error {
         VerifyError::Broken(broken) => Failure::new(ErrorCode::AuditBroken, broken.to_string()),
         VerifyError::Store(error) => Failure::from(&error),
     })?;

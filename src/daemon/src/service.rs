@@ -19,6 +19,7 @@ use crate::archives::Archives;
 use crate::attempts::Attempts;
 use crate::authority::{Authority, Verdict};
 use crate::callers::Callers;
+use crate::config::Thresholds;
 use crate::foreign::Runs;
 use crate::inventory::InventoryFiles;
 use crate::launcher::Launcher;
@@ -58,6 +59,10 @@ pub struct Service {
     pub preferences: PreferencesFile,
     /// Readers of the record.
     pub records: Records,
+    /// Days after which a transaction leaves the record for an archive; 0 is never.
+    pub archive_days: u32,
+    /// What is said in the journal.
+    pub thresholds: Thresholds,
     /// What a request gets when it does not say otherwise.
     pub defaults: Options,
     /// The machine's id, hashed for this program.
@@ -106,6 +111,10 @@ pub struct Parts {
     pub preferences: PreferencesFile,
     /// Readers of the record.
     pub records: Records,
+    /// Days after which a transaction leaves the record for an archive; 0 is never.
+    pub archive_days: u32,
+    /// What is said in the journal.
+    pub thresholds: Thresholds,
     /// What a request gets when it does not say otherwise.
     pub defaults: Options,
     /// The machine's id, hashed for this program.
@@ -137,6 +146,8 @@ impl Service {
             inventory: parts.inventory,
             preferences: parts.preferences,
             records: parts.records,
+            archive_days: parts.archive_days,
+            thresholds: parts.thresholds,
             defaults: parts.defaults,
             host_id: parts.host_id,
             warnings: parts.warnings,

@@ -53,17 +53,22 @@ async fn begin(service: &Service, launch: &Launch) -> Result<(), Failure> {
 /// The watchdog watches only while there is work, so that an idle daemon never wakes.
 async fn attend(service: &Arc<Service>, attempt: AttemptId) {
     let watchdog = idle::Watchdog::start();
-    follow(Arc::clone(service), attempt).await;
+    service.thresholds.attended(attempt, follow(Arc::clone(service), attempt)).await;
     mask(service, attempt).await;
     drop(watchdog);
     service.end_attempt();
 }
 
-/// Takes the secrets out of what the attempt's children wrote. While they run their output is as they write it.
+/// Takes the secrets out of what the attempt's children wrote, and compresses it. While they run their output is as they write it.
 async fn mask(service: &Arc<Service>, attempt: AttemptId) {
     let attempts = service.attempts.clone();
-    let masked = tokio::task::spawn_blocking(move || attempts.mask_log(attempt)).await;
-    if let Err(text) = masked.map_err(|error| error.to_string()).and_then(|masked| masked.map_err(|failure| failure.to_string())) {
-        tracing::error!(TRANSACTION = %attempt.transaction, "cannot take secrets out of the log of {attempt}: {text}");
+    let masked = tokio::task::spawn_blocking(move || {
+        attempts.mask_log(attempt)?;
+        Ok::<_, Failure>(attempts.compress_log(attempt))
+    });
+    match masked.await.map_err(|error| error.to_string()).and_then(|masked| masked.map_err(|failure| failure.to_string())) {
+        Ok(Ok(())) => {}
+        Ok(Err(failure)) => tracing::warn!(TRANSACTION = %attempt.transaction, "cannot compress the log of {attempt}: {failure}"),
+        Err(text) => tracing::error!(TRANSACTION = %attempt.transaction, "cannot take secrets out of the log of {attempt}: {text}"),
     }
 }

@@ -4,6 +4,7 @@ use backstep_core::actor::Actor;
 use backstep_core::backoff::{Backoff, NewBackoff};
 use backstep_core::ignore::{Ignore, IgnoreRecord, Said};
 use backstep_core::record::{Filter, Record, Summary};
+use backstep_core::record_archive::{Moved, RecordArchive};
 use backstep_core::redaction::{Redacted, Redaction};
 use backstep_core::refusal::{Refusal, RefusalFilter, RefusalRecord};
 use backstep_core::{Digest, Event, Failure, Kind, Plan, Scope, Stamp, Status, TransactionId};
@@ -161,6 +162,10 @@ pub trait Ledger {
     /// Takes a text out, or says what that would be. Refuses what would make a request or a plan say something else, and what is in
     /// a transaction that has not ended.
     fn redact(&mut self, said: &Said<Redaction>) -> Result<Redacted, Failure>;
+    /// Lists an archive that was written of the oldest transactions, and lets them go.
+    fn move_to(&mut self, said: &Said<RecordArchive>) -> Result<Moved, Failure>;
+    /// Gives the space of what has left back.
+    fn shrink(&mut self) -> Result<(), Failure>;
 }
 
 /// The mirror of the record for people and programs that read files.

@@ -4,6 +4,7 @@ use backstep_core::actor::Actor;
 use backstep_core::{Digest, Event, Kind, Scope, Stamp, Status, TransactionId};
 use rusqlite::{Connection, OptionalExtension, params};
 
+use crate::archive;
 use crate::chain::digest_of;
 use crate::error::StoreError;
 use crate::event_row::{self, NewEvent};
@@ -63,7 +64,7 @@ impl Store {
             None => {}
         }
         for other in [new.reverts, new.retries].into_iter().flatten() {
-            recorded_digest(&self.conn, other)?.ok_or(StoreError::Unknown(other))?;
+            refers_to(&self.conn, other)?;
         }
         let generation = Generation::begin(self, &Opening::New { comment: new.comment, actor: new.actor }, new.at)?;
         insert(&generation, new)?;
@@ -74,7 +75,23 @@ impl Store {
 
 pub(crate) const DIGEST: &str = "SELECT request_digest FROM transactions WHERE id = ?1";
 
+/// The digest of a request that is in the record or in one of its archives.
 pub(crate) fn recorded_digest(conn: &Connection, id: TransactionId) -> Result<Option<Digest>, StoreError> {
+    match digest_here(conn, id)? {
+        None => archive::first_with(conn, id, |archive| digest_here(archive, id)),
+        here => Ok(here),
+    }
+}
+
+fn refers_to(conn: &Connection, other: TransactionId) -> Result<(), StoreError> {
+    match (digest_here(conn, other)?, recorded_digest(conn, other)?) {
+        (Some(_), _) => Ok(()),
+        (None, Some(_)) => Err(StoreError::Archived(other)),
+        (None, None) => Err(StoreError::Unknown(other)),
+    }
+}
+
+fn digest_here(conn: &Connection, id: TransactionId) -> Result<Option<Digest>, StoreError> {
     Ok(conn.prepare_cached(DIGEST)?.query_row([id.to_string()], |row| Ok(Digest(row.get(0)?))).optional()?)
 }
 

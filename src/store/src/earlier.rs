@@ -40,6 +40,7 @@ impl Reader {
         store.conn.execute("ATTACH DATABASE ?1 AS old", [source])?;
         let tx = store.conn.transaction()?;
         let last = last_event(&tx, until)?;
+        copy_archives(&tx, last)?;
         copy_frame(&tx, last)?;
         tell(&tx, last)?;
         let bound = bound(&tx, until, last)?;
@@ -57,6 +58,22 @@ impl Reader {
         std::fs::File::open(target).and_then(|file| file.sync_all()).map_err(file_error)?;
         Ok(last.unsigned_abs())
     }
+}
+
+/// What had left the record is no part of the copy; what vouches for it is.
+fn copy_archives(tx: &Transaction<'_>, last: i64) -> Result<(), StoreError> {
+    let sql = "SELECT a.key, a.generation, g.run, g.opened_us, a.last_event FROM old.archives a
+        JOIN old.generations g ON g.key = a.generation ORDER BY a.key";
+    let mut statement = tx.prepare(sql)?;
+    let mut found = statement.query([])?;
+    while let Some(row) = found.next()? {
+        if row.get::<_, i64>(4)? > last {
+            return Err(StoreError::MomentArchived);
+        }
+        frame(tx, (row.get(1)?, row.get(2)?, row.get(3)?))?;
+        tx.execute("INSERT INTO archives SELECT * FROM old.archives WHERE key = ?1", [row.get::<_, i64>(0)?])?;
+    }
+    Ok(())
 }
 
 /// Reads all events once; nobody waits for it.
@@ -105,11 +122,14 @@ fn tell(tx: &Transaction<'_>, last: i64) -> Result<(), StoreError> {
 fn copy_frame(tx: &Transaction<'_>, last: i64) -> Result<(), StoreError> {
     let frame = "SELECT coalesce(max(generation), 0), coalesce(max(run), 0) FROM old.events WHERE seq <= ?1";
     let (generation, run): (i64, i64) = tx.query_row(frame, [last], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    tx.execute("INSERT INTO generations SELECT * FROM old.generations WHERE key <= ?1", [generation])?;
+    tx.execute(
+        "INSERT INTO generations SELECT * FROM old.generations WHERE key <= ?1 AND key NOT IN (SELECT key FROM generations)",
+        [generation],
+    )?;
     let first = "SELECT g.key, g.run, g.opened_us FROM generations g ORDER BY g.key LIMIT 1";
     if let Some(gate) = tx.query_row(first, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()? {
         open_gate(tx, gate)?;
-        tx.execute("INSERT INTO runs SELECT * FROM old.runs WHERE key <= ?1", [run])?;
+        tx.execute("INSERT INTO runs SELECT * FROM old.runs WHERE key <= ?1 AND key NOT IN (SELECT key FROM runs)", [run])?;
     }
     Ok(())
 }
@@ -127,7 +147,8 @@ fn bound(tx: &Transaction<'_>, until: Until, last: i64) -> Result<i64, StoreErro
 fn copy_refusals(tx: &Transaction<'_>, bound: i64) -> Result<(), StoreError> {
     let framed = "SELECT r.key, r.generation, g.run, r.until_us FROM old.refusals r JOIN old.generations g ON g.key = r.generation
         WHERE (r.until_us <= ?1 OR r.generation IN (SELECT key FROM generations))
-            AND (r.transaction_id IS NULL OR r.transaction_id IN (SELECT id FROM transactions)) ORDER BY r.key";
+            AND (r.transaction_id IS NULL OR r.transaction_id IN (SELECT id FROM transactions)
+                OR EXISTS (SELECT 1 FROM archives a WHERE r.transaction_id BETWEEN a.first_id AND a.last_id)) ORDER BY r.key";
     let mut statement = tx.prepare(framed)?;
     let mut rows = statement.query([bound])?;
     while let Some(row) = rows.next()? {

@@ -115,6 +115,20 @@ pub enum StoreError {
     /// A redaction of what still goes on.
     #[error("cannot take that text out: transaction {0} has not ended")]
     NotEnded(TransactionId),
+    /// It is in an archive, which nothing in the record refers to.
+    #[error("transaction {0} is in an archive: it can be read, and not be undone or repeated")]
+    Archived(TransactionId),
+    /// A moment of which the record has no events any more.
+    #[error("what was recorded then is in an archive: restore from the archive, or from a backup of that time")]
+    MomentArchived,
+    /// An archive that is not what it was made of. Nothing has left the record.
+    #[error("cannot archive: {what} in {} are not those of the record", path.display())]
+    Incomplete {
+        /// The archive.
+        path: PathBuf,
+        /// What of it.
+        what: &'static str,
+    },
     /// `redacted` comes only with a redaction.
     #[error("redacted is recorded only with a redaction")]
     RedactedWithoutRedaction,
@@ -143,8 +157,8 @@ impl StoreError {
             Self::NewerSchema { .. } => ErrorCode::StoreNewer,
             Self::Duplicate(_) => ErrorCode::RequestDuplicate,
             Self::Unknown(_) => ErrorCode::TransactionUnknown,
-            Self::Illegal(_) | Self::NotEnded(_) => ErrorCode::TransactionState,
-            Self::NotOnlyText { .. } => ErrorCode::RequestMalformed,
+            Self::Illegal(_) | Self::NotEnded(_) | Self::Archived(_) => ErrorCode::TransactionState,
+            Self::NotOnlyText { .. } | Self::MomentArchived => ErrorCode::RequestMalformed,
             Self::Mismatch { .. }
             | Self::PreparedWithoutPlan
             | Self::WorldWithoutCompleted
@@ -155,6 +169,7 @@ impl StoreError {
             | Self::Refused(_) => ErrorCode::Internal,
             Self::SqliteTooOld { .. }
             | Self::File { .. }
+            | Self::Incomplete { .. }
             | Self::Foreign
             | Self::Corrupt { .. }
             | Self::Device(_)

@@ -1,7 +1,8 @@
 //! Events as they leave the record: flat, with who asked for the transaction they belong to.
 
-use rusqlite::params;
+use rusqlite::{Connection, params};
 
+use crate::archive;
 use crate::error::StoreError;
 use crate::reader::Reader;
 
@@ -33,37 +34,44 @@ pub struct ExportedEvent {
 }
 
 impl Reader {
-    /// At most so many events after the one with this number, in order.
+    /// At most so many events after the one with this number, in order; none only when there are none. Archives come first.
     pub fn export(&self, after: u64, limit: u32) -> Result<Vec<ExportedEvent>, StoreError> {
-        let mut statement = self.conn.prepare_cached(EVENTS)?;
         let after = i64::try_from(after).unwrap_or(i64::MAX);
-        let rows = statement.query_map(params![after, limit], |row| {
-            Ok(ExportedEvent {
-                seq: row.get(0)?,
-                at_us: row.get(1)?,
-                transaction: row.get(2)?,
-                kind: row.get(3)?,
-                uid: row.get(4)?,
-                user: row.get(5)?,
-                origin: row.get(6)?,
-                generation: row.get(7)?,
-                run: row.get(8)?,
-                attempt: row.get(9)?,
-                event: row.get(10)?,
-                step: row.get(11)?,
-                direction: row.get(12)?,
-                state: row.get(13)?,
-                code: row.get(14)?,
-                subject: row.get(15)?,
-                text: row.get(16)?,
-                after: row.get(17)?,
-                number: row.get(18)?,
-                evidence: row.get(19)?,
-                hash: row.get(20)?,
-            })
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        match archive::containing(&self.conn, after)? {
+            Some(archive) => exported(&archive::open(&self.conn, &archive)?, after, limit),
+            None => exported(&self.conn, after, limit),
+        }
     }
+}
+
+fn exported(conn: &Connection, after: i64, limit: u32) -> Result<Vec<ExportedEvent>, StoreError> {
+    let mut statement = conn.prepare_cached(EVENTS)?;
+    let rows = statement.query_map(params![after, limit], |row| {
+        Ok(ExportedEvent {
+            seq: row.get(0)?,
+            at_us: row.get(1)?,
+            transaction: row.get(2)?,
+            kind: row.get(3)?,
+            uid: row.get(4)?,
+            user: row.get(5)?,
+            origin: row.get(6)?,
+            generation: row.get(7)?,
+            run: row.get(8)?,
+            attempt: row.get(9)?,
+            event: row.get(10)?,
+            step: row.get(11)?,
+            direction: row.get(12)?,
+            state: row.get(13)?,
+            code: row.get(14)?,
+            subject: row.get(15)?,
+            text: row.get(16)?,
+            after: row.get(17)?,
+            number: row.get(18)?,
+            evidence: row.get(19)?,
+            hash: row.get(20)?,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 pub(crate) const EVENTS: &str =

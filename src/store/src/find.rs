@@ -3,11 +3,11 @@
 use backstep_core::TransactionId;
 use rusqlite::Connection;
 
+use crate::archive;
 use crate::columns::parsed;
-use crate::create::reversed_digits;
+use crate::create::{recorded_digest, reversed_digits};
 use crate::error::StoreError;
 use crate::open::Store;
-use crate::project_transaction::key_of;
 
 /// Shorter ends of ids are no names.
 const SHORTEST_TAIL: usize = 4;
@@ -18,11 +18,21 @@ impl Store {
     /// unique.
     pub fn find(&self, tail: &str) -> Result<Vec<TransactionId>, StoreError> {
         if let Ok(id) = tail.parse::<TransactionId>() {
-            return Ok(key_of(&self.conn, id)?.map(|_| id).into_iter().collect());
+            return Ok(recorded_digest(&self.conn, id)?.map(|_| id).into_iter().collect());
         }
         let digits = reversed_digits(&tail.to_ascii_lowercase());
         let fits = (SHORTEST_TAIL..=32).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_hexdigit());
-        if fits { ids(&self.conn, BY_TAIL, [&digits, &format!("{digits}g")]) } else { Ok(Vec::new()) }
+        if !fits {
+            return Ok(Vec::new());
+        }
+        let found = |conn: &Connection| ids(conn, BY_TAIL, [&digits, &format!("{digits}g")]);
+        match found(&self.conn)? {
+            // What a tail means does not change because an archive has one, too.
+            none if none.is_empty() => {
+                Ok(archive::first(&self.conn, |archive| Ok(Some(found(archive)?).filter(|ids| !ids.is_empty())))?.unwrap_or_default())
+            }
+            here => Ok(here),
+        }
     }
 
     /// What `rollback --last` undoes: the newest completed transaction, rollbacks included, that no completed

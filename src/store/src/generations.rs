@@ -3,6 +3,7 @@
 use backstep_core::history::{Generation, GenerationFilter, RowChange};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use crate::archive;
 use crate::columns::integer;
 use crate::error::StoreError;
 use crate::reader::Reader;
@@ -30,7 +31,18 @@ impl Reader {
     pub fn generation(&self, number: u64) -> Result<Option<Generation>, StoreError> {
         let mut statement = self.conn.prepare_cached(&one_sql())?;
         let mut rows = statement.query([number.min(END).cast_signed()])?;
-        rows.next()?.map(|row| generation(&self.conn, row)).transpose()
+        let Some(found) = rows.next()?.map(|row| generation(&self.conn, row)).transpose()? else { return Ok(None) };
+        if found.changes > 0 {
+            return Ok(Some(found));
+        }
+        // What was written under it is where its transaction is.
+        let moved = |archive: &Connection| -> Result<Option<Generation>, StoreError> {
+            let mut statement = archive.prepare_cached(&one_sql())?;
+            let mut rows = statement.query([number.min(END).cast_signed()])?;
+            let there = rows.next()?.map(|row| generation(archive, row)).transpose()?;
+            Ok(there.filter(|generation| generation.changes > 0))
+        };
+        Ok(Some(archive::first(&self.conn, moved)?.unwrap_or(found)))
     }
 
     /// Who opened a generation; `None` for a number that none has.
@@ -41,14 +53,24 @@ impl Reader {
 
     /// What was written under a generation after the change with this number, in order.
     pub fn row_changes(&self, generation: u64, after: u64, limit: u32) -> Result<Vec<RowChange>, StoreError> {
-        let mut statement = self.conn.prepare_cached(CHANGES)?;
-        let mut rows = statement.query(params![generation.min(END).cast_signed(), after.min(END).cast_signed(), limit])?;
-        let mut found = Vec::new();
-        while let Some(row) = rows.next()? {
-            found.push(row_change(row)?);
+        let span = (generation.min(END).cast_signed(), after.min(END).cast_signed(), limit);
+        let here = row_changes(&self.conn, span)?;
+        if !here.is_empty() {
+            return Ok(here);
         }
-        Ok(found)
+        let found = |archive: &Connection| Ok(Some(row_changes(archive, span)?).filter(|changes| !changes.is_empty()));
+        Ok(archive::first(&self.conn, found)?.unwrap_or_default())
     }
+}
+
+fn row_changes(conn: &Connection, (generation, after, limit): (i64, i64, u32)) -> Result<Vec<RowChange>, StoreError> {
+    let mut statement = conn.prepare_cached(CHANGES)?;
+    let mut rows = statement.query(params![generation, after, limit])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(row_change(row)?);
+    }
+    Ok(found)
 }
 
 pub(crate) const OWNER: &str = "SELECT uid FROM generations WHERE key = ?1";

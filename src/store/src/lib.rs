@@ -1,18 +1,19 @@
 //! The record: the truth about requests, plans, states, results and audit, in one SQLite file.
 //!
 //! Invariants, each kept by the schema's triggers as well as by this code: nothing is written unless a
-//! generation is open; nothing is deleted; only status and time columns change, along the pairs of the state
+//! generation is open; nothing is deleted, and what leaves for an archive is listed; only status and time columns change, along the pairs of the state
 //! machine, and texts for people when one is taken out (`redact`); events are append-only, without gaps and
 //! chained by hashes; a transaction's row, steps, items and attempts are projections of its events, written in
 //! the same commit. One writer. This crate is the only user of rusqlite. Absent on purpose: the format of
-//! requests and plans (bytes come in and go out), the clock (stamps come in), retention and any in-memory copy
-//! of the history.
+//! requests and plans (bytes come in and go out), the clock (stamps come in), when to archive, and any in-memory
+//! copy of the history.
 
 // Tests set their scene with plain calls.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 mod adopt;
 mod append;
+mod archive;
 mod backoffs;
 mod backup;
 mod batch;

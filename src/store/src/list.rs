@@ -2,10 +2,12 @@
 
 use backstep_core::TransactionId;
 use backstep_core::record::{Filter, Summary};
+use backstep_core::record_archive::RecordArchive;
 use rusqlite::{Connection, OptionalExtension, Params, params_from_iter};
 
+use crate::archive;
 use crate::error::StoreError;
-use crate::list_query::{Place, open_states, query};
+use crate::list_query::{DEFAULT_LIMIT, Place, open_states, query};
 use crate::open::Store;
 use crate::summary_row::{COLUMNS, FROM, summary};
 
@@ -20,14 +22,28 @@ pub struct OpenCounts {
 
 impl Store {
     /// Transactions, newest first: in the order of the record, or of the times requested when the filter has a
-    /// span of time.
+    /// span of time; archives follow the record, whole by whole.
     pub fn list(&self, filter: &Filter) -> Result<Vec<Summary>, StoreError> {
-        let after = match filter.before {
-            Some(id) => place_of(&self.conn, id)?.ok_or(StoreError::Unknown(id))?,
-            None => Place::TOP,
-        };
-        let (sql, values) = query(filter, after);
-        summaries(&self.conn, &sql, params_from_iter(values))
+        let limit = if filter.limit == 0 { DEFAULT_LIMIT } else { filter.limit };
+        let mut rest = Filter { limit, ..filter.clone() };
+        let mut found = page(&self.conn, &mut rest)?.unwrap_or_default();
+        // What is not over is in no archive.
+        let archives = if found.len() == limit as usize || filter.unfinished { Vec::new() } else { self.archives_of(filter)? };
+        for archive in archives {
+            rest.limit = limit - u32::try_from(found.len()).unwrap_or(limit);
+            if rest.limit == 0 {
+                break;
+            }
+            found.extend(page(&archive::open(&self.conn, &archive)?, &mut rest)?.unwrap_or_default());
+        }
+        match rest.before {
+            Some(id) => Err(StoreError::Unknown(id)),
+            None => Ok(found),
+        }
+    }
+
+    fn archives_of(&self, filter: &Filter) -> Result<Vec<RecordArchive>, StoreError> {
+        archive::of_lists(&self.conn, filter.since_us, filter.until_us)
     }
 
     /// Everything that has not ended, oldest first.
@@ -40,6 +56,20 @@ impl Store {
         let counts: (i64, i64) = self.conn.prepare_cached(OPEN_COUNTS)?.query_row([uid], |row| Ok((row.get(0)?, row.get(1)?)))?;
         Ok(OpenCounts { of_uid: counts.0.unsigned_abs(), all: counts.1.unsigned_abs() })
     }
+}
+
+/// A page of one file; `None` when it begins in another. Where it began is done with.
+fn page(conn: &Connection, filter: &mut Filter) -> Result<Option<Vec<Summary>>, StoreError> {
+    let after = match filter.before {
+        Some(id) => match place_of(conn, id)? {
+            Some(place) => place,
+            None => return Ok(None),
+        },
+        None => Place::TOP,
+    };
+    filter.before = None;
+    let (sql, values) = query(filter, after);
+    summaries(conn, &sql, params_from_iter(values)).map(Some)
 }
 
 pub(crate) const PLACE: &str = "SELECT key, created_us FROM transactions WHERE id = ?1";

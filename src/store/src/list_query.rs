@@ -11,7 +11,7 @@ use rusqlite::types::Value;
 
 use crate::summary_row::COLUMNS;
 
-const DEFAULT_LIMIT: u32 = 50;
+pub(crate) const DEFAULT_LIMIT: u32 = 50;
 
 /// Where a page begins: after this row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

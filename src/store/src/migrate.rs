@@ -29,6 +29,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     Migration { sql: include_str!("migrations/0004_scale.sql") },
     Migration { sql: include_str!("migrations/0005_rebuilds.sql") },
     Migration { sql: include_str!("migrations/0006_redactions.sql") },
+    Migration { sql: include_str!("migrations/0007_archives.sql") },
 ];
 
 /// Brings the file at `path` to the newest schema.

@@ -77,8 +77,9 @@ impl Store {
         }
         // Only a person with the sqlite3 tool leaves the gate open.
         conn.execute(
-            "UPDATE gate SET generation = NULL, run = NULL, at_us = NULL, redacts = NULL, redacts_json = NULL, mark = NULL
-              WHERE coalesce(generation, redacts, redacts_json, mark) IS NOT NULL",
+            "UPDATE gate SET generation = NULL, run = NULL, at_us = NULL, redacts = NULL, redacts_json = NULL, mark = NULL,
+                 moves = NULL
+              WHERE coalesce(generation, redacts, redacts_json, mark, moves) IS NOT NULL",
             [],
         )?;
         Ok(Self { conn, run: run.clone(), run_key: None, newer: None })

@@ -4,6 +4,7 @@ use backstep_core::record::{ItemRecord, Record, Sources, Summary};
 use backstep_core::{Digest, TransactionId, UnknownName};
 use rusqlite::{Connection, OptionalExtension, Row};
 
+use crate::archive;
 use crate::columns::{digest, digest_option};
 use crate::error::StoreError;
 use crate::open::Store;
@@ -15,38 +16,25 @@ use crate::{event_row, project_attempts, project_items, project_steps};
 impl Reader {
     /// A transaction's row.
     pub fn summary(&self, id: TransactionId) -> Result<Option<Summary>, StoreError> {
-        summary_of(&self.conn, id)
+        anywhere(&self.conn, id, summary_of)
     }
 
     /// A transaction's packages, in the plan's order; none of an unknown one.
     pub fn items(&self, id: TransactionId) -> Result<Vec<ItemRecord>, StoreError> {
-        key_of(&self.conn, id)?.map_or_else(|| Ok(Vec::new()), |key| project_items::of_transaction(&self.conn, key))
+        let items = |conn: &Connection, id| key_of(conn, id)?.map(|key| project_items::of_transaction(conn, key)).transpose();
+        Ok(anywhere(&self.conn, id, items)?.unwrap_or_default())
     }
 }
 
 impl Store {
     /// A transaction with everything.
     pub fn record(&self, id: TransactionId) -> Result<Option<Record>, StoreError> {
-        let mut statement = self.conn.prepare_cached(&record_sql())?;
-        let mut rows = statement.query([id.to_string()])?;
-        let Some(row) = rows.next()? else {
-            return Ok(None);
-        };
-        let key = row.get("key")?;
-        Ok(Some(Record {
-            summary: summary(&self.conn, row)?,
-            request_digest: digest(row, "request_digest")?,
-            plan_digest: digest_option(row, "plan_digest")?,
-            sources: sources(&self.conn, row, key)?,
-            items: project_items::of_transaction(&self.conn, key)?,
-            steps: project_steps::of_transaction(&self.conn, key)?,
-            events: event_row::of_transaction(&self.conn, key)?,
-        }))
+        anywhere(&self.conn, id, record_of)
     }
 
     /// A transaction's row.
     pub fn summary(&self, id: TransactionId) -> Result<Option<Summary>, StoreError> {
-        summary_of(&self.conn, id)
+        anywhere(&self.conn, id, summary_of)
     }
 
     /// The request's bytes, as they came.
@@ -60,7 +48,10 @@ impl Store {
     }
 
     fn bytes(&self, sql: &str, id: TransactionId) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.conn.prepare_cached(sql)?.query_row([id.to_string()], |row| row.get(0)).optional()?)
+        let bytes = |conn: &Connection, id: TransactionId| -> Result<Option<Vec<u8>>, StoreError> {
+            Ok(conn.prepare_cached(sql)?.query_row([id.to_string()], |row| row.get(0)).optional()?)
+        };
+        anywhere(&self.conn, id, bytes)
     }
 
     /// The last journal line of an attempt that is in the record; 0 for none, also for an attempt that never began.
@@ -75,6 +66,36 @@ impl Store {
             self.conn.prepare_cached(WORLD_AFTER)?.query_row([id.to_string()], |row| row.get(0)).optional()?;
         Ok(found.flatten().map(Digest))
     }
+}
+
+/// What is known of a transaction, in the record or in one of its archives.
+fn anywhere<T>(
+    conn: &Connection,
+    id: TransactionId,
+    look: impl Fn(&Connection, TransactionId) -> Result<Option<T>, StoreError>,
+) -> Result<Option<T>, StoreError> {
+    match look(conn, id)? {
+        None => archive::first_with(conn, id, |archive| look(archive, id)),
+        here => Ok(here),
+    }
+}
+
+fn record_of(conn: &Connection, id: TransactionId) -> Result<Option<Record>, StoreError> {
+    let mut statement = conn.prepare_cached(&record_sql())?;
+    let mut rows = statement.query([id.to_string()])?;
+    let Some(row) = rows.next()? else {
+        return Ok(None);
+    };
+    let key = row.get("key")?;
+    Ok(Some(Record {
+        summary: summary(conn, row)?,
+        request_digest: digest(row, "request_digest")?,
+        plan_digest: digest_option(row, "plan_digest")?,
+        sources: sources(conn, row, key)?,
+        items: project_items::of_transaction(conn, key)?,
+        steps: project_steps::of_transaction(conn, key)?,
+        events: event_row::of_transaction(conn, key)?,
+    }))
 }
 
 pub(crate) const SOURCES: &str = "SELECT r.bytes, p.bytes FROM requests r LEFT JOIN plans p ON p.transaction_key = r.transaction_key

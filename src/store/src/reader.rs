@@ -1,10 +1,12 @@
 //! A connection of its own for questions that take their time: it sees whole commits only and keeps no writer
 //! waiting. Every question is answered from one snapshot, or says that it is not.
 
+use std::cell::OnceCell;
 use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags};
 
+use crate::archive;
 use crate::error::StoreError;
 use crate::migrate::{MIGRATIONS, schema_version};
 use crate::open::BUSY_TIMEOUT;
@@ -13,6 +15,8 @@ use crate::open::BUSY_TIMEOUT;
 #[derive(Debug)]
 pub struct Reader {
     pub(crate) conn: Connection,
+    /// Its archives, the newest first, once a question needed them: one question may be about hundreds of packages.
+    archives: OnceCell<Vec<Connection>>,
 }
 
 impl Reader {
@@ -28,7 +32,19 @@ impl Reader {
         conn.pragma_update(None, "temp_store", "memory")?;
         let (found, known) = (schema_version(&conn)?, i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX));
         // A newer one is read as far as it is known here.
-        if found >= known { Ok(Self { conn }) } else { Err(StoreError::NewerSchema { found, known }) }
+        if found >= known { Ok(Self { conn, archives: OnceCell::new() }) } else { Err(StoreError::NewerSchema { found, known }) }
+    }
+}
+
+impl Reader {
+    /// What has left the record.
+    pub(crate) fn archives(&self) -> Result<&[Connection], StoreError> {
+        if let Some(opened) = self.archives.get() {
+            return Ok(opened);
+        }
+        let listed = archive::of_lists(&self.conn, None, None)?;
+        let opened = listed.iter().map(|archive| archive::open(&self.conn, archive)).collect::<Result<_, _>>()?;
+        Ok(self.archives.get_or_init(|| opened))
     }
 }
 

@@ -114,6 +114,8 @@ impl Store {
         let known = match recorded_digest(&self.conn, id)? {
             None => return self.retell_new(history),
             Some(digest) if digest != history.new.request_digest => return Ok(Retold::Differs),
+            // What is in an archive has ended and stays as it is.
+            Some(_) if project_transaction::key_of(&self.conn, id)?.is_none() => return Ok(Retold::Known),
             Some(_) => event_row::of_transaction(&self.conn, project_transaction::read(&self.conn, id)?.key)?,
         };
         let told = |event: &EventRecord| (event.event.clone(), event.at, event.attempt);

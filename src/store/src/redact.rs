@@ -128,7 +128,7 @@ impl Store {
             Mode::Do => generation.commit()?,
         }
         if what.mode == Mode::Do {
-            self.forget()?;
+            self.write_anew()?;
         }
         Ok(Redacted { number, places: told, transactions })
     }
@@ -136,7 +136,7 @@ impl Store {
     /// Writes the file anew and empties the log: pages have rows as they were in the space between those that are. Also when
     /// nothing was found, so that who asks again after an error gets it done. A reader in the way of the log keeps it until it is
     /// next emptied.
-    fn forget(&self) -> Result<(), StoreError> {
+    pub(crate) fn write_anew(&self) -> Result<(), StoreError> {
         // A large file would not fit into memory.
         self.conn.pragma_update(None, "temp_store", "file")?;
         let written = self.conn.execute_batch("VACUUM");

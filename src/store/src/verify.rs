@@ -3,11 +3,14 @@
 //! What this cannot see: the newest events taken off the end together with everything derived from them. That
 //! needs a copy of the last hash elsewhere; the documents in the spool have it.
 
+use backstep_core::record_archive::RecordArchive;
 use backstep_core::{BootId, Digest, EventFields, Stamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use crate::archive;
 use crate::chain::{BEGINNING, Link, digest_of};
 use crate::error::{ChainError, StoreError, VerifyError};
+use crate::migrate::schema_version;
 use crate::open::Store;
 use crate::reader::Reader;
 use crate::redact::{evidence as vouched, latest};
@@ -31,6 +34,12 @@ pub struct Verified {
 impl Verified {
     const NOTHING: Self = Self { events: 0, hash: BEGINNING, redacted: 0, unvouched: 0 };
 
+    /// Where the events of a file begin: after what has left it.
+    fn before(conn: &Connection) -> Result<Self, StoreError> {
+        let left = archive::after_archives(conn)?;
+        Ok(left.map_or(Self::NOTHING, |(event, hash)| Self { events: event.unsigned_abs(), hash, ..Self::NOTHING }))
+    }
+
     /// Counts what was redacted; answers whether an event can vouch for it.
     fn redaction(&mut self, conn: &Connection, event: i64) -> Result<bool, StoreError> {
         self.redacted += 1;
@@ -41,24 +50,67 @@ impl Verified {
 }
 
 impl Store {
-    /// As [`Reader::verify`], without a break; answers how many events there are.
+    /// As [`Reader::verify_file`], without a break; answers the number of the last event.
     pub fn verify_chain(&self) -> Result<u64, VerifyError> {
-        let mut verified = Verified::NOTHING;
+        let mut verified = Verified::before(&self.conn)?;
         while batch(&self.conn, &mut verified, BATCH)? {}
         Ok(verified.events)
     }
 }
 
 impl Reader {
-    /// Reads every event, in batches with a snapshot each, so that the writer's log does not grow meanwhile; between
+    /// Reads every event, those in archives first, whose files must be what they were. See [`Reader::verify_file`].
+    pub fn verify(&self, mut told: impl FnMut(u64, u64) -> bool) -> Result<Verified, VerifyError> {
+        let total = total(&self.conn)?.unsigned_abs();
+        let (mut before, mut previous) = (Verified::NOTHING, None);
+        for archive in archive::oldest_first(&self.conn)? {
+            let verified = self.verify_archive(&archive, previous, |done, _| told(done, total))?;
+            previous = Some((archive.events.1, archive.last_hash));
+            before.redacted += verified.redacted;
+            before.unvouched += verified.unvouched;
+        }
+        let verified = self.verify_file(told)?;
+        Ok(Verified { redacted: before.redacted + verified.redacted, unvouched: before.unvouched + verified.unvouched, ..verified })
+    }
+
+    /// The file must be the one that is listed, begin where the one before ends, and end with the event that the next one is
+    /// chained to.
+    fn verify_archive(
+        &self,
+        archive: &RecordArchive,
+        previous: Option<(i64, Digest)>,
+        mut told: impl FnMut(u64, u64) -> bool,
+    ) -> Result<Verified, VerifyError> {
+        let broken = |what| VerifyError::Broken(ChainError { seq: archive.events.0, what });
+        let path = archive::path(&self.conn, archive);
+        if !path.exists() {
+            return Err(broken("its archive is not there"));
+        }
+        let digest = archive::file_digest(&path).map_err(|source| StoreError::File { path: path.clone(), source })?;
+        if digest != archive.digest {
+            return Err(broken("the file of its archive was changed"));
+        }
+        let (reader, mut is_stopped) = (Self::open(&path)?, false);
+        if archive::after_archives(&reader.conn)? != previous {
+            return Err(broken("its archive goes on from another one"));
+        }
+        let verified = reader.verify_file(|done, total| {
+            is_stopped = !told(done, total);
+            !is_stopped
+        })?;
+        let ends = (verified.events, verified.hash) == (archive.events.1.unsigned_abs(), archive.last_hash);
+        if ends || is_stopped { Ok(verified) } else { Err(broken("its archive ends with another event")) }
+    }
+
+    /// Reads every event of this file, in batches with a snapshot each, so that the writer's log does not grow meanwhile; between
     /// them `told` hears how far it is and how many there were at the beginning, and may say stop with `false`.
     ///
     /// Checked: numbers without gaps, every hash over the one before, the request's and plan's bytes against
     /// the digests recorded with `created` and `prepared`, the digests beside the rows against the same; of what was redacted, that it
     /// is what the redaction left.
-    pub fn verify(&self, mut told: impl FnMut(u64, u64) -> bool) -> Result<Verified, VerifyError> {
-        let total: i64 = self.conn.query_row(TOTAL, [], |row| row.get(0))?;
-        let mut verified = Verified::NOTHING;
+    pub fn verify_file(&self, mut told: impl FnMut(u64, u64) -> bool) -> Result<Verified, VerifyError> {
+        let total = total(&self.conn)?;
+        let mut verified = Verified::before(&self.conn)?;
         while batch(&self.conn, &mut verified, BATCH)? && told(verified.events, total.unsigned_abs()) {}
         Ok(verified)
     }
@@ -69,10 +121,13 @@ const ENDS: i64 = 256;
 
 /// Verifies the newest events, against the hash of the one before them: what an interruption could have torn.
 pub(crate) fn check_ends(conn: &Connection) -> Result<(), StoreError> {
-    let total: i64 = conn.query_row(TOTAL, [], |row| row.get(0))?;
-    let from = (total - ENDS).max(0);
+    let from = total(conn)? - ENDS;
     let before: Option<[u8; 32]> = conn.query_row(crate::rebuild::HASH, [from], |row| row.get(0)).optional()?;
-    let mut verified = Verified { events: from.unsigned_abs(), hash: before.map_or(BEGINNING, Digest), ..Verified::NOTHING };
+    let mut verified = match before {
+        Some(hash) => Verified { events: from.unsigned_abs(), hash: Digest(hash), ..Verified::NOTHING },
+        None if schema_version(conn)? < ARCHIVES => Verified::NOTHING,
+        None => Verified::before(conn)?,
+    };
     match batch(conn, &mut verified, BATCH) {
         Ok(_) => Ok(()),
         Err(VerifyError::Broken(broken)) => Err(StoreError::corrupt(broken.to_string())),
@@ -80,7 +135,14 @@ pub(crate) fn check_ends(conn: &Connection) -> Result<(), StoreError> {
     }
 }
 
+/// The first schema with archives.
+const ARCHIVES: i64 = 7;
+
 pub(crate) const TOTAL: &str = "SELECT coalesce(max(seq), 0) FROM events";
+
+fn total(conn: &Connection) -> Result<i64, StoreError> {
+    Ok(conn.query_row(TOTAL, [], |row| row.get(0))?)
+}
 
 /// Columns are read by their place: there are millions of rows, and to look for a name takes longer than to hash.
 pub(crate) const EVENTS: &str = "SELECT e.seq, e.transaction_key, coalesce(t.id, ''), e.attempt, e.event, e.step, e.direction, e.state,
@@ -143,7 +205,8 @@ pub(crate) fn row_hash(conn: &Connection, seq: &str) -> Result<Digest, StoreErro
     let seq: i64 = seq.parse().map_err(|_| StoreError::corrupt("an event without a number"))?;
     let before = "SELECT hash FROM events WHERE seq = ?1";
     let before = conn.prepare_cached(before)?.query_row([seq - 1], |row| Ok(Digest(row.get(0)?))).optional()?;
-    conn.prepare_cached(EVENTS)?.query_row(params![seq - 1, 1], |row| Ok(hash_of(row, before.unwrap_or(BEGINNING))))?
+    let before = before.map_or_else(|| Verified::before(conn).map(|left| left.hash), Ok)?;
+    conn.prepare_cached(EVENTS)?.query_row(params![seq - 1, 1], |row| Ok(hash_of(row, before)))?
 }
 
 fn fields(row: &Row<'_>) -> Result<EventFields, StoreError> {

@@ -13,13 +13,37 @@ impl Reader {
     /// For each architecture of that name in the record, or for this one: what happened to it last and what brought
     /// it. Marks count as nothing; what was undone did not happen, and an undo of what was completed is a change.
     pub fn provenance(&self, name: &PackageName, arch: Option<&Architecture>) -> Result<Vec<Provenance>, StoreError> {
-        let archs = match arch {
-            Some(arch) => vec![arch.as_str().to_owned()],
-            None => archs_of(&self.conn, name.as_str())?,
-        };
-        let found = archs.into_iter().map(|arch| of_arch(&self.conn, name.as_str(), arch));
-        found.filter_map(Result::transpose).collect()
+        let mut found = provenance(&self.conn, name, arch)?;
+        // What happened last may lie in the record, and what brought it in an archive.
+        for archive in self.archives()? {
+            if arch.is_some() && found.iter().all(is_whole) && !found.is_empty() {
+                break;
+            }
+            for older in provenance(archive, name, arch)? {
+                match found.iter_mut().find(|known| known.arch == older.arch) {
+                    None => found.push(older),
+                    Some(known) if !is_whole(known) && older.last.to.is_some() => known.brought = older.brought,
+                    Some(_) => {}
+                }
+            }
+        }
+        found.sort_by(|one, other| one.arch.cmp(&other.arch));
+        Ok(found)
     }
+}
+
+/// Whether nothing older adds to it.
+fn is_whole(found: &Provenance) -> bool {
+    found.brought.is_some() || found.last.to.is_none()
+}
+
+fn provenance(conn: &Connection, name: &PackageName, arch: Option<&Architecture>) -> Result<Vec<Provenance>, StoreError> {
+    let archs = match arch {
+        Some(arch) => vec![arch.as_str().to_owned()],
+        None => archs_of(conn, name.as_str())?,
+    };
+    let found = archs.into_iter().map(|arch| of_arch(conn, name.as_str(), arch));
+    found.filter_map(Result::transpose).collect()
 }
 
 pub(crate) const ARCHS: &str = "SELECT DISTINCT arch FROM items WHERE name = ?1 ORDER BY arch";

@@ -30,9 +30,9 @@ pub(crate) async fn measure(record: &Path, count: u64, report: &mut Report) -> R
     let with = resident_after_lists(&daemon).await?;
     report.at_most("resident memory more than over an empty record", with - without, "MiB", 2.0, 1);
     let client = Client::new(&daemon.bus).await?;
-    lists(&client, report).await?;
-    statistics(&client, count, report).await?;
-    verified(&client, count, report).await
+    lists(&client, &daemon, report).await?;
+    statistics(&client, &daemon, count, report).await?;
+    verified(&client, &daemon, count, report).await
 }
 
 async fn started(record: &Path, count: u64, report: &mut Report) -> Result<Simulated> {
@@ -65,7 +65,15 @@ async fn resident_after_lists(daemon: &Simulated) -> Result<f64> {
     Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1024.0)
 }
 
-async fn lists(client: &Client, report: &mut Report) -> Result<()> {
+/// Seconds that the processors worked for the daemon so far, in steps of a hundredth.
+fn worked(daemon: &Simulated) -> Result<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", daemon.pid()))?;
+    let fields = stat.rsplit_once(") ").context("no name")?.1.split(' ').skip(11).take(2);
+    Ok(fields.map(str::parse::<f64>).sum::<Result<f64, _>>()? / 100.0)
+}
+
+#[allow(clippy::cast_precision_loss)]
+async fn lists(client: &Client, daemon: &Simulated, report: &mut Report) -> Result<()> {
     let package = |name: &str| ListFilter { package: Some(name.to_owned()), ..ListFilter::default() };
     let filters = [
         ("the last 50", ListFilter::default()),
@@ -76,18 +84,20 @@ async fn lists(client: &Client, report: &mut Report) -> Result<()> {
         ("what has not ended", ListFilter { unfinished: Some(true), ..ListFilter::default() }),
     ];
     for (what, filter) in filters {
-        let mut times = Vec::new();
+        let (mut times, before) = (Vec::new(), worked(daemon)?);
         for _ in 0..CALLS {
             let begun = Instant::now();
             client.manager.list_transactions(filter.clone()).await?;
             times.push(begun.elapsed().as_secs_f64() * 1e3);
         }
         report.at_most(what, median(&times), "ms", 5.0, CALLS);
+        report.of_these((worked(daemon)? - before) * 1e3 / CALLS as f64, "ms");
     }
     Ok(())
 }
 
-async fn statistics(client: &Client, count: u64, report: &mut Report) -> Result<()> {
+#[allow(clippy::cast_precision_loss)]
+async fn statistics(client: &Client, daemon: &Simulated, count: u64, report: &mut Report) -> Result<()> {
     let record = RecordProxy::on(&client.connection).await?;
     let since = end_us(count) - MONTH_US;
     let (mut none, mut month, mut steps) = (Vec::new(), Vec::new(), Vec::new());
@@ -97,6 +107,7 @@ async fn statistics(client: &Client, count: u64, report: &mut Report) -> Result<
         client.manager.get_statistics(i64::MAX).await?;
         none.push(begun.elapsed().as_secs_f64() * 1e3);
     }
+    let before = worked(daemon)?;
     for _ in 0..CALLS / 10 {
         let begun = Instant::now();
         client.manager.get_statistics(since).await?;
@@ -105,22 +116,26 @@ async fn statistics(client: &Client, count: u64, report: &mut Report) -> Result<
         record.get_step_statistics(since).await?;
         steps.push(begun.elapsed().as_secs_f64() * 1e3);
     }
+    let both = (worked(daemon)? - before) * 1e3 / month.len() as f64;
     report.at_most("how many are in progress, by kind", median(&none), "ms", 5.0, CALLS);
     report.at_most("statistics of 30 days by kind", median(&month), "ms", 250.0, month.len());
     report.at_most("statistics of 30 days by step", median(&steps), "ms", 250.0, steps.len());
+    report.of_these(both, "ms for one of each");
     Ok(())
 }
 
-async fn verified(client: &Client, count: u64, report: &mut Report) -> Result<()> {
+async fn verified(client: &Client, daemon: &Simulated, count: u64, report: &mut Report) -> Result<()> {
     let record = RecordProxy::on(&client.connection).await?;
     let (mut reader, writer) = std::io::pipe()?;
     let reading = tokio::task::spawn_blocking(move || reader.read_to_end(&mut Vec::new()));
-    let begun = Instant::now();
+    let (begun, before) = (Instant::now(), worked(daemon)?);
     let (events, ..) = record.verify(zbus::Fd::from(std::os::fd::OwnedFd::from(writer))).await?;
     let seconds = begun.elapsed().as_secs_f64();
     reading.await??;
     anyhow::ensure!(events == count * EVENTS, "{events} events were verified");
     #[allow(clippy::cast_precision_loss)]
     report.at_most("verification, for each million events", seconds * 1e6 / events as f64, "s", 6.0, 1);
+    #[allow(clippy::cast_precision_loss)]
+    report.of_these((worked(daemon)? - before) * 1e6 / events as f64, "s");
     Ok(())
 }

@@ -18,22 +18,27 @@ pub(crate) struct Report(Vec<String>);
 impl Report {
     /// A number without a target.
     pub(crate) fn told(&mut self, what: &str, value: f64, unit: &str) {
-        self.line(format!("{what} | {value:.0} {unit} | – | – | 1"));
+        self.line(format!("{what} | {value:.0} {unit} | – | – | 1 |"));
     }
 
     /// A number that must not be larger.
     pub(crate) fn at_most(&mut self, what: &str, value: f64, unit: &str, limit: f64, rounds: usize) {
-        self.line(format!("{what} | {value:.2} {unit} | ≤ {limit} {unit} | {} | {rounds}", met(value <= limit)));
+        self.line(format!("{what} | {value:.2} {unit} | ≤ {limit} {unit} | {} | {rounds} |", met(value <= limit)));
     }
 
     /// A number that must not be smaller.
     pub(crate) fn at_least(&mut self, what: &str, value: f64, unit: &str, limit: f64, rounds: usize) {
-        self.line(format!("{what} | {value:.2} {unit} | ≥ {limit} {unit} | {} | {rounds}", met(value >= limit)));
+        self.line(format!("{what} | {value:.2} {unit} | ≥ {limit} {unit} | {} | {rounds} |", met(value >= limit)));
+    }
+
+    /// How much of the number before the daemon's processors took; the rest is waiting, for the disk or for others.
+    pub(crate) fn of_these(&mut self, value: f64, unit: &str) {
+        self.line(format!("– of these the daemon's processor time, mean | {value:.2} {unit} | – | – | – |"));
     }
 
     fn line(&mut self, line: String) {
         eprintln!("{line}");
-        self.0.push(format!("| {line} |\n"));
+        self.0.push(format!("| {line}\n"));
     }
 
     /// Writes the page.
@@ -41,7 +46,8 @@ impl Report {
         let load = std::fs::read_to_string("/proc/loadavg")?;
         let page = format!(
             "# Benchmarks of the record\n\nWritten by `make bench` with {count} transactions; see `tests/benches/record`. {} \
-             processors, load at the end {}. Every time is a median over the bus, from one client.\n\n\
+             processors, load at the end {}: more than the processors there are means that others used them, too, and that these figures are \
+             worse than the machine can do. Every time is a median over the bus, from one client.\n\n\
              | what | measured | target | met | rounds |\n|---|---|---|---|---|\n{}",
             std::thread::available_parallelism()?,
             load.split(' ').next().unwrap_or_default(),

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use backstep_bus::record::{BackUpOptions, GenerationListFilter, InventoryFilter};
-use backstep_bus::{BackoffFilter, Claims, IgnoreFilter, IgnoreOptions, ListFilter, RecordProxy, RedactOptions, RefusalRowFilter};
+use backstep_bus::{
+    ArchiveOptions, BackoffFilter, Claims, IgnoreFilter, IgnoreOptions, ListFilter, RecordProxy, RedactOptions, RefusalRowFilter,
+};
 use backstep_core::doors::{Method, Who};
 use backstep_core::{ErrorCode, TransactionState};
 use backstep_tests::authority::{Answer, FakeAuthority};
@@ -123,6 +125,8 @@ pub(super) async fn call(connection: &Connection, method: Method, Offer { path, 
         Method::Redact => {
             code(manager.redact("nobody at all", "why", RedactOptions { only_try: Some(true), ..RedactOptions::default() }).await)
         }
+        // Nothing is that old.
+        Method::Archive => code(manager.archive(1, "why", ArchiveOptions::default()).await),
         Method::Prepare => code(transaction.prepare().await),
         Method::Execute => code(transaction.execute(digest).await),
         Method::Cancel => code(transaction.cancel().await),

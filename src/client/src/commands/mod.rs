@@ -1,5 +1,6 @@
 //! One module a verb. Each takes its arguments and answers an exit code.
 
+mod archive;
 mod audit;
 mod backoff;
 mod blame;
@@ -58,6 +59,7 @@ pub(crate) async fn run(cli: Cli, ui: &Ui) -> Result<u8, ClientError> {
         Command::Audit { verb } => audit::audit(&connect(global).await?, ui, verb).await,
         Command::Backup(args) => audit::backup(&connect(global).await?, ui, &args).await,
         Command::Redact(args) => redact::redact(&connect(global).await?, ui, &args).await,
+        Command::Archive(args) => archive::archive(&connect(global).await?, ui, &args).await,
         Command::Restore(args) => audit::restore(&connect(global).await?, ui, &args).await,
         Command::Backoff { verb } => backoff::backoff(&connect(global).await?, ui, verb).await,
         Command::Ignore { verb } => ignore::ignore(&connect(global).await?, ui, verb).await,

@@ -243,6 +243,12 @@ async fn on_manager(connection: &Connection, state: &Mutex<State>, call: &Messag
             let places = if text == "nowhere" { Vec::new() } else { vec![("events.text", 2_u64), ("output.log", 1)] };
             connection.reply(&header, &(7_u64, places, vec!["01936b2e-7c1a-7d3e-9f10-0123456789ab"])).await?;
         }
+        "Archive" => {
+            let (_, comment, options): (i64, String, HashMap<String, OwnedVariant>) = call.body().deserialize()?;
+            state.lock().expect("lock").calls.push(format!("Archive {comment:?} {}", options.contains_key("keep")));
+            let files = if comment == "nothing" { Vec::new() } else { vec!["record-0000000001-0000000009.db"] };
+            connection.reply(&header, &(3 * files.len() as u64, 9 * files.len() as u64, files)).await?;
+        }
         "AddBackoff" => {
             let (subject, process, _, comment, _): (String, String, i64, String, HashMap<String, OwnedVariant>) =
                 call.body().deserialize()?;

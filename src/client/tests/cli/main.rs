@@ -500,6 +500,18 @@ fn the_record_is_verified_exported_and_copied() {
 }
 
 #[test]
+fn what_moved_to_an_archive_is_said() {
+    let bus = Bus::start();
+    let daemon = Daemon::start(&bus, install());
+    let moved = run(&bus, "archive --before 730d -m old");
+    assert_eq!(out(&moved), "record-0000000001-0000000009.db\n3 transactions with 9 events moved there; they are read as before.\n");
+    assert_eq!(out(&run(&bus, "archive --before 730d --keep 5 -m nothing")), "Nothing is old enough.\n");
+    let json: serde_json::Value = serde_json::from_str(&out(&run(&bus, "--json archive --before 2024-01-01"))).expect("json");
+    assert_eq!((json["transactions"].as_u64(), json["files"][0].as_str()), (Some(3), Some("record-0000000001-0000000009.db")));
+    assert_eq!(daemon.calls(), ["\"old\"", "\"nothing\"", "\"\""].map(|comment| format!("Archive {comment} true")));
+}
+
+#[test]
 fn a_text_comes_from_a_file_or_a_pipe_and_goes_only_when_somebody_says_so() {
     let bus = Bus::start();
     let folder = tempfile::tempdir().expect("folder");

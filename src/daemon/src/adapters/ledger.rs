@@ -11,6 +11,7 @@ use backstep_core::actor::Actor;
 use backstep_core::backoff::{Backoff, NewBackoff};
 use backstep_core::ignore::{Ignore, IgnoreRecord, Said};
 use backstep_core::record::{Filter, Record, Summary};
+use backstep_core::record_archive::{Moved, RecordArchive};
 use backstep_core::redaction::{Mode, Redacted, Redaction};
 use backstep_core::refusal::{RefusalFilter, RefusalRecord};
 use backstep_core::{Digest, ErrorCode, Failure, Plan, Stamp, Status, TransactionId};
@@ -241,6 +242,14 @@ impl Ledger for StoreLedger {
             rebuild::drop_copy(&self.path).map_err(|source| Failure::new(ErrorCode::StoreFailed, error(source)))?;
         }
         Ok(redacted)
+    }
+
+    fn move_to(&mut self, said_of: &Said<RecordArchive>) -> Result<Moved, Failure> {
+        said(self.write(|store| store.move_to(said_of)))
+    }
+
+    fn shrink(&mut self) -> Result<(), Failure> {
+        said(self.write(|store| store.shrink()))
     }
 }
 

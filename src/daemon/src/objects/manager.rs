@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use backstep_bus::names::transaction_path;
 use backstep_bus::{
-    BackoffFilter, BackoffRow, BusError, Claims, IgnoreFilter, IgnoreOptions, IgnoreRow, ListFilter, ListRow, RedactOptions, RefusalRow,
-    RefusalRowFilter, StatisticsRow,
+    ArchiveOptions, BackoffFilter, BackoffRow, BusError, Claims, IgnoreFilter, IgnoreOptions, IgnoreRow, ListFilter, ListRow,
+    RedactOptions, RefusalRow, RefusalRowFilter, StatisticsRow,
 };
 use backstep_core::access::Permission;
 use backstep_core::actor::Origin;
@@ -195,6 +195,19 @@ impl ManagerObject {
     ) -> Result<(u64, Vec<(String, u64)>, Vec<String>), BusError> {
         let visit = Visit::begin(&self.service, &header, Method::Redact).await?;
         let result = self.redacted((text, comment), &options, &header).await;
+        visit.end(result)
+    }
+
+    #[zbus(out_args("transactions", "events", "files"))]
+    async fn archive(
+        &self,
+        before_us: i64,
+        comment: String,
+        options: ArchiveOptions,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<(u64, u64, Vec<String>), BusError> {
+        let visit = Visit::begin(&self.service, &header, Method::Archive).await?;
+        let result = self.archived(visit.caller(), (before_us, &comment), &options).await;
         visit.end(result)
     }
 

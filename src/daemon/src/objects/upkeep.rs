@@ -1,17 +1,20 @@
 //! The manager's methods that say what is to be left alone or taken out; each is a change-set of its own.
 
 use backstep_bus::claims::{Claims, claimed};
-use backstep_bus::{BackoffFilter, BackoffRow, IgnoreFilter, IgnoreOptions, IgnoreRow, RedactAnswer, RedactOptions};
-use backstep_core::Failure;
+use backstep_bus::{
+    ArchiveAnswer, ArchiveOptions, BackoffFilter, BackoffRow, IgnoreFilter, IgnoreOptions, IgnoreRow, RedactAnswer, RedactOptions,
+};
 use backstep_core::access::Permission;
 use backstep_core::actor::Actor;
 use backstep_core::backoff::{Backoff, NewBackoff};
 use backstep_core::ignore::IgnoreRecord;
 use backstep_core::redaction::{Redacted, Redaction};
+use backstep_core::{ErrorCode, Failure};
 use zbus::message::Header;
 
 use super::manager::ManagerObject;
 use super::owner_or;
+use crate::archive::{KEPT, archive};
 use crate::callers::{self, Caller};
 use crate::forget::forget;
 use crate::preferences;
@@ -109,6 +112,21 @@ impl ManagerObject {
         let attempts = self.service.attempts.clone();
         places.extend(self.service.records.run(move || forget(&attempts, &redaction)).await?);
         Ok((number, places, transactions.iter().map(ToString::to_string).collect()))
+    }
+
+    pub(super) async fn archived(
+        &self,
+        caller: &Caller,
+        (before_us, comment): (i64, &str),
+        options: &ArchiveOptions,
+    ) -> Result<ArchiveAnswer, Failure> {
+        if caller.uid != 0 {
+            return Err(Failure::new(ErrorCode::AuthDenied, "only root archives"));
+        }
+        let actor = callers::actor(caller, claimed(options.origin.as_deref())?, options.client.as_deref().unwrap_or_default());
+        let all = archive(&self.service, (before_us, options.keep.unwrap_or(KEPT)), comment, &actor).await?;
+        let events = all.iter().map(|archive| archive.events.1.abs_diff(archive.events.0) + 1).sum();
+        Ok((all.iter().map(|archive| archive.transactions).sum(), events, all.into_iter().map(|archive| archive.file).collect()))
     }
 
     /// The caller as the record names them, when they may.

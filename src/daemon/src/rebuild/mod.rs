@@ -247,7 +247,8 @@ fn lost(cause: Cause, origins: &Origins, taken: &Taken) -> String {
     text
 }
 
-fn ourselves() -> Actor {
+/// The daemon, as the record names who acts.
+pub(crate) fn ourselves() -> Actor {
     Actor {
         uid: 0,
         user: "root".to_owned(),

@@ -5,6 +5,7 @@
 //! authority, running a worker) is handed out as a value and its outcome is handed back in.
 
 mod adopt;
+mod archive;
 mod attention;
 mod backoffs;
 mod cancel;

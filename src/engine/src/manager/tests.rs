@@ -8,6 +8,7 @@ use backstep_core::actor::{Actor, Origin};
 use backstep_core::backoff::{Backoff, NewBackoff};
 use backstep_core::ignore::{Ignore, IgnoreRecord, Said};
 use backstep_core::record::{EventRecord, Filter, Record as Row, Summary};
+use backstep_core::record_archive::{Moved, RecordArchive};
 use backstep_core::redaction::{Mode, Redacted, Redaction};
 use backstep_core::refusal::{RefusalFilter, RefusalRecord};
 use backstep_core::{
@@ -304,6 +305,12 @@ impl Ledger for FakeLedger {
             }
             Ok(Redacted { number: 1, places: Vec::new(), transactions })
         })
+    }
+    fn move_to(&mut self, _: &Said<RecordArchive>) -> Result<Moved, Failure> {
+        Ok(Moved::Outdated)
+    }
+    fn shrink(&mut self) -> Result<(), Failure> {
+        Ok(())
     }
 }
 

@@ -43,6 +43,7 @@ pub(super) const TABLES: &[Words] = &[
             ("redacts", "the text that is being taken out"),
             ("redacts_json", "the same as it stands in JSON"),
             ("mark", "what takes its place"),
+            ("moves", "the archive whose rows are leaving the record"),
         ],
     },
     Words {
@@ -308,6 +309,25 @@ pub(super) const TABLES: &[Words] = &[
             ("column_name", "of which column"),
             ("event", "the event `redacted` that vouches for it; empty where the row is of no transaction"),
             ("digest", "SHA-256 of what is there now; of an event the hash over its columns"),
+        ],
+    },
+    Words {
+        name: "archives",
+        about: "Old transactions that have left this file for one of their own, see [the record](../record.md#archives-of-the-record).",
+        columns: &[
+            ("key", "its number, in order"),
+            ("generation", "the change-set that says who, when and why"),
+            ("file", "its name in `/var/lib/backstep/record-archive`"),
+            ("digest", "SHA-256 of the file"),
+            ("first_transaction", "the key of its first transaction"),
+            ("last_transaction", "the key of its last one"),
+            ("first_event", "its first event"),
+            ("last_event", "its last event; the first one that stayed is the next"),
+            ("last_hash", "the hash of the last event, which the first one that stayed is chained to"),
+            ("first_us", "when the first of its transactions was requested"),
+            ("last_us", "when the last of them was"),
+            ("first_id", "the least id of its transactions"),
+            ("last_id", "the greatest one"),
         ],
     },
 ];

@@ -15,6 +15,7 @@ const ROWS: &[&str] = &[
     include_str!("fixtures/0003.sql"),
     include_str!("fixtures/0004.sql"),
     include_str!("fixtures/0005.sql"),
+    include_str!("fixtures/0006.sql"),
 ];
 
 /// Makes a file as the program of that schema left it. What the triggers refuse was allowed when it was new.

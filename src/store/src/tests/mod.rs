@@ -1,6 +1,7 @@
 //! Tests of the store as a whole, and what they share.
 
 mod adopt;
+pub(crate) mod archive;
 pub(crate) mod ignores;
 mod lifecycle;
 mod migrations;

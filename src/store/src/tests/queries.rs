@@ -8,7 +8,7 @@ use rusqlite::Connection;
 
 use super::Fixture;
 use crate::list_query::Place;
-use crate::{backoffs, export, generations, measures, package_statistics, step_statistics, verify, why, work};
+use crate::{archive, backoffs, export, generations, measures, package_statistics, step_statistics, verify, why, work};
 use crate::{
     create, event_row, find, ignores, list, list_query, project_attempts, project_items, project_steps, project_transaction, read, refuse,
     statistics,
@@ -54,6 +54,9 @@ fn filters() -> Vec<Filter> {
 
 fn all() -> Vec<String> {
     let constant = [
+        archive::LATE_EVENTS,
+        archive::REVERTED,
+        archive::RETRIED,
         create::DIGEST,
         event_row::LAST,
         event_row::OF_TRANSACTION,

@@ -247,3 +247,8 @@ fn a_record_of_a_moment_before_a_redaction_verifies_without_the_text() {
     f.path = then;
     assert!(!files_have(&f, SECRET));
 }
+
+/// The first transactions lose the name of who asked.
+pub(crate) fn redact_user(f: &mut Fixture) {
+    assert!(!redact(f, "user@1000", Mode::Do).expect("redact").places.is_empty());
+}

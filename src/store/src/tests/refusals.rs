@@ -82,6 +82,7 @@ fn filled() -> Fixture {
     f.store.back_off(&said(asked("hello", "*", 9), 1)).expect("back off");
     f.store.record_rebuild(&super::rebuild(), &super::actor()).expect("rebuild");
     super::redact::something(&mut f);
+    super::archive::something(&mut f);
     f
 }
 
