@@ -44,6 +44,7 @@ torture: ## kill the engine at every call that writes, then at random in recover
 powercuts: deb ## cut the power of a virtual machine CUTS times (24) while it changes packages (as root; an hour)
 	@scripts/setup powercuts
 	cargo build --locked --package backstep-powercuts
+	"$(CARGO_TARGET_DIR)/debug/backstep-powercuts" torn
 	"$(CARGO_TARGET_DIR)/debug/backstep-powercuts" sweep $(CUTS) $(SEED) 2
 
 soak: ## random transactions with random kills for SOAK_SECONDS (3600), with the figures of what was used

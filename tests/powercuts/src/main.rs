@@ -2,14 +2,16 @@
 
 use anyhow::{Result, bail};
 use backstep_powercuts::sweep::sweep;
+use backstep_powercuts::torn::torn;
 
-const USAGE: &str = "usage: backstep-powercuts sweep CUTS SEED RESETS";
+const USAGE: &str = "usage: backstep-powercuts sweep CUTS SEED RESETS | torn";
 
 fn main() -> Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words[..] {
         ["sweep", cuts, seed, resets] => report(cuts.parse()?, seed.parse()?, resets.parse()?),
+        ["torn"] => torn(),
         _ => bail!(USAGE),
     }
 }

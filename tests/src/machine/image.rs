@@ -65,6 +65,12 @@ impl Image {
         self.derive(name, &hashes(archives)?, |machine| machine.install_archives(archives))
     }
 
+    /// Looks at the image's files, which nobody changes meanwhile.
+    pub fn with_root<R>(&self, look: impl FnOnce(&Path) -> Result<R>) -> Result<R> {
+        let _lock = store::lock_image(&self.name, FlockArg::LockShared)?;
+        look(&store::image_root(&self.name))
+    }
+
     /// Copies the image's files to `target`, which is made.
     pub fn copy_to(&self, target: &Path) -> Result<PathBuf> {
         let _lock = store::lock_image(&self.name, FlockArg::LockShared)?;
