@@ -16,8 +16,10 @@ SOAK_SECONDS ?= 3600
 SEED ?= 1
 # Random runs of `make torture`, beside the whole matrix.
 TORTURE_RUNS ?= 85000
+# Power cuts of `make powercuts`; each boots a virtual machine, which takes one to several minutes.
+CUTS ?= 24
 
-.PHONY: help setup build test unit torture soak machine real demo deb reproducible fuzz bench lint docs fmt clean
+.PHONY: help setup build test unit torture powercuts soak machine real demo deb reproducible fuzz bench lint docs fmt clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -34,9 +36,16 @@ test: ## run everything: format, lints, unit, contract, bus, command line; as ro
 unit: ## run all tests but the machine tests
 	cargo test --workspace --locked --no-fail-fast
 
-torture: ## kill the engine at every call that writes, then at random in recovery: 100,000 runs (hours)
+torture: ## kill the engine at every call that writes, then at random in recovery: 100,000 runs (hours); 200 power cuts
 	cargo build --locked --release --package backstep-torture
 	@scripts/torture $(SEED) $(TORTURE_RUNS)
+	$(MAKE) powercuts CUTS=200
+
+powercuts: deb ## cut the power of a virtual machine CUTS times (24) while it changes packages (as root; an hour)
+	@scripts/setup powercuts
+	cargo build --locked --package backstep-powercuts
+	"$(CARGO_TARGET_DIR)/debug/backstep-powercuts" torn
+	"$(CARGO_TARGET_DIR)/debug/backstep-powercuts" sweep $(CUTS) $(SEED) 2
 
 soak: ## random transactions with random kills for SOAK_SECONDS (3600), with the figures of what was used
 	cargo build --locked --release --package backstep-torture

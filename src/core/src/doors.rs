@@ -435,6 +435,7 @@ const OTHERS: &[Door] = &[
     file("/var/lib/backstep/attempts/*/refused", Who::Root, "what the guard could not keep, so that the change was refused"),
     file("/var/lib/backstep/attempts/*/unguarded", Who::Root, "why the change ran without a guard"),
     file("/var/lib/backstep/attempts/*/unsynced", Who::Root, "that what was unpacked is not durable yet"),
+    file("/var/lib/backstep/attempts/*/early", Who::Root, "how much was put back before the system started"),
     file("/var/lib/backstep/attempts/*/foreign.json", Who::Root, "of a plain run of apt: what its hook wrote down before"),
     file("/var/lib/backstep/inventory", Who::Root, "what dpkg's database was when it was last accounted for"),
     file("/var/lib/backstep/inventory.lock", Who::Root, "who accounts for it"),
@@ -474,6 +475,12 @@ const OTHERS: &[Door] = &[
         "backstep-dpkg",
         Who::Root,
         "what apt calls in dpkg's place: decides when writes become durable, takes the plan's archives, and becomes dpkg",
+    ),
+    row(
+        Place::Program,
+        "backstep-recover",
+        Who::Root,
+        "puts the captured files of an attempt that a power cut ended back, before the system starts",
     ),
     row(Place::Program, "backstep-planner", Who::Root, "answers one question on its standard input, without privileges"),
 ];

@@ -1,18 +1,21 @@
-//! What apt calls in dpkg's place: it becomes dpkg, after deciding whether this call's writes wait for the barrier.
+//! What apt calls in dpkg's place: it becomes dpkg, after marking that files are being changed and deciding whether this
+//! call's writes wait for the barrier.
 //!
 //! Invariants: dpkg's arguments are what apt gave, less our own option, with one more where writes are held back, and with
-//! archives that are ready in the place of the same ones that are not; its descriptors and environment are apt's; a call that configures starts only after
-//! everything unpacked before is durable; nothing that is not known to unpack or remove runs with its writes held back.
+//! archives that are ready in the place of the same ones that are not; its descriptors and environment are apt's; a call
+//! that configures starts only after everything unpacked before is durable; nothing that is not known to unpack or remove runs with its writes held back;
+//! the mark is there before any of its effects is.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use backstep_core::{ErrorCode, Failure};
 
-use crate::durability::{UNSYNCED, barrier};
+use crate::durability::{SYNCED, UNSYNCED, barrier, is_on_one_device};
 use crate::machine::Machine;
 
 /// The real one.
@@ -22,17 +25,39 @@ pub const DPKG: &str = "/usr/bin/dpkg";
 /// then. Each opening is announced to the guard.
 const WITHOUT_SYNCS: &str = "--force-unsafe-io";
 
+/// What our own option says: where the mark is, and what becomes of dpkg's writes meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mark {
+    /// They wait for the barrier.
+    Unsynced(PathBuf),
+    /// dpkg syncs each.
+    Synced(PathBuf),
+}
+
+impl Mark {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Unsynced(path) | Self::Synced(path) => path,
+        }
+    }
+}
+
 /// Separates our own option, which stands before dpkg's, from what dpkg gets.
-pub fn split(arguments: impl Iterator<Item = OsString>) -> (Option<PathBuf>, Vec<OsString>) {
+pub fn split(arguments: impl Iterator<Item = OsString>) -> (Option<Mark>, Vec<OsString>) {
     let mut ours = None;
     let mut dpkgs = Vec::new();
     for argument in arguments {
-        match argument.as_bytes().strip_prefix(UNSYNCED.as_bytes()).filter(|_| ours.is_none()) {
-            Some(path) => ours = Some(PathBuf::from(OsString::from_vec(path.to_vec()))),
+        match mark(&argument).filter(|_| ours.is_none()) {
+            Some(mark) => ours = Some(mark),
             None => dpkgs.push(argument),
         }
     }
     (ours, dpkgs)
+}
+
+fn mark(argument: &OsStr) -> Option<Mark> {
+    let behind = |option: &str| argument.as_bytes().strip_prefix(option.as_bytes()).map(|path| OsString::from_vec(path.to_vec()).into());
+    behind(UNSYNCED).map(Mark::Unsynced).or_else(|| behind(SYNCED).map(Mark::Synced))
 }
 
 /// What a call of dpkg does.
@@ -62,30 +87,46 @@ fn action(word: &OsStr) -> Option<Phase> {
     }
 }
 
-/// What dpkg is told besides. `unsynced` as in [`prepare`].
+/// What dpkg is told besides.
 #[must_use]
-pub fn besides(phase: Phase, unsynced: Option<&Path>) -> Option<&'static str> {
-    unsynced.filter(|_| phase == Phase::Files).map(|_| WITHOUT_SYNCS)
+pub fn besides(phase: Phase, mark: Option<&Mark>) -> Option<&'static str> {
+    match mark {
+        Some(Mark::Unsynced(_)) if phase == Phase::Files => Some(WITHOUT_SYNCS),
+        Some(Mark::Unsynced(_) | Mark::Synced(_)) | None => None,
+    }
 }
 
-/// Prepares this process to become dpkg. `unsynced` marks writes that are not durable yet; absent, dpkg syncs itself.
-pub fn prepare(phase: Phase, machine: &Machine, unsynced: Option<&Path>) -> Result<(), Failure> {
-    let Some(mark) = unsynced else { return Ok(()) };
+/// Prepares this process to become dpkg.
+pub fn prepare(phase: Phase, machine: &Machine, mark: Option<&Mark>) -> Result<(), Failure> {
+    let Some(mark) = mark else { return Ok(()) };
     let error = |error: io::Error| Failure::new(ErrorCode::StoreFailed, format!("cannot make what was unpacked durable: {error}"));
     match phase {
-        Phase::Files => hold(mark),
-        Phase::Configure if mark.exists() => {
+        Phase::Files => begin(machine, mark),
+        Phase::Configure if mark.path().exists() => {
             barrier(machine).map_err(error)?;
-            fs::remove_file(mark).map_err(error)
+            fs::remove_file(mark.path()).map_err(error)
         }
         Phase::Configure | Phase::Ask => Ok(()),
     }
 }
 
-fn hold(mark: &Path) -> Result<(), Failure> {
-    let error = |error: String| Failure::new(ErrorCode::WorkerFailed, format!("cannot hold writes back: {error}"));
-    File::create(mark).map_err(|source| error(source.to_string()))?;
-    backstep_supervise::suppress_sync().map_err(|source| error(source.to_string()))
+fn begin(machine: &Machine, mark: &Mark) -> Result<(), Failure> {
+    let error = |what: &str, error: String| Failure::new(ErrorCode::WorkerFailed, format!("cannot {what}: {error}"));
+    put(machine, mark.path()).map_err(|source| error("mark that files are being changed", source.to_string()))?;
+    match mark {
+        Mark::Unsynced(_) => backstep_supervise::suppress_sync().map_err(|source| error("hold writes back", source.to_string())),
+        Mark::Synced(_) => Ok(()),
+    }
+}
+
+/// On one file system names appear in their order: the mark, then what it is about. Elsewhere it must be durable first.
+fn put(machine: &Machine, mark: &Path) -> io::Result<()> {
+    let file = File::create(mark)?;
+    if is_on_one_device(machine, Some(file.metadata()?.dev())) {
+        return Ok(());
+    }
+    file.sync_all()?;
+    mark.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
 #[cfg(test)]
@@ -110,29 +151,43 @@ mod tests {
     fn our_option_is_not_dpkgs() {
         let words = ["--force-confold", "--backstep-unsynced=/x/unsynced", "--unpack", "--", "a"].map(OsString::from);
         let (ours, dpkgs) = split(words.into_iter());
-        assert_eq!(ours.as_deref(), Some(Path::new("/x/unsynced")));
+        assert_eq!(ours, Some(Mark::Unsynced("/x/unsynced".into())));
         assert_eq!(dpkgs, ["--force-confold", "--unpack", "--", "a"]);
+        let (ours, dpkgs) = split(["--backstep-synced=/x/unsynced", "--unpack"].map(OsString::from).into_iter());
+        assert_eq!((ours, dpkgs.len()), (Some(Mark::Synced("/x/unsynced".into())), 1));
+    }
+
+    #[test]
+    fn only_who_unpacks_with_writes_held_back_leaves_syncs_of_files_out() {
+        let (unsynced, synced) = (Mark::Unsynced("/x".into()), Mark::Synced("/x".into()));
+        assert_eq!(besides(Phase::Files, Some(&unsynced)), Some("--force-unsafe-io"));
+        for (phase, mark) in
+            [(Phase::Files, None), (Phase::Files, Some(&synced)), (Phase::Configure, Some(&unsynced)), (Phase::Ask, Some(&unsynced))]
+        {
+            assert_eq!(besides(phase, mark), None, "{phase:?} {mark:?}");
+        }
     }
 
     #[test]
     fn who_configures_passes_the_barrier_first() {
         let folder = tempfile::tempdir().expect("folder");
-        let (machine, mark) = (Machine::new(folder.path(), folder.path()), folder.path().join("unsynced"));
-        File::create(&mark).expect("mark");
-        prepare(Phase::Ask, &machine, Some(&mark)).expect("a question");
-        assert!(mark.exists(), "a question needs no barrier");
-        prepare(Phase::Configure, &machine, None).expect("without a mark");
-        assert!(mark.exists());
-        prepare(Phase::Configure, &machine, Some(&mark)).expect("configure");
-        assert!(!mark.exists());
+        let (machine, path) = (Machine::new(folder.path(), folder.path()), folder.path().join("unsynced"));
+        for mark in [Mark::Synced(path.clone()), Mark::Unsynced(path.clone())] {
+            File::create(&path).expect("mark");
+            prepare(Phase::Ask, &machine, Some(&mark)).expect("a question");
+            assert!(path.exists(), "a question needs no barrier");
+            prepare(Phase::Configure, &machine, None).expect("without a mark");
+            assert!(path.exists());
+            prepare(Phase::Configure, &machine, Some(&mark)).expect("configure");
+            assert!(!path.exists());
+        }
     }
 
     #[test]
-    fn only_who_unpacks_with_writes_held_back_leaves_syncs_of_files_out() {
-        let mark = Some(Path::new("/x/unsynced"));
-        assert_eq!(besides(Phase::Files, mark), Some("--force-unsafe-io"));
-        for (phase, mark) in [(Phase::Files, None), (Phase::Configure, mark), (Phase::Ask, mark)] {
-            assert_eq!(besides(phase, mark), None, "{phase:?} {mark:?}");
-        }
+    fn who_changes_files_is_marked_also_when_dpkg_syncs() {
+        let folder = tempfile::tempdir().expect("folder");
+        let (machine, path) = (Machine::new(folder.path(), folder.path()), folder.path().join("unsynced"));
+        prepare(Phase::Files, &machine, Some(&Mark::Synced(path.clone()))).expect("unpack");
+        assert!(path.exists());
     }
 }

@@ -8,11 +8,13 @@
 //! replacing by rename is ordered (a cut there leaves the old file or the new one); whoever configures passes the
 //! barrier first; the commit passes it again.
 //!
-//! CRASH: a power cut while the mark is there leaves torn new files. The attempt is not committed then, and its undo
-//! takes the captured files as the authority.
+//! CRASH: a power cut while the mark is there leaves torn new files, or old and new ones beside each other. The attempt
+//! is not committed then, `backstep-recover` puts the captured files back before the system starts, and the undo takes
+//! them as the authority.
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use backstep_apt::boot_critical::is_boot_critical;
@@ -26,6 +28,9 @@ const WRITTEN: [&str; 7] = ["", "boot", "etc", "opt", "usr", "var", "boot/efi"];
 
 /// The option that tells the program in dpkg's place which file marks writes that are not durable yet.
 pub const UNSYNCED: &str = "--backstep-unsynced=";
+
+/// The same while dpkg syncs each write: then files are old or new, but some are old and some are new.
+pub const SYNCED: &str = "--backstep-synced=";
 
 /// How a plan is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +62,15 @@ pub fn choose(machine: &Machine, plan: &Plan) -> Durability {
         Some(folder) => Durability::EveryWrite(format!("the file system of {} does not order what it writes", folder.display())),
         None => Durability::Barrier,
     }
+}
+
+/// Whether everything that a change can write is on this device.
+pub(crate) fn is_on_one_device(machine: &Machine, wanted: Option<u64>) -> bool {
+    wanted.is_some() && WRITTEN.iter().filter_map(|folder| device(&machine.at(folder))).all(|found| Some(found) == wanted)
+}
+
+fn device(path: &Path) -> Option<u64> {
+    std::fs::metadata(path).ok().map(|meta| meta.dev())
 }
 
 fn changes_files(action: PlanAction) -> bool {
@@ -100,6 +114,15 @@ mod tests {
         assert!(matches!(of("libc6:amd64", PlanAction::Upgrade), Durability::EveryWrite(why) if why.starts_with("libc6 ")));
         let other = of("jq:amd64", PlanAction::Upgrade);
         assert_eq!(of("libc6:amd64", PlanAction::Hold), other, "a mark writes no file of the package");
+    }
+
+    #[test]
+    fn other_file_systems_are_told() {
+        let folder = tempfile::tempdir().expect("folder");
+        let machine = Machine::new(folder.path(), folder.path());
+        assert!(is_on_one_device(&machine, device(folder.path())));
+        assert!(!is_on_one_device(&machine, device(Path::new("/proc"))));
+        assert!(!is_on_one_device(&machine, None));
     }
 
     #[test]

@@ -232,9 +232,16 @@ impl AttemptFiles {
         self.folder.join("pinned")
     }
 
-    /// Exists while what was unpacked is not durable yet.
+    /// Exists while what was unpacked is not durable yet, or stands beside what is not unpacked yet: whoever finds it
+    /// after a power cut puts the captured files back before the system starts (`backstep-recover`).
     #[must_use]
     pub fn unsynced(&self) -> PathBuf {
         self.folder.join("unsynced")
+    }
+
+    /// Exists when that was done; says how.
+    #[must_use]
+    pub fn early(&self) -> PathBuf {
+        self.folder.join("early")
     }
 }

@@ -23,6 +23,7 @@ use backstep_wire::order::Order;
 
 use crate::child::{Children, Processes};
 use crate::context::{Context, Shared};
+use crate::durable::remove;
 use crate::facts::MachineWorld;
 use crate::guard::Place;
 use crate::inventory;
@@ -91,7 +92,9 @@ pub fn run_with(
     let material = Use::take(machine)?;
     let order = order::read_order(&files, attempt);
     let retention = order.as_ref().ok().map(|order| order.retention);
+    let marked = order.as_ref().ok().and_then(|order| order.restore.filter(|_| order.direction == Direction::Undo)).unwrap_or(attempt);
     let outcome = carry_out(machine, order, &files, signals, (hook, programs))?;
+    unmark(&machine.attempt(marked));
     if let Err(trouble) = inventory::account(machine) {
         eprintln!("backstep-worker: cannot account for the change: {trouble}");
     }
@@ -100,6 +103,15 @@ pub fn run_with(
         eprintln!("backstep-worker: cannot give up undo material: {trouble}");
     }
     Ok(outcome)
+}
+
+/// What has its last record is not put back any more by the next boot. CRASH: a mark that stays is looked at with the
+/// journal, which says that the attempt has ended; of an undo's attempt it says so, too late for nobody but a power cut,
+/// and then everything is put back that is back already.
+fn unmark(files: &AttemptFiles) {
+    if let Err(error) = remove(&files.unsynced()) {
+        eprintln!("backstep-worker: cannot remove {}: {error}", files.unsynced().display());
+    }
 }
 
 /// How apt calls this program back, and how programs are called.
@@ -295,6 +307,9 @@ fn hold(files: &AttemptFiles, ports: &mut Ports<'_>) -> Result<Held, Failure> {
 }
 
 fn undo(held: &Held, context: &Shared, ports: &mut Ports<'_>) -> Result<Outcome, Failure> {
+    if let Ok(text) = fs::read_to_string(context.machine.attempt(context.undo_of).early()) {
+        ports.journal.record(Record::Noted { code: None, text: text.trim_end().to_owned() })?;
+    }
     match conflict::check(context) {
         Ok(()) => runner::resume_undo(&mut steps::all(context), &held.earlier, ports),
         Err(why) => runner::stick(why, ports),

@@ -65,12 +65,24 @@ impl Image {
         self.derive(name, &hashes(archives)?, |machine| machine.install_archives(archives))
     }
 
+    /// Looks at the image's files, which nobody changes meanwhile.
+    pub fn with_root<R>(&self, look: impl FnOnce(&Path) -> Result<R>) -> Result<R> {
+        let _lock = store::lock_image(&self.name, FlockArg::LockShared)?;
+        look(&store::image_root(&self.name))
+    }
+
+    /// Copies the image's files to `target`, which is made.
+    pub fn copy_to(&self, target: &Path) -> Result<PathBuf> {
+        let _lock = store::lock_image(&self.name, FlockArg::LockShared)?;
+        let options = ["-a", "--reflink=auto", "--"].map(PathBuf::from);
+        command::run("cp", options.into_iter().chain([store::image_root(&self.name), target.to_owned()]))?;
+        Ok(target.to_owned())
+    }
+
     /// A copy for one machine, with an identity of its own.
     pub(super) fn copy(&self, storage: Storage) -> Result<MachineFolder> {
         let folder = MachineFolder::create(storage)?;
-        let _lock = store::lock_image(&self.name, FlockArg::LockShared)?;
-        let options = ["-a", "--reflink=auto", "--"].map(PathBuf::from);
-        command::run("cp", options.into_iter().chain([store::image_root(&self.name), folder.root()]))?;
+        self.copy_to(&folder.root())?;
         let id = fs::read_to_string("/proc/sys/kernel/random/uuid")?.replace('-', "");
         fs::write(folder.root().join("etc/machine-id"), id)?;
         Ok(folder)

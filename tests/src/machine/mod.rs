@@ -66,11 +66,14 @@ impl Machine {
         self.wait_until_up()
     }
 
-    /// Stops the machine as a power cut does: every process is killed at once; then boots it again.
+    /// Stops the machine as a power cut does: every process is killed at once. Its files stay until the value goes.
+    pub fn stop_dead(&mut self) -> Result<()> {
+        self.container.take().map_or(Ok(()), Container::kill)
+    }
+
+    /// The same; then boots it again.
     pub fn power_cut(&mut self) -> Result<()> {
-        if let Some(container) = self.container.take() {
-            container.kill()?;
-        }
+        self.stop_dead()?;
         self.container = Some(Container::start(&self.folder)?);
         self.wait_until_up()
     }

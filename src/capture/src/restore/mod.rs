@@ -39,6 +39,8 @@ use verdict::Verdict;
 pub enum RestoreMode<'a> {
     /// Everything captured is put back, whatever is there now.
     Everything,
+    /// The same, but names that appeared in known directories stay: whose they are is judged later.
+    Early,
     /// A path is put back only while it is as the transaction left it; needs a post-image.
     KeepDrifted,
     /// The same, but what was not there before goes also at these paths, absolute, although it is not as the transaction
@@ -142,7 +144,7 @@ fn restore_until(
     let root = Root::open(root)?;
     let manifest = dir.manifest()?;
     let (after, own) = match mode {
-        RestoreMode::Everything => (None, None),
+        RestoreMode::Everything | RestoreMode::Early => (None, None),
         RestoreMode::KeepDrifted => (Some(dir.post_image()?), None),
         RestoreMode::KeepDriftedBut(own) => (Some(dir.post_image()?), Some(own)),
     };
@@ -151,7 +153,8 @@ fn restore_until(
     let suffix = verdict::suffix(dir);
     let (mended, linked) = (HashMap::new(), linked_inodes(&manifest));
     let (root, manifest, after, vault, touched, suffix) = (&root, &manifest, after.as_ref(), &vault, &touched, suffix.as_str());
-    let mut restorer = Restorer { root, manifest, after, own, vault, touched, fuse, suffix, mended, linked };
+    let strangers = if mode == RestoreMode::Early { Strangers::Stay } else { Strangers::Go };
+    let mut restorer = Restorer { root, manifest, after, own, strangers, vault, touched, fuse, suffix, mended, linked };
     let mut restored = restorer.run(on_progress)?;
     touched.sync()?;
     restored.sort();
@@ -164,12 +167,20 @@ fn linked_inodes(manifest: &Manifest) -> HashSet<(u64, Time)> {
     linked.chain(manifest.inodes.iter().map(|inode| &inode.meta)).map(|meta| (meta.ino, meta.btime)).collect()
 }
 
+/// What becomes of names that appeared in directories of which every name was known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Strangers {
+    Go,
+    Stay,
+}
+
 struct Restorer<'a> {
     root: &'a Root,
     manifest: &'a Manifest,
     after: Option<&'a Manifest>,
     /// What is removed in spite of it.
     own: Option<&'a BTreeSet<PathBuf>>,
+    strangers: Strangers,
     vault: &'a Vault,
     touched: &'a Touched,
     fuse: &'a Fuse,

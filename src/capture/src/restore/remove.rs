@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::metadata::thaw;
 use super::place::TEMPORARY;
-use super::{Kept, Restored, Restorer, is_listed};
+use super::{Kept, Restored, Restorer, Strangers, is_listed};
 use crate::compare::intruders;
 use crate::dir::ELSEWHERE;
 use crate::error::{Context, Result};
@@ -28,7 +28,9 @@ impl Restorer<'_> {
                 (_, Err(error)) => Err(error),
                 (_, Ok(None)) => Ok(()),
                 (None, Ok(Some(dir))) => self.remove_absent(dir, &entry.path, restored),
-                (Some(present), Ok(Some(dir))) if is_listed(present) => self.remove_intruders(dir, &entry.path, restored),
+                (Some(present), Ok(Some(dir))) if is_listed(present) && self.strangers == Strangers::Go => {
+                    self.remove_intruders(dir, &entry.path, restored)
+                }
                 (Some(_), Ok(Some(_))) => Ok(()),
             };
             restored.note(&entry.path, result)?;

@@ -13,7 +13,7 @@ use super::super::permille;
 use super::{LONG, marks};
 use crate::child::{Call, Ended, Pipe, Unwatched, Watch, Wish};
 use crate::context::Context;
-use crate::durability::{self, Durability, UNSYNCED};
+use crate::durability::{self, Durability, SYNCED, UNSYNCED};
 use crate::facts::{self, Facts};
 use crate::prepare;
 
@@ -88,9 +88,8 @@ fn own_options(context: &Context, durability: &Durability) -> Vec<String> {
     let mut settings = vec![format!("APT::Keep-Fds::={}", context.lock)];
     if let Some(hook) = &context.hook {
         settings.push(format!("Dir::Bin::dpkg={}", durability::program(hook).display()));
-        if *durability == Durability::Barrier {
-            settings.push(format!("Dpkg::Options::={UNSYNCED}{}", context.files().unsynced().display()));
-        }
+        let option = if *durability == Durability::Barrier { UNSYNCED } else { SYNCED };
+        settings.push(format!("Dpkg::Options::={option}{}", context.files().unsynced().display()));
         settings.push(format!("DPkg::Tools::Options::{hook}::Version=3"));
         settings.push(format!("DPkg::Pre-Install-Pkgs::={hook} check-plan {}", context.files().folder().display()));
     }
