@@ -19,7 +19,7 @@ use crate::lock::lock;
 /// Callers remembered at a time.
 const REMEMBERED: usize = 256;
 /// Of those who were turned away.
-const NAMED: usize = 32;
+const NAMED: usize = 256;
 
 /// What is known of a caller.
 #[derive(Debug, Clone, PartialEq, Eq)]

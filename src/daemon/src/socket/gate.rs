@@ -41,12 +41,12 @@ impl Entrance {
         Ok(())
     }
 
-    /// Who is known waits for the answer's turn, with everybody after it. Whose it is not known is answered only while there is
-    /// room: the answer needs a message that comes after this one.
+    /// Who is known and wants an answer waits for its turn, with everybody after it. The others are told of while there is room:
+    /// to say whose they are needs a message that comes after this one.
     async fn turn_away(&self, call: Call, failure: Failure) {
         let is_known = lock(&self.inflow).knows(&call.sender);
         let Some(told) = call.turned_away(failure) else { return };
-        if is_known {
+        if is_known && told.wants_reply {
             drop(self.tell.send(told).await);
         } else {
             drop(self.tell.try_send(told));
