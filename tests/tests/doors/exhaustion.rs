@@ -171,7 +171,7 @@ async fn calls_without_end_that_want_no_answer() -> Result<()> {
     let ben = Stranger::connect(&daemon.bus, BEN).await?;
     let list = call("ListTransactions").with_flags(Flags::NO_REPLY_EXPECTED);
     let bytes = list.build(&(std::collections::HashMap::<String, Variant<'_>>::new(),))?.data().to_vec();
-    let (mut silent, bytes) = (silent(&daemon.bus, CONNECTIONS)?, bytes.repeat(5));
+    let mut silent = silent(&daemon.bus, CONNECTIONS)?;
     let mut places = vec![0; silent.len()];
     let attack = Attack::begin(move || {
         for (caller, place) in silent.iter_mut().zip(&mut places) {
@@ -182,7 +182,7 @@ async fn calls_without_end_that_want_no_answer() -> Result<()> {
         std::thread::sleep(PAUSE);
         Ok(())
     });
-    others_are_served(&daemon, &ben, "calls that want no answer, five at a time on each of 240 connections", attack).await
+    others_are_served(&daemon, &ben, "240 connections that want no answer", attack).await
 }
 
 #[tokio::test]
