@@ -11,8 +11,11 @@ use crate::{ErrorCode, Failure};
 
 /// Calls of a sender that are let in before it is known whose they are.
 const OF_STRANGER: u32 = 32;
-/// Bytes of all calls that are let in before it is known whose they are.
-const OF_STRANGERS: usize = 8 << 20;
+/// Bytes of all calls that are let in before it is known whose they are; one call is always let in. A byte of an array becomes
+/// seventy once it is read.
+const OF_STRANGERS: usize = 1 << 20;
+/// Bytes of a header at most.
+const HEADER: usize = 16 << 10;
 /// Bytes of a call that nobody minds until the next one.
 const SHORT: usize = 1024;
 /// Senders remembered at a time.
@@ -33,6 +36,8 @@ pub struct Inflow {
     bytes: i64,
     senders: HashMap<String, Sender>,
     users: BTreeMap<u32, User>,
+    /// Of strangers, at most.
+    strangers: usize,
     /// Of strangers, in memory.
     waiting: usize,
 }
@@ -65,7 +70,8 @@ impl Inflow {
     pub fn new(limits: &Limits) -> Self {
         let messages = i64::from(limits.calls_per_second).saturating_mul(MESSAGES);
         let bytes = i64::from(limits.request_bytes).saturating_mul(REQUESTS);
-        Self { messages, bytes, senders: HashMap::new(), users: BTreeMap::new(), waiting: 0 }
+        let strangers = OF_STRANGERS.max((limits.request_bytes as usize).saturating_add(HEADER));
+        Self { messages, bytes, senders: HashMap::new(), users: BTreeMap::new(), strangers, waiting: 0 }
     }
 
     /// Lets a message in, or refuses it as `request.throttled`.
@@ -108,7 +114,7 @@ impl Inflow {
         if calls >= OF_STRANGER {
             return refused(format!("{calls} calls before it was known whose they are"));
         }
-        if self.waiting.saturating_add(bytes) > OF_STRANGERS {
+        if self.waiting.saturating_add(bytes) > self.strangers {
             return refused("too much is sent by callers of whom it is not known who they are; try again".to_owned());
         }
         self.waiting += bytes;
@@ -185,15 +191,15 @@ mod tests {
         let mut inflow = inflow();
         assert_eq!([1, 2, 3].map(|_| inflow.enter(":1.1", 10, 0)), [Ok(Entry::Open), Ok(Entry::Ask), Ok(Entry::Open)]);
         assert_eq!(let_in(&mut inflow, ":1.1", 100, 10, 0), 29);
-        assert_eq!(inflow.enter(":1.2", 1 << 20, 0), Ok(Entry::Ask));
-        assert_eq!(let_in(&mut inflow, ":1.2", 100, 1 << 20, 0), 6);
-        assert_eq!(let_in(&mut inflow, ":1.3", 100, 1 << 20, 0), 0);
+        assert_eq!(inflow.enter(":1.2", 128 << 10, 0), Ok(Entry::Ask));
+        assert_eq!(let_in(&mut inflow, ":1.2", 100, 128 << 10, 0), 6);
+        assert_eq!(let_in(&mut inflow, ":1.3", 100, 128 << 10, 0), 0);
         assert_eq!(let_in(&mut inflow, ":1.3", 100, 100, 0), 32);
         // Who is known makes room for others.
         inflow.learn(":1.2", 7);
-        assert_eq!(let_in(&mut inflow, ":1.4", 100, 1 << 20, 0), 7);
+        assert_eq!(let_in(&mut inflow, ":1.4", 100, 128 << 10, 0), 7);
         inflow.forget(":1.4");
-        assert_eq!(let_in(&mut inflow, ":1.5", 100, 1 << 20, 0), 7);
+        assert_eq!(let_in(&mut inflow, ":1.5", 100, 128 << 10, 0), 7);
     }
 
     #[test]
