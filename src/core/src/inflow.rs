@@ -14,6 +14,8 @@ const OF_STRANGER: u32 = 32;
 /// Bytes of all calls that are let in before it is known whose they are; one call is always let in. A byte of an array becomes
 /// seventy once it is read.
 const OF_STRANGERS: usize = 1 << 20;
+/// The same of short calls, so that no long ones keep others' short ones out.
+const SHORT_OF_STRANGERS: usize = 2 << 20;
 /// Bytes of a header at most.
 const HEADER: usize = 16 << 10;
 /// Bytes of a call that nobody minds until the next one.
@@ -37,14 +39,18 @@ pub struct Inflow {
     senders: HashMap<String, Sender>,
     users: BTreeMap<u32, User>,
     /// Of strangers, at most.
-    strangers: usize,
+    strangers: [usize; 2],
     /// Of strangers, in memory.
-    waiting: usize,
+    waiting: [usize; 2],
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Sender {
-    Stranger { calls: u32, bytes: usize },
+    /// Bytes of its short calls, and of its long ones.
+    Stranger {
+        calls: u32,
+        bytes: [usize; 2],
+    },
     Known(u32),
 }
 
@@ -71,7 +77,14 @@ impl Inflow {
         let messages = i64::from(limits.calls_per_second).saturating_mul(MESSAGES);
         let bytes = i64::from(limits.request_bytes).saturating_mul(REQUESTS);
         let strangers = OF_STRANGERS.max((limits.request_bytes as usize).saturating_add(HEADER));
-        Self { messages, bytes, senders: HashMap::new(), users: BTreeMap::new(), strangers, waiting: 0 }
+        Self {
+            messages,
+            bytes,
+            senders: HashMap::new(),
+            users: BTreeMap::new(),
+            strangers: [SHORT_OF_STRANGERS, strangers],
+            waiting: [0; 2],
+        }
     }
 
     /// Lets a message in, or refuses it as `request.throttled`.
@@ -82,7 +95,7 @@ impl Inflow {
             Some(Sender::Stranger { calls, bytes: before }) => self.enter_unknown(sender, (calls, before), bytes),
             None => {
                 self.make_room();
-                self.enter_unknown(sender, (0, 0), bytes)
+                self.enter_unknown(sender, (0, [0; 2]), bytes)
             }
         }
     }
@@ -93,14 +106,14 @@ impl Inflow {
             self.make_room();
         }
         if let Some(Sender::Stranger { bytes, .. }) = self.senders.insert(sender.to_owned(), Sender::Known(uid)) {
-            self.waiting = self.waiting.saturating_sub(bytes);
+            self.done(bytes);
         }
     }
 
     /// Forgets a sender of whom nobody can say whose it is.
     pub fn forget(&mut self, sender: &str) {
         if let Some(Sender::Stranger { bytes, .. }) = self.senders.remove(sender) {
-            self.waiting = self.waiting.saturating_sub(bytes);
+            self.done(bytes);
         }
     }
 
@@ -110,15 +123,21 @@ impl Inflow {
         matches!(self.senders.get(sender), Some(Sender::Known(_)))
     }
 
-    fn enter_unknown(&mut self, sender: &str, (calls, before): (u32, usize), bytes: usize) -> Result<Entry, Failure> {
+    fn done(&mut self, bytes: [usize; 2]) {
+        self.waiting = [0, 1].map(|sort| self.waiting[sort].saturating_sub(bytes[sort]));
+    }
+
+    fn enter_unknown(&mut self, sender: &str, (calls, mut before): (u32, [usize; 2]), bytes: usize) -> Result<Entry, Failure> {
         if calls >= OF_STRANGER {
             return refused(format!("{calls} calls before it was known whose they are"));
         }
-        if self.waiting.saturating_add(bytes) > self.strangers {
+        let sort = usize::from(bytes > SHORT);
+        if self.waiting[sort].saturating_add(bytes) > self.strangers[sort] {
             return refused("too much is sent by callers of whom it is not known who they are; try again".to_owned());
         }
-        self.waiting += bytes;
-        self.senders.insert(sender.to_owned(), Sender::Stranger { calls: calls + 1, bytes: before + bytes });
+        self.waiting[sort] += bytes;
+        before[sort] += bytes;
+        self.senders.insert(sender.to_owned(), Sender::Stranger { calls: calls + 1, bytes: before });
         Ok(if calls == 1 || bytes > SHORT { Entry::Ask } else { Entry::Open })
     }
 
@@ -145,7 +164,7 @@ impl Inflow {
     fn make_room(&mut self) {
         if self.senders.len() >= REMEMBERED {
             self.senders.clear();
-            self.waiting = 0;
+            self.waiting = [0; 2];
         }
     }
 }
@@ -192,14 +211,14 @@ mod tests {
         assert_eq!([1, 2, 3].map(|_| inflow.enter(":1.1", 10, 0)), [Ok(Entry::Open), Ok(Entry::Ask), Ok(Entry::Open)]);
         assert_eq!(let_in(&mut inflow, ":1.1", 100, 10, 0), 29);
         assert_eq!(inflow.enter(":1.2", 128 << 10, 0), Ok(Entry::Ask));
-        assert_eq!(let_in(&mut inflow, ":1.2", 100, 128 << 10, 0), 6);
+        assert_eq!(let_in(&mut inflow, ":1.2", 100, 128 << 10, 0), 7);
         assert_eq!(let_in(&mut inflow, ":1.3", 100, 128 << 10, 0), 0);
         assert_eq!(let_in(&mut inflow, ":1.3", 100, 100, 0), 32);
         // Who is known makes room for others.
         inflow.learn(":1.2", 7);
-        assert_eq!(let_in(&mut inflow, ":1.4", 100, 128 << 10, 0), 7);
+        assert_eq!(let_in(&mut inflow, ":1.4", 100, 128 << 10, 0), 8);
         inflow.forget(":1.4");
-        assert_eq!(let_in(&mut inflow, ":1.5", 100, 128 << 10, 0), 7);
+        assert_eq!(let_in(&mut inflow, ":1.5", 100, 128 << 10, 0), 8);
     }
 
     #[test]
@@ -231,6 +250,6 @@ mod tests {
         for number in 0..3 * REMEMBERED {
             drop(inflow.enter(&format!(":1.{number}"), 5000, 0));
         }
-        assert!(inflow.senders.len() <= REMEMBERED && inflow.waiting <= OF_STRANGERS);
+        assert!(inflow.senders.len() <= REMEMBERED && inflow.waiting[1] <= OF_STRANGERS);
     }
 }

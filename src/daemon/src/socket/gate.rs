@@ -48,7 +48,7 @@ impl Entrance {
         let Some(told) = call.turned_away(failure) else { return };
         if is_known && told.wants_reply {
             drop(self.tell.send(told).await);
-        } else {
+        } else if is_known || told.wants_reply {
             drop(self.tell.try_send(told));
         }
     }
