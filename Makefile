@@ -19,7 +19,7 @@ TORTURE_RUNS ?= 85000
 # Power cuts of `make powercuts`; each boots a virtual machine, which takes one to several minutes.
 CUTS ?= 24
 
-.PHONY: help setup build test unit torture powercuts soak machine real demo deb reproducible fuzz bench lint docs fmt clean
+.PHONY: help setup build test unit torture powercuts soak machine real demo deb reproducible fuzz supply bench lint docs fmt clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -68,6 +68,9 @@ reproducible: ## build the packages of the last commit twice, in different folde
 
 fuzz: ## fuzz every reader for FUZZ_SECONDS each (60); needs nightly Rust and cargo-fuzz
 	@scripts/fuzz run
+
+supply: ## check licences, sources and known holes of what we are built from with cargo-deny (needs the network)
+	@scripts/supply
 
 bench: deb ## measure against apt-get, and the record at scale; write docs/benchmarks*.md (as root)
 	cargo bench --locked --package backstep-tests --features machine --bench machine

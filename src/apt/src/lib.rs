@@ -4,6 +4,7 @@
 
 pub mod arguments;
 pub mod boot_critical;
+pub mod container;
 pub mod extended_states;
 pub mod interrupted;
 pub mod inventory;

@@ -21,6 +21,7 @@ pub mod history;
 pub mod hostile;
 pub mod id;
 pub mod ignore;
+pub mod inflow;
 pub mod limits;
 pub mod measures;
 pub mod package;

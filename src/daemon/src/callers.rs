@@ -4,21 +4,22 @@
 //! bounded.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use backstep_core::actor::{Actor, Origin};
+use backstep_core::inflow::Inflow;
 use backstep_core::{ErrorCode, Failure};
 use nix::unistd::{Uid, User};
 use zbus::fdo::DBusProxy;
 use zbus::message::Header;
-use zbus::names::BusName;
+use zbus::names::{BusName, UniqueName};
 
 use crate::lock::lock;
 
 /// Callers remembered at a time.
 const REMEMBERED: usize = 256;
 /// Of those who were turned away.
-const NAMED: usize = 32;
+const NAMED: usize = 256;
 
 /// What is known of a caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,25 +37,49 @@ pub struct Caller {
 pub struct Callers {
     bus: DBusProxy<'static>,
     known: Mutex<VecDeque<Caller>>,
+    inflow: Arc<Mutex<Inflow>>,
     /// Those who were turned away lately: looking them up again and again would be work that a flood gets for free.
     named: Mutex<VecDeque<(Actor, String)>>,
 }
 
 impl Callers {
-    /// Callers of one connection.
-    pub async fn new(connection: &zbus::Connection) -> zbus::Result<Self> {
-        Ok(Self { bus: DBusProxy::new(connection).await?, known: Mutex::new(VecDeque::new()), named: Mutex::new(VecDeque::new()) })
+    /// Callers of one connection. What is learnt of them is told to its inflow.
+    pub async fn new(connection: &zbus::Connection, inflow: Arc<Mutex<Inflow>>) -> zbus::Result<Self> {
+        let bus = DBusProxy::new(connection).await?;
+        Ok(Self { bus, known: Mutex::new(VecDeque::new()), inflow, named: Mutex::new(VecDeque::new()) })
     }
 
     /// The caller of a message. Without an answer of the bus there is no caller, and so no right.
     pub async fn of(&self, header: &Header<'_>) -> Result<Caller, Failure> {
-        let denied = |text: &str| Failure::new(ErrorCode::AuthDenied, text);
         let sender = header.sender().ok_or_else(|| denied("the message has no sender"))?;
-        if let Some(caller) = self.remembered(sender.as_str()) {
-            return Ok(caller);
+        let caller = match self.remembered(sender.as_str()) {
+            Some(caller) => caller,
+            None => self.ask(sender).await?,
+        };
+        lock(&self.inflow).learn(&caller.sender, caller.uid);
+        Ok(caller)
+    }
+
+    /// Whether it is known whose a sender is, so that [`Callers::of`] asks nobody.
+    #[must_use]
+    pub fn knows(&self, sender: &str) -> bool {
+        lock(&self.known).iter().any(|caller| caller.sender == sender)
+    }
+
+    /// Learns whose a sender is.
+    pub async fn learn(&self, sender: &str) {
+        let Ok(name) = UniqueName::try_from(sender) else { return };
+        if let Ok(caller) = self.ask(&name).await {
+            lock(&self.inflow).learn(sender, caller.uid);
         }
-        let name = BusName::Unique(sender.to_owned());
-        let credentials = self.bus.get_connection_credentials(name).await.map_err(|_| denied("the bus does not know the caller"))?;
+    }
+
+    async fn ask(&self, sender: &UniqueName<'_>) -> Result<Caller, Failure> {
+        let credentials = self.bus.get_connection_credentials(BusName::Unique(sender.to_owned())).await;
+        let Ok(credentials) = credentials else {
+            lock(&self.inflow).forget(sender.as_str());
+            return Err(denied("the bus does not know the caller"));
+        };
         let uid = credentials.unix_user_id().ok_or_else(|| denied("the bus does not know the caller's user"))?;
         let caller = Caller { sender: sender.to_string(), uid, pid: credentials.process_id() };
         self.remember(caller.clone());
@@ -83,11 +108,19 @@ impl Callers {
 
     fn remember(&self, caller: Caller) {
         let mut known = lock(&self.known);
+        // Two of its messages may have asked at a time.
+        if known.contains(&caller) {
+            return;
+        }
         if known.len() >= REMEMBERED {
             known.pop_front();
         }
         known.push_back(caller);
     }
+}
+
+fn denied(text: &str) -> Failure {
+    Failure::new(ErrorCode::AuthDenied, text)
 }
 
 /// The actor that enters the record: the caller, completed from the kernel's and the system's own tables.

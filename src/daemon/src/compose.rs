@@ -27,8 +27,9 @@ use crate::preferences::PreferencesFile;
 use crate::records::{Installed, Records};
 use crate::recovery::recover;
 use crate::service::{Parts, Service};
+use crate::socket::Connected;
 use crate::status_file::StatusFile;
-use crate::{audit, config, foreign, idle, inventory, log, metrics, preferences, simulate, upkeep, work};
+use crate::{audit, config, door, foreign, idle, inventory, log, metrics, preferences, simulate, socket, upkeep, work};
 
 /// Runs the daemon until it is told to end or has nothing to do.
 ///
@@ -42,7 +43,9 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let attempts = Attempts::open(&options.state_dir)?;
     let runs = Runs::open(&options.state_dir, clock.now().boot)?;
     let host_id = crate::adapters::host_id();
-    let connection = connect(&options.bus).await?;
+    let connected = socket::connect(&options.bus, &config.limits).await;
+    let Connected { connection, inflow, told, strangers } =
+        connected.with_context(|| format!("cannot connect to the {} bus", options.bus))?;
     let launcher = launcher(&options, &connection, &attempts);
     let ledger = StoreLedger::open(&options.state_dir, &attempts, &host_id, clock.now())?;
     let (is_read_only, warnings) = (ledger.is_read_only(), ledger.warnings(clock.now()));
@@ -55,7 +58,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         foreign::take_in_all(&mut manager, &runs, &attempts, &launcher).await?;
     }
     let parts = Parts {
-        callers: Callers::new(&connection).await?,
+        callers: Callers::new(&connection, inflow).await?,
         planner: planner(&options),
         launcher,
         attempts,
@@ -79,6 +82,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     inventory::refresh(&service).await;
     let registry = Arc::new(Registry::default());
     registry.serve(&service).await.map_err(anyhow::Error::new)?;
+    tokio::spawn(door::answer_turned_away(Arc::clone(&service), told));
+    tokio::spawn(door::learn_strangers(Arc::clone(&service), strangers));
     tokio::spawn(emit(Arc::clone(&service), registry, notices, StatusFile::new(&options.runtime_dir), Inhibitor::default()));
     service.connection.request_name(backstep_bus::names::BUS_NAME).await.context("cannot take the bus name")?;
     log::started(env!("CARGO_PKG_VERSION"));
@@ -100,15 +105,6 @@ pub fn lock_state(dir: &Path) -> anyhow::Result<Flock<File>> {
     let file = File::options().create(true).truncate(false).write(true).mode(0o600).open(dir.join("lock"))?;
     Flock::lock(file, FlockArg::LockExclusiveNonblock)
         .map_err(|(_, errno)| anyhow::anyhow!("another backstepd uses {} ({errno})", dir.display()))
-}
-
-async fn connect(bus: &str) -> anyhow::Result<zbus::Connection> {
-    let builder = match bus {
-        "system" => zbus::connection::Builder::system(),
-        "session" => zbus::connection::Builder::session(),
-        address => zbus::connection::Builder::address(address),
-    };
-    builder.build().await.with_context(|| format!("cannot connect to the {bus} bus"))
 }
 
 fn launcher(options: &Options, connection: &zbus::Connection, attempts: &Attempts) -> Launcher {

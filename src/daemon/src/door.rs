@@ -10,11 +10,16 @@ use backstep_core::doors::Method;
 use backstep_core::refusal::{Refusal, is_refusal};
 use backstep_core::{ErrorCode, Failure, TransactionId};
 use backstep_engine::manager::Noted;
+use tokio::sync::{Semaphore, mpsc};
 use zbus::message::Header;
 
 use crate::callers::Caller;
 use crate::log;
 use crate::service::Service;
+use crate::socket::TurnedAway;
+
+/// Calls of senders of whom it is not known whose they are, that are turned away and answered at a time.
+const STRANGERS: usize = 64;
 
 /// One call that was let in.
 pub struct Visit {
@@ -87,6 +92,52 @@ fn fits(service: &Service, header: &Header<'_>) -> Result<(), Failure> {
         return too_large(format!("{descriptors} descriptors in one call, {limit} at most"));
     }
     Ok(())
+}
+
+/// Answers calls that were not taken off the bus at all, as if they had come to the door.
+///
+/// The reader of the bus waits for this, so this waits for nothing that comes by the bus: what does has a task of its own.
+pub async fn answer_turned_away(service: Arc<Service>, mut told: mpsc::Receiver<TurnedAway>) {
+    let strangers = Arc::new(Semaphore::new(STRANGERS));
+    while let Some(away) = told.recv().await {
+        let sender = away.call.header().sender().map(ToString::to_string).unwrap_or_default();
+        if service.callers.knows(&sender) {
+            answer(&service, away).await;
+        } else if let Ok(turn) = Arc::clone(&strangers).try_acquire_owned() {
+            let service = Arc::clone(&service);
+            tokio::spawn(async move {
+                answer(&service, away).await;
+                drop(turn);
+            });
+        }
+    }
+}
+
+async fn answer(service: &Arc<Service>, away: TurnedAway) {
+    let header = away.call.header();
+    let error = match service.callers.of(&header).await {
+        Ok(caller) => {
+            // What is no method of ours is not recorded when it is let in, either.
+            if let Some(method) = header.member().and_then(|member| member.as_str().parse().ok()) {
+                turned_away(service, &caller, method, None, &away.failure);
+            }
+            away.failure
+        }
+        Err(unknown) => unknown,
+    };
+    if away.wants_reply
+        && let Err(error) = service.connection.reply_dbus_error(&header, BusError::from(error)).await
+    {
+        tracing::debug!("cannot answer a call that was not taken: {error}");
+    }
+}
+
+/// Learns whose senders are that called nothing for which that is asked anyway.
+pub async fn learn_strangers(service: Arc<Service>, mut strangers: mpsc::UnboundedReceiver<String>) {
+    while let Some(sender) = strangers.recv().await {
+        let service = Arc::clone(&service);
+        tokio::spawn(async move { service.callers.learn(&sender).await });
+    }
 }
 
 fn turned_away(service: &Arc<Service>, caller: &Caller, method: Method, about: Option<TransactionId>, failure: &Failure) {

@@ -45,6 +45,7 @@ pub mod reserve;
 pub mod restore;
 pub mod service;
 pub mod simulate;
+pub mod socket;
 pub mod status_file;
 pub mod thresholds;
 pub mod upkeep;

@@ -8,8 +8,10 @@
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use backstep_apt::container;
 use backstep_core::{ArchiveSource, Digest, ErrorCode, Failure};
 use tempfile::TempDir;
 
@@ -51,7 +53,10 @@ impl LocalArchives {
         let mut files = Vec::new();
         for (number, (&(source, sha256, size), descriptor)) in listed.iter().zip(descriptors).enumerate() {
             let path = folder.path().join(format!("{number}.deb"));
-            place(File::from(descriptor), &path).map_err(|e| cannot_place(&e))?;
+            let copy = place(File::from(descriptor), &path).map_err(|e| cannot_place(&e))?;
+            if source == ArchiveSource::Local {
+                check(&copy, size)?;
+            }
             files.push(LocalArchive { path: path.to_string_lossy().into_owned(), source, sha256, size });
         }
         Ok(Self { files, _folder: Some(folder) })
@@ -74,12 +79,20 @@ impl LocalArchives {
     }
 }
 
-fn place(mut file: File, path: &Path) -> io::Result<()> {
+fn place(mut file: File, path: &Path) -> io::Result<File> {
     let size = file.metadata()?.len();
-    let mut copy = File::create_new(path)?;
+    let mut copy = File::options().create_new(true).read(true).write(true).open(path)?;
     file.rewind()?;
     io::copy(&mut file.take(HEAD), &mut copy)?;
-    copy.set_len(size)
+    copy.set_len(size)?;
+    Ok(copy)
+}
+
+/// What a caller brought is a package to libapt and dpkg alike, or it is refused.
+fn check(copy: &File, size: u64) -> Outcome<()> {
+    let found = container::fault(size, |at, buffer| copy.read_exact_at(buffer, at)).map_err(|e| cannot_place(&e))?;
+    let refused = |fault| Failure::new(ErrorCode::ArchiveInvalid, format!("a local archive is not a Debian package: {fault}"));
+    found.map_or(Ok(()), |fault| Err(refused(fault)))
 }
 
 fn cannot_place(error: &io::Error) -> Failure {

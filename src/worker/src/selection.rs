@@ -3,6 +3,7 @@
 //!
 //! Absent on purpose: opening anything but dpkg's own files; types, owners and content are the capture's work.
 
+mod identity;
 pub mod payload;
 
 use std::collections::BTreeSet;
@@ -62,6 +63,10 @@ fn places(plan: &Plan) -> Selection {
 
 /// The selection for changing packages.
 pub fn of_packages(context: &Context) -> Result<Selection, Failure> {
+    // A plain run of apt has been let go on already.
+    if context.hook.is_some() {
+        identity::check(context)?;
+    }
     let mut selection = places(&context.plan);
     for item in context.plan.items.iter().filter(|item| item.from.is_some()) {
         owned(&context.machine, &item.package, &mut selection)?;

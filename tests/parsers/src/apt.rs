@@ -1,6 +1,6 @@
 //! What apt, dpkg and archives say.
 
-use backstep_apt::{extended_states, lists, pre_install_pkgs, status, status_fd as lines};
+use backstep_apt::{container, extended_states, lists, pre_install_pkgs, status, status_fd as lines};
 use backstep_core::Architecture;
 
 use crate::text;
@@ -44,8 +44,14 @@ pub(crate) fn hook(bytes: &[u8]) {
     }
 }
 
-/// The payload of an archive, as `dpkg-deb` unpacks it.
+/// An archive's container, and its payload as `dpkg-deb` unpacks it.
 pub(crate) fn payload(bytes: &[u8]) {
+    let read = |at: u64, buffer: &mut [u8]| {
+        let at = usize::try_from(at).map_err(drop)?;
+        buffer.copy_from_slice(bytes.get(at..at + buffer.len()).ok_or(())?);
+        Ok::<(), ()>(())
+    };
+    assert!(container::fault(bytes.len() as u64, read).is_ok(), "nothing is read beyond the end");
     if let Ok(paths) = backstep_worker::selection::payload::names(&mut &*bytes) {
         assert!(paths.iter().all(|path| path.is_absolute()), "a path of a payload begins at the root");
     }

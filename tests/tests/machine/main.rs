@@ -5,6 +5,7 @@
 // Tests set their scene with plain calls.
 #![allow(clippy::disallowed_methods)]
 
+mod archives;
 mod asking;
 mod attention;
 mod authorisation;

@@ -169,6 +169,24 @@ fn a_bad_local_archive_is_refused() {
     let failure = universe.ask_with(request(Kind::Install, ""), &[(ArchiveSource::Local, foreign)], None).expect_err("refused");
     assert_eq!(failure.code, ErrorCode::ArchiveInvalid);
     assert!(failure.text.contains("s390x"), "{failure}");
+    let good = fs::read(build(folder.path(), "Package: mine\nVersion: 1\n")).expect("archive");
+    let second = member("control.tar.xz", b"another");
+    for (what, bytes) in [
+        ("cut off", good[..good.len() - 20].to_vec()),
+        ("a script in front", [b"#!/bin/sh\n".as_slice(), &good].concat()),
+        ("another archive behind", [good.as_slice(), b"PK\x05\x06"].concat()),
+        ("a second list of facts", [good.as_slice(), &second].concat()),
+    ] {
+        let path = folder.path().join("odd.deb");
+        fs::write(&path, bytes).expect("archive");
+        let failure = universe.ask_with(request(Kind::Install, ""), &[(ArchiveSource::Local, path)], None).expect_err(what);
+        assert_eq!(failure.code, ErrorCode::ArchiveInvalid, "{what}: {failure}");
+    }
+}
+
+/// One member of a container.
+fn member(name: &str, content: &[u8]) -> Vec<u8> {
+    [format!("{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", 0, 0, 0, 100_644, content.len()).as_bytes(), content].concat()
 }
 
 #[test]
