@@ -22,7 +22,7 @@ pub fn archives() -> Result<Vec<PathBuf>> {
 }
 
 /// Those that every machine has: all but the one for the initramfs, which a container has none of.
-fn usual() -> Result<Vec<PathBuf>> {
+pub fn usual_archives() -> Result<Vec<PathBuf>> {
     let mut archives = archives()?;
     archives.retain(|path| !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("backstep-initramfs_")));
     Ok(archives)
@@ -30,7 +30,7 @@ fn usual() -> Result<Vec<PathBuf>> {
 
 /// Debian with Backstep; made anew when its packages or Debian's image change.
 pub fn image() -> Result<Image> {
-    Image::debian()?.with_archives("backstep", &usual()?)
+    Image::debian()?.with_archives("backstep", &usual_archives()?)
 }
 
 /// Boots a machine that has Backstep.

@@ -161,7 +161,8 @@ fn late_place() -> (Place, Mounted) {
 fn late_captures_make_a_store_where_the_eager_one_needed_none() {
     if is_root("another file system") {
         let (place, _mounted) = late_place();
-        assert_eq!(late_cycle(&place), (3, 1));
+        // The kernel, which is small here, is only copied; the configuration is linked and copied.
+        assert_eq!(late_cycle(&place), (2, 2));
         assert!(place.at("boot/.backstep").join(ATTEMPT).join("objects").is_dir());
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use backstep_core::access::Permission;
-use backstep_tests::backstep::{archives, machine};
+use backstep_tests::backstep::{machine, usual_archives};
 use backstep_tests::machine::{Machine, USER};
 
 /// How open a unit may be at most, by `systemd-analyze security`, in tenths.
@@ -24,8 +24,14 @@ const PUBLIC: [(&str, &str); 6] = [
 #[test]
 fn units_are_valid_and_only_the_planner_socket_is_on() -> Result<()> {
     let machine = machine()?;
-    let units =
-        ["backstepd.service", "backstep-worker@a-1.service", "backstep-planner.socket", "backstep-ignores.timer", "backstep-upgrade.timer"];
+    let units = [
+        "backstepd.service",
+        "backstep-worker@a-1.service",
+        "backstep-planner.socket",
+        "backstep-ignores.timer",
+        "backstep-recover.service",
+        "backstep-upgrade.timer",
+    ];
     let verdict = machine.run([["systemd-analyze", "verify", "--man=no"].as_slice(), &units].concat())?.success()?;
     assert!(!verdict.stderr.contains("backstep"), "{}", verdict.stderr);
     assert_eq!(machine.check(["systemctl", "is-active", "backstep-planner.socket"])?, "active\n");
@@ -102,7 +108,7 @@ fn reinstalling_keeps_a_running_worker_and_purging_leaves_nothing() -> Result<()
     machine.check(["systemctl", "start", worker])?;
     let process = |machine: &Machine| machine.check(["systemctl", "show", "--value", "--property=MainPID", worker]);
     let before = process(&machine)?;
-    machine.install_archives(&archives()?)?;
+    machine.install_archives(&usual_archives()?)?;
     let copied = machine.check(["sh", "-c", "echo /var/tmp/backstepd_*.deb"])?;
     machine.check(["apt-get", "install", "--reinstall", "-y", copied.trim()])?;
     machine.run(["systemctl", "stop", worker])?.failure(4)?;
