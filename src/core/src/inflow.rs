@@ -11,9 +11,6 @@ use crate::{ErrorCode, Failure};
 
 /// Calls of a sender that are let in before it is known whose they are.
 const OF_STRANGER: u32 = 32;
-/// Bytes of all calls that are let in before it is known whose they are; one call is always let in. A byte of an array becomes
-/// seventy once it is read.
-const OF_STRANGERS: usize = 1 << 20;
 /// The same of short calls, so that no long ones keep others' short ones out.
 const SHORT_OF_STRANGERS: usize = 2 << 20;
 /// Bytes of a header at most.
@@ -24,9 +21,7 @@ const SHORT: usize = 1024;
 const REMEMBERED: usize = 4096;
 /// Messages of a second, as a multiple of the calls that a user may have served: properties are read by messages, too.
 const MESSAGES: i64 = 4;
-/// Bytes of a user a second, as requests of the longest sort.
-const REQUESTS: i64 = 2;
-/// Seconds of both that are saved up.
+/// Seconds of messages that are saved up. Of bytes it is one: a byte of an array becomes seventy once it is read.
 const BURST: i64 = 4;
 /// A microsecond's share of one.
 const ONE: i64 = 1_000_000;
@@ -75,16 +70,10 @@ impl Inflow {
     #[must_use]
     pub fn new(limits: &Limits) -> Self {
         let messages = i64::from(limits.calls_per_second).saturating_mul(MESSAGES);
-        let bytes = i64::from(limits.request_bytes).saturating_mul(REQUESTS);
-        let strangers = OF_STRANGERS.max((limits.request_bytes as usize).saturating_add(HEADER));
-        Self {
-            messages,
-            bytes,
-            senders: HashMap::new(),
-            users: BTreeMap::new(),
-            strangers: [SHORT_OF_STRANGERS, strangers],
-            waiting: [0; 2],
-        }
+        // One request of the longest sort: each user's in a second, and all strangers' together.
+        let longest = (limits.request_bytes as usize).saturating_add(HEADER);
+        let bytes = i64::try_from(longest).unwrap_or(i64::MAX);
+        Self { messages, bytes, senders: HashMap::new(), users: BTreeMap::new(), strangers: [SHORT_OF_STRANGERS, longest], waiting: [0; 2] }
     }
 
     /// Lets a message in, or refuses it as `request.throttled`.
@@ -171,21 +160,20 @@ impl Inflow {
 
 impl User {
     const fn full(messages: i64, bytes: i64, now_us: i64) -> Self {
-        let most = BURST * ONE;
-        Self { messages: messages.saturating_mul(most), bytes: bytes.saturating_mul(most), filled_us: now_us }
+        Self { messages: messages.saturating_mul(BURST * ONE), bytes: bytes.saturating_mul(ONE), filled_us: now_us }
     }
 
     fn fill(&mut self, messages: i64, bytes: i64, now_us: i64) {
         let waited = now_us.saturating_sub(self.filled_us).max(0);
-        let filled = |left: i64, rate: i64| left.saturating_add(waited.saturating_mul(rate)).min(rate.saturating_mul(BURST * ONE));
-        self.messages = filled(self.messages, messages);
-        self.bytes = filled(self.bytes, bytes);
+        let filled = |left: i64, rate: i64, most: i64| left.saturating_add(waited.saturating_mul(rate)).min(rate.saturating_mul(most));
+        self.messages = filled(self.messages, messages, BURST * ONE);
+        self.bytes = filled(self.bytes, bytes, ONE);
         self.filled_us = now_us;
     }
 
     fn is_full(&mut self, messages: i64, bytes: i64, now_us: i64) -> bool {
         self.fill(messages, bytes, now_us);
-        self.messages >= messages.saturating_mul(BURST * ONE) && self.bytes >= bytes.saturating_mul(BURST * ONE)
+        self.messages >= messages.saturating_mul(BURST * ONE) && self.bytes >= bytes.saturating_mul(ONE)
     }
 }
 
@@ -210,15 +198,15 @@ mod tests {
         let mut inflow = inflow();
         assert_eq!([1, 2, 3].map(|_| inflow.enter(":1.1", 10, 0)), [Ok(Entry::Open), Ok(Entry::Ask), Ok(Entry::Open)]);
         assert_eq!(let_in(&mut inflow, ":1.1", 100, 10, 0), 29);
-        assert_eq!(inflow.enter(":1.2", 128 << 10, 0), Ok(Entry::Ask));
-        assert_eq!(let_in(&mut inflow, ":1.2", 100, 128 << 10, 0), 7);
-        assert_eq!(let_in(&mut inflow, ":1.3", 100, 128 << 10, 0), 0);
+        assert_eq!(inflow.enter(":1.2", 2000, 0), Ok(Entry::Ask));
+        assert_eq!(let_in(&mut inflow, ":1.2", 100, 2000, 0), 7);
+        assert_eq!(let_in(&mut inflow, ":1.3", 100, 2000, 0), 0);
         assert_eq!(let_in(&mut inflow, ":1.3", 100, 100, 0), 32);
         // Who is known makes room for others.
         inflow.learn(":1.2", 7);
-        assert_eq!(let_in(&mut inflow, ":1.4", 100, 128 << 10, 0), 8);
+        assert_eq!(let_in(&mut inflow, ":1.4", 100, 2000, 0), 8);
         inflow.forget(":1.4");
-        assert_eq!(let_in(&mut inflow, ":1.5", 100, 128 << 10, 0), 8);
+        assert_eq!(let_in(&mut inflow, ":1.5", 100, 2000, 0), 8);
     }
 
     #[test]
@@ -239,9 +227,10 @@ mod tests {
     fn a_user_has_a_rate_of_bytes() {
         let mut inflow = inflow();
         inflow.learn(":1.1", 7);
-        assert_eq!(let_in(&mut inflow, ":1.1", 100, 1000, 0), 8);
+        assert_eq!(let_in(&mut inflow, ":1.1", 1, 1000 + HEADER, 0), 1, "one of the longest sort");
         assert_eq!(let_in(&mut inflow, ":1.1", 100, 10, 0), 0);
-        assert_eq!(let_in(&mut inflow, ":1.1", 100, 1000, 1_000_000), 2);
+        assert_eq!(let_in(&mut inflow, ":1.1", 100, 8000, 1_000_000), 2);
+        assert_eq!(let_in(&mut inflow, ":1.1", 100, 8000, 9_000_000), 2, "no more is saved up");
     }
 
     #[test]
@@ -250,6 +239,6 @@ mod tests {
         for number in 0..3 * REMEMBERED {
             drop(inflow.enter(&format!(":1.{number}"), 5000, 0));
         }
-        assert!(inflow.senders.len() <= REMEMBERED && inflow.waiting[1] <= OF_STRANGERS);
+        assert!(inflow.senders.len() <= REMEMBERED && inflow.waiting[1] <= 1000 + HEADER);
     }
 }

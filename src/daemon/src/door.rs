@@ -109,6 +109,9 @@ pub async fn answer_turned_away(service: Arc<Service>, mut told: mpsc::Receiver<
                 answer(&service, away).await;
                 drop(turn);
             });
+        } else {
+            // Nobody is left to ask whose it is, but whoever waits hears why.
+            reply(&service, &away, away.failure.clone()).await;
         }
     }
 }
@@ -121,12 +124,16 @@ async fn answer(service: &Arc<Service>, away: TurnedAway) {
             if let Some(method) = header.member().and_then(|member| member.as_str().parse().ok()) {
                 turned_away(service, &caller, method, None, &away.failure);
             }
-            away.failure
+            away.failure.clone()
         }
         Err(unknown) => unknown,
     };
+    reply(service, &away, error).await;
+}
+
+async fn reply(service: &Service, away: &TurnedAway, error: Failure) {
     if away.wants_reply
-        && let Err(error) = service.connection.reply_dbus_error(&header, BusError::from(error)).await
+        && let Err(error) = service.connection.reply_dbus_error(&away.call.header(), BusError::from(error)).await
     {
         tracing::debug!("cannot answer a call that was not taken: {error}");
     }

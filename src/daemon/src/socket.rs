@@ -35,8 +35,8 @@ use gate::{Entrance, Gate};
 const DESCRIPTORS: usize = 253;
 /// The longest header that is looked at, and bytes of what is not taken that are in memory at a time.
 const HEADER: usize = 16 << 10;
-/// Calls that were turned away and wait for their answer.
-const TOLD: usize = 64;
+/// Calls that were turned away and wait for their answer: as many as come before it is known who floods.
+const TOLD: usize = 4096;
 
 /// A connection to the bus, and what is not taken off it.
 pub struct Connected {
