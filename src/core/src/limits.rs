@@ -49,7 +49,7 @@ impl Default for Limits {
             calls_per_second: 50,
             calls_at_once_per_user: 32,
             calls_at_once: 256,
-            request_bytes: 512 << 10,
+            request_bytes: 256 << 10,
             archives: 64,
             archive_bytes: 2 << 30,
             answer_seconds: 120,

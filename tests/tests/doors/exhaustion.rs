@@ -161,7 +161,7 @@ async fn messages_as_large_as_the_bus_lets_through() -> Result<()> {
 async fn messages_as_large_as_the_daemon_lets_through() -> Result<()> {
     let (daemon, _authority) = daemon("", Answer::No).await?;
     let ben = Stranger::connect(&daemon.bus, BEN).await?;
-    let attack = Attack::begin(large_calls(silent(&daemon.bus, CONNECTIONS)?, 500_000)?);
+    let attack = Attack::begin(large_calls(silent(&daemon.bus, CONNECTIONS)?, 250_000)?);
     tokio::time::sleep(Duration::from_secs(10)).await;
     attack.end().await?;
     // The bus refuses calls to the daemon until it has read what waits there for it.
@@ -174,7 +174,7 @@ async fn messages_as_large_as_the_daemon_lets_through() -> Result<()> {
     };
     tokio::time::timeout(Duration::from_secs(120), served).await.context("another user is not served any more")??;
     let peak = status(&daemon, "VmHWM")?;
-    println!("500 kB in each message, 240 connections, ten seconds: {peak} kB at most");
+    println!("250 kB in each message, 240 connections, ten seconds: {peak} kB at most");
     assert!(peak < 128 << 10, "{peak} kB");
     Ok(())
 }
