@@ -74,15 +74,15 @@ fn archives_that_are_not_what_they_seem_are_refused() -> Result<()> {
     ];
     let before = scene.state()?;
     for (what, bytes) in odd {
-        scene.machine.write("/root/odd.deb", &bytes, 0o600)?;
-        let ended = scene.backstep("install -y /root/odd.deb")?;
+        scene.machine.write("/var/tmp/odd.deb", &bytes, 0o600)?;
+        let ended = scene.backstep("install -y /var/tmp/odd.deb")?;
         let code = ended.json["error"]["code"].as_str().or_else(|| ended.json["error_code"].as_str()).unwrap_or_default().to_owned();
         ensure!(ended.code != 0 && code == "archive.invalid", "{what}: exit {} {code}\n{:#}\n{}", ended.code, ended.json, ended.stderr);
         before.expect_same(&scene.state()?, what)?;
     }
     // The file's own name means nothing.
-    scene.machine.write("/root/sudo_9_all.deb", &good, 0o600)?;
-    let ended = scene.change("install /root/sudo_9_all.deb")?;
+    scene.machine.write("/var/tmp/sudo_9_all.deb", &good, 0o600)?;
+    let ended = scene.change("install /var/tmp/sudo_9_all.deb")?;
     ensure!(ended.plan() == ["install bs-mine 1"], "{:?}", ended.plan());
     scene.machine.package("bs-mine")?.context("it is not there")?;
     Ok(())
