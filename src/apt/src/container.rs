@@ -3,9 +3,16 @@
 //! apt and dpkg find a member in ways of their own: of an archive with two lists of facts, or with something before or behind
 //! the three, each may read another package. Absent on purpose: what is in the members, and signatures inside the container.
 
-const MAGIC: &[u8; 8] = b"!<arch>\n";
+use std::ops::Range;
+
+/// What a container begins with.
+pub const MAGIC: &[u8; 8] = b"!<arch>\n";
 /// Bytes of a member's header.
 pub const HEADER: usize = 60;
+/// The place of a member's size in its header: ten decimal digits, filled up with spaces.
+pub const SIZE: Range<usize> = 48..58;
+/// The place of a member's name in its header, filled up with spaces.
+pub const NAME: Range<usize> = 0..16;
 /// What a member's header ends with.
 const END: &[u8; 2] = b"`\n";
 const VERSION: &str = "debian-binary";
@@ -44,13 +51,15 @@ pub fn fault<E>(size: u64, mut read: impl FnMut(u64, &mut [u8]) -> Result<(), E>
     Ok((at != size && at != size + 1).then_some("something is behind its end"))
 }
 
-/// A member's name and length.
-fn member(header: &[u8; HEADER]) -> Option<(&str, u64)> {
-    let text = |range: std::ops::Range<usize>| std::str::from_utf8(&header[range]).ok().map(|text| text.trim_end_matches(' '));
-    let length = text(48..58)?;
+/// A member's name and its length in bytes, which is filled up to an even one. None where a header is damaged.
+#[must_use]
+pub fn member(header: &[u8; HEADER]) -> Option<(&str, u64)> {
+    let text = |range: Range<usize>| std::str::from_utf8(&header[range]).ok().map(|text| text.trim_end_matches(' '));
+    let length = text(SIZE)?;
     let digits = !length.is_empty() && length.bytes().all(|byte| byte.is_ascii_digit());
     (header[58..] == *END && digits).then_some(())?;
-    let name = text(0..16)?;
+    let name = text(NAME)?;
+    // GNU's form ends with a slash.
     Some((name.strip_suffix('/').unwrap_or(name), length.parse().ok()?))
 }
 

@@ -20,6 +20,7 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use backstep_apt::container::{HEADER, MAGIC, NAME, SIZE, member};
 use backstep_core::{Archive, Digest};
 use serde::{Deserialize, Serialize};
 
@@ -30,10 +31,8 @@ use crate::machine::Machine;
 const RECURSIVE: &str = "--recursive";
 /// Where [`tell`] writes, in the folder of ready archives.
 const NAMED: &str = "named.json";
-const MAGIC: &[u8; 8] = b"!<arch>\n";
-const HEADER: usize = 60;
-/// The place of a member's size in its header: ten digits.
-const SIZE: std::ops::Range<usize> = 48..58;
+/// The names of a payload that is compressed.
+const COMPRESSED: [&str; 5] = ["data.tar.xz", "data.tar.zst", "data.tar.gz", "data.tar.bz2", "data.tar.lzma"];
 /// The most that is taken of `/run`, in bytes.
 const MOST: u64 = 512 << 20;
 /// Which part of the free space of `/run` is taken at most.
@@ -219,18 +218,17 @@ fn head(archive: &mut File) -> io::Result<Option<Vec<u8>>> {
     }
     for expected in ["debian-binary", "control.tar"] {
         let header = header(archive)?;
-        let Some(size) = size(&header).filter(|_| name(&header).starts_with(expected)) else { return Ok(None) };
+        let Some((_, size)) = member(&header).filter(|(name, _)| name.starts_with(expected)) else { return Ok(None) };
         head.extend(header);
         io::copy(&mut archive.take(size + size % 2), &mut head)?;
     }
     let mut last = header(archive)?;
-    let compressed = matches!(name(&last).as_str(), "data.tar.xz" | "data.tar.zst" | "data.tar.gz" | "data.tar.bz2" | "data.tar.lzma");
-    let Some(size) = size(&last).filter(|_| compressed) else { return Ok(None) };
+    let Some((_, size)) = member(&last).filter(|(name, _)| COMPRESSED.contains(name)) else { return Ok(None) };
     if archive.metadata()?.len() > archive.stream_position()? + size + size % 2 {
         return Ok(None);
     }
     archive.seek(SeekFrom::Start(0))?;
-    last[..16].copy_from_slice(b"data.tar        ");
+    last[NAME].copy_from_slice(b"data.tar        ");
     head.extend(last);
     Ok(Some(head))
 }
@@ -238,15 +236,6 @@ fn head(archive: &mut File) -> io::Result<Option<Vec<u8>>> {
 fn header(archive: &mut File) -> io::Result<[u8; HEADER]> {
     let mut header = [0; HEADER];
     archive.read_exact(&mut header).map(|()| header)
-}
-
-/// The name of a member; GNU's form ends with a slash.
-fn name(header: &[u8; HEADER]) -> String {
-    String::from_utf8_lossy(&header[..16]).trim_end().trim_end_matches('/').to_owned()
-}
-
-fn size(header: &[u8; HEADER]) -> Option<u64> {
-    std::str::from_utf8(&header[SIZE]).ok()?.trim_end().parse().ok()
 }
 
 #[cfg(test)]
