@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use backstep_core::{AttemptId, ErrorCode, Failure, TransactionId, scrub};
 use backstep_engine::manager::{Found, Launch};
-use backstep_wire::{journal, order};
+use backstep_wire::{attempt, journal, order};
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::logs;
@@ -41,14 +41,11 @@ impl AttemptFile {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Log => "output.log",
-            Self::Files => "files.jsonl",
+            Self::Log => attempt::OUTPUT,
+            Self::Files => attempt::FILES,
         }
     }
 }
-
-/// There while an attempt's undo material is kept whatever the limits say.
-const PINNED: &str = "pinned";
 
 /// The folder of all attempts.
 #[derive(Debug, Clone)]
@@ -77,8 +74,8 @@ impl Attempts {
         let folder = self.folder(launch.order.attempt);
         let write = || {
             make_dir(&folder)?;
-            write_durably(&folder, "plan.json", &launch.plan_bytes)?;
-            write_durably(&folder, "order.json", &order::to_bytes(&launch.order))?;
+            write_durably(&folder, attempt::PLAN, &launch.plan_bytes)?;
+            write_durably(&folder, attempt::ORDER, &order::to_bytes(&launch.order))?;
             File::open(&self.dir)?.sync_all()
         };
         write().map_err(|error: io::Error| failure(&folder, &error))
@@ -87,7 +84,7 @@ impl Attempts {
     /// Asks the worker to stop at its next safe point.
     pub fn request_cancel(&self, attempt: AttemptId) -> Result<(), Failure> {
         let folder = self.folder(attempt);
-        write_durably(&folder, "cancel", b"").map_err(|error| failure(&folder, &error))
+        write_durably(&folder, attempt::CANCEL, b"").map_err(|error| failure(&folder, &error))
     }
 
     /// Takes an order back: a worker that has not begun it never will. Without a folder there is no order.
@@ -96,19 +93,19 @@ impl Attempts {
         if !folder.exists() {
             return Ok(());
         }
-        write_durably(&folder, "revoked", b"").map_err(|error| failure(&folder, &error))
+        write_durably(&folder, attempt::REVOKED, b"").map_err(|error| failure(&folder, &error))
     }
 
     /// What is left of an attempt.
     pub fn find(&self, attempt: AttemptId) -> Result<Found, Failure> {
         let (lines, _) = self.read_journal(attempt, 0)?;
-        let prepared = self.folder(attempt).join("order.json").exists();
+        let prepared = self.folder(attempt).join(attempt::ORDER).exists();
         Ok(Found { alive: self.is_locked(attempt)?, prepared, lines })
     }
 
     /// The whole journal lines from a byte offset on, and the offset after them.
     pub fn read_journal(&self, attempt: AttemptId, from: u64) -> Result<(Vec<journal::Line>, u64), Failure> {
-        let path = self.folder(attempt).join("attempt.jsonl");
+        let path = self.folder(attempt).join(attempt::JOURNAL);
         let bytes = match read_from(&path, from, u64::MAX) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), from)),
@@ -194,13 +191,13 @@ impl Attempts {
             return Err(Failure::new(ErrorCode::UndoMaterial, "there is no undo material of it to keep"));
         }
         let folder = self.pin_folder(transaction);
-        write_durably(&folder, PINNED, b"").map_err(|error| failure(&folder, &error))
+        write_durably(&folder, attempt::PINNED, b"").map_err(|error| failure(&folder, &error))
     }
 
     /// Leaves it to the limits again.
     pub fn unpin(&self, transaction: TransactionId) -> Result<(), Failure> {
         let folder = self.pin_folder(transaction);
-        match fs::remove_file(folder.join(PINNED)) {
+        match fs::remove_file(folder.join(attempt::PINNED)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failure(&folder, &error)),
             Ok(()) | Err(_) => Ok(()),
         }
@@ -209,7 +206,7 @@ impl Attempts {
     /// Whether it is kept whatever the limits say.
     #[must_use]
     pub fn is_pinned(&self, transaction: TransactionId) -> bool {
-        self.pin_folder(transaction).join(PINNED).exists()
+        self.pin_folder(transaction).join(attempt::PINNED).exists()
     }
 
     /// A transaction is pinned as a whole, at its first attempt.
@@ -219,7 +216,7 @@ impl Attempts {
 
     /// Whether a worker holds the attempt's lock: it does for its whole life.
     pub fn is_locked(&self, attempt: AttemptId) -> Result<bool, Failure> {
-        let path = self.folder(attempt).join("lock");
+        let path = self.folder(attempt).join(attempt::LOCK);
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
@@ -382,7 +379,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("tempdir");
         let attempts = Attempts::open(dir.path()).expect("open");
         make_dir(&attempts.folder(attempt())).expect("mkdir");
-        let file = File::create(attempts.folder(attempt()).join("lock")).expect("create");
+        let file = File::create(attempts.folder(attempt()).join(attempt::LOCK)).expect("create");
         assert!(!attempts.is_locked(attempt()).expect("probe"));
         let held = Flock::lock(file, FlockArg::LockExclusiveNonblock).expect("lock");
         assert!(attempts.is_locked(attempt()).expect("probe"));
@@ -395,7 +392,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("tempdir");
         let attempts = Attempts::open(dir.path()).expect("open");
         make_dir(&attempts.folder(attempt())).expect("mkdir");
-        let path = attempts.folder(attempt()).join("attempt.jsonl");
+        let path = attempts.folder(attempt()).join(attempt::JOURNAL);
         let line = journal::Line { seq: 1, utc_us: 0, record: journal::Record::Captured { paths: 1, bytes: 2 } };
         let bytes = journal::to_line(&line);
         fs::write(&path, &bytes[..bytes.len() - 3]).expect("write");

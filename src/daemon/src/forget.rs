@@ -10,15 +10,14 @@ use std::path::Path;
 
 use backstep_core::Failure;
 use backstep_core::redaction::{Mode, Redaction};
+use backstep_wire::attempt;
 use serde_json::Value;
 
 use crate::attempts::{Attempts, failure};
 use crate::logs;
 
-/// What children wrote.
-const LOG: &str = "output.log";
 /// A document a line, and documents of one line.
-const DOCUMENTS: [&str; 3] = ["attempt.jsonl", "plan.json", "foreign.json"];
+const DOCUMENTS: [&str; 3] = [attempt::JOURNAL, attempt::PLAN, "foreign.json"];
 /// Where documents have texts for people.
 const TEXTS: [&str; 5] = ["text", "description", "warnings", "differences", "before"];
 /// Read at a time.
@@ -31,9 +30,9 @@ pub fn forget(attempts: &Attempts, redaction: &Redaction) -> Result<Vec<(String,
         if attempts.is_locked(attempt)? {
             continue;
         }
-        for name in [LOG].into_iter().chain(DOCUMENTS) {
+        for name in [attempt::OUTPUT].into_iter().chain(DOCUMENTS) {
             let path = attempts.folder(attempt).join(name);
-            let held = if name == LOG { in_log(&path, redaction) } else { in_document(&path, redaction) };
+            let held = if name == attempt::OUTPUT { in_log(&path, redaction) } else { in_document(&path, redaction) };
             let held = match held {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => false,
                 other => other.map_err(|error| failure(&path, &error))?,
@@ -164,12 +163,12 @@ mod tests {
         let attempts = Attempts::open(dir.path()).expect("open");
         let folder = folder(&attempts);
         let log = [b"x".repeat(PIECE - 3).as_slice(), b"Ana Otto\nAna Otto\xff"].concat();
-        std::fs::write(folder.join(LOG), &log).expect("write");
+        std::fs::write(folder.join(attempt::OUTPUT), &log).expect("write");
         let counted = forget(&attempts, &redaction("Ana Otto", Mode::Try)).expect("try");
-        assert_eq!(counted, [(LOG.to_owned(), 1)]);
-        assert_eq!(std::fs::read(folder.join(LOG)).expect("read"), log);
+        assert_eq!(counted, [(attempt::OUTPUT.to_owned(), 1)]);
+        assert_eq!(std::fs::read(folder.join(attempt::OUTPUT)).expect("read"), log);
         assert_eq!(forget(&attempts, &redaction("Ana Otto", Mode::Do)).expect("forget"), counted);
-        let after = std::fs::read(folder.join(LOG)).expect("read");
+        let after = std::fs::read(folder.join(attempt::OUTPUT)).expect("read");
         assert!(after.len() == log.len() && after.ends_with(b"x********\n********\xff"));
         assert!(forget(&attempts, &redaction("Ana Otto", Mode::Do)).expect("again").is_empty());
     }
@@ -180,11 +179,11 @@ mod tests {
         let attempts = Attempts::open(dir.path()).expect("open");
         let folder = folder(&attempts);
         let log = [b"x".repeat(PIECE - 3).as_slice(), b"Ana Otto\n"].concat();
-        std::fs::write(folder.join(LOG), &log).expect("write");
-        assert!(logs::compress(&folder.join(LOG)).expect("compress"));
-        assert_eq!(forget(&attempts, &redaction("Ana Otto", Mode::Try)).expect("try"), [(LOG.to_owned(), 1)]);
+        std::fs::write(folder.join(attempt::OUTPUT), &log).expect("write");
+        assert!(logs::compress(&folder.join(attempt::OUTPUT)).expect("compress"));
+        assert_eq!(forget(&attempts, &redaction("Ana Otto", Mode::Try)).expect("try"), [(attempt::OUTPUT.to_owned(), 1)]);
         forget(&attempts, &redaction("Ana Otto", Mode::Do)).expect("forget");
-        let after = logs::read(&folder.join(LOG), 0, u64::from(u32::MAX)).expect("read");
+        let after = logs::read(&folder.join(attempt::OUTPUT), 0, u64::from(u32::MAX)).expect("read");
         assert!(after.len() == log.len() && after.ends_with(b"x********\n"));
         assert!(folder.join("output.log.zst").exists());
         assert!(forget(&attempts, &redaction("Ana Otto", Mode::Do)).expect("again").is_empty());
@@ -196,12 +195,12 @@ mod tests {
         let attempts = Attempts::open(dir.path()).expect("open");
         let folder = folder(&attempts);
         let journal = "{\"seq\":1,\"step\":\"apply\",\"text\":\"apply \\\"it\\\"\"}\n{\"seq\":2,\"text\":\"apply\"}\nhalf a line: apply";
-        std::fs::write(folder.join("attempt.jsonl"), journal).expect("write");
+        std::fs::write(folder.join(attempt::JOURNAL), journal).expect("write");
         forget(&attempts, &redaction("apply", Mode::Do)).expect("forget");
-        let after = std::fs::read_to_string(folder.join("attempt.jsonl")).expect("read");
+        let after = std::fs::read_to_string(folder.join(attempt::JOURNAL)).expect("read");
         assert_eq!(after, journal.replace("\"text\":\"apply\"", "\"text\":\"*****\""), "the first line's step is no text");
         forget(&attempts, &redaction("apply \"it\"", Mode::Do)).expect("forget");
-        let after = std::fs::read_to_string(folder.join("attempt.jsonl")).expect("read");
+        let after = std::fs::read_to_string(folder.join(attempt::JOURNAL)).expect("read");
         assert!(after.starts_with("{\"seq\":1,\"step\":\"apply\",\"text\":\"************\"}\n"), "{after}");
     }
 }

@@ -5,17 +5,13 @@ use std::path::Path;
 
 use backstep_core::limits::MAX_ATTEMPTS;
 use backstep_core::{AttemptId, BootId, Direction};
+use backstep_wire::attempt::AttemptFiles;
 use backstep_wire::journal::{Line, Record, whole_lines};
 use backstep_wire::order;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use crate::{RecoverError, cannot, if_there};
-
-/// The mark: exists while what was unpacked is not durable yet.
-pub(crate) const MARK: &str = "unsynced";
-/// What is left for the undo proper.
-pub(crate) const WORD: &str = "early";
 
 /// Whether an attempt's files are to be put back.
 pub(crate) enum Standing {
@@ -32,7 +28,7 @@ pub(crate) fn cut_attempts(attempts: &Path) -> Result<Vec<AttemptId>, RecoverErr
     for entry in entries {
         let entry = entry.map_err(cannot("list", attempts))?;
         let id = entry.file_name().to_str().and_then(|name| name.parse::<AttemptId>().ok());
-        let mark = entry.path().join(MARK);
+        let mark = AttemptFiles::in_folder(&entry.path()).unsynced();
         if let Some(id) = id.filter(|_| fs::symlink_metadata(&mark).is_ok()) {
             marked.push(id);
         }
@@ -42,18 +38,18 @@ pub(crate) fn cut_attempts(attempts: &Path) -> Result<Vec<AttemptId>, RecoverErr
 }
 
 /// Looks at one.
-pub(crate) fn standing(folder: &Path, attempt: AttemptId, boot: BootId) -> Result<Standing, RecoverError> {
-    let Some(lock) = lock(&folder.join("lock"))? else { return Ok(Standing::Left("its worker lives")) };
-    let order = read(&folder.join("order.json"))?;
+pub(crate) fn standing(files: &AttemptFiles, attempt: AttemptId, boot: BootId) -> Result<Standing, RecoverError> {
+    let Some(lock) = lock(&files.lock())? else { return Ok(Standing::Left("its worker lives")) };
+    let order = read(&files.order())?;
     if !order.is_some_and(|bytes| order::from_bytes(&bytes).is_ok_and(|order| order.direction == Direction::Forward)) {
         return Ok(Standing::Left("it has no order to change anything"));
     }
-    let lines = read(&folder.join("attempt.jsonl"))?.unwrap_or_default();
+    let lines = read(&files.journal())?.unwrap_or_default();
     let Ok((lines, _)) = whole_lines(&lines) else { return Ok(Standing::Left("its journal cannot be read")) };
     Ok(match told(&lines) {
         Told::Ended => Standing::Left("it has ended"),
         Told::BegunIn(then) if then != boot => {
-            if given_up(folder, attempt) {
+            if given_up(files.folder(), attempt) {
                 Standing::Left("a person decides about it")
             } else {
                 Standing::Cut(lock)

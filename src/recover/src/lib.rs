@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 use backstep_capture::{CaptureDir, CaptureError, RestoreMode, restore};
 use backstep_core::causes::said;
 use backstep_core::{AttemptId, BootId};
+use backstep_wire::attempt::AttemptFiles;
 
 use attempt::{Standing, cut_attempts, standing};
 
@@ -104,8 +105,8 @@ fn this_boot() -> Result<BootId, RecoverError> {
 }
 
 fn one(root: &Path, state: &Path, attempt: AttemptId, boot: BootId) -> Result<Outcome, RecoverError> {
-    let folder = state.join("attempts").join(attempt.to_string());
-    let _lock = match standing(&folder, attempt, boot)? {
+    let files = AttemptFiles::in_folder(&state.join("attempts").join(attempt.to_string()));
+    let _lock = match standing(&files, attempt, boot)? {
         Standing::Cut(lock) => lock,
         Standing::Left(why) => return Ok(Outcome::Left { attempt, why }),
     };
@@ -118,18 +119,18 @@ fn one(root: &Path, state: &Path, attempt: AttemptId, boot: BootId) -> Result<Ou
     let paths = restored.relinked + restored.copied + restored.directories + restored.removed + restored.mended + restored.renamed;
     let failed: Vec<PathBuf> = restored.failed.into_iter().map(|failed| failed.path).collect();
     // CRASH: before the mark is gone the next boot puts everything back again, which finds nothing to do.
-    leave_word(&folder, &format!("{paths} paths were put back before the system started, {} could not be\n", failed.len()))?;
+    leave_word(&files, &format!("{paths} paths were put back before the system started, {} could not be\n", failed.len()))?;
     if failed.is_empty() {
-        let mark = folder.join(attempt::MARK);
+        let mark = files.unsynced();
         fs::remove_file(&mark).map_err(cannot("remove", &mark))?;
     }
-    sync(&folder)?;
+    sync(files.folder())?;
     Ok(Outcome::PutBack { attempt, paths, failed })
 }
 
 /// For the attempt that undoes this one: it takes it into its journal.
-fn leave_word(folder: &Path, text: &str) -> Result<(), RecoverError> {
-    let (draft, word) = (folder.join(".early"), folder.join(attempt::WORD));
+fn leave_word(files: &AttemptFiles, text: &str) -> Result<(), RecoverError> {
+    let (draft, word) = (files.folder().join(".early"), files.early());
     let write = || -> io::Result<()> {
         let mut file = File::create(&draft)?;
         io::Write::write_all(&mut file, text.as_bytes())?;

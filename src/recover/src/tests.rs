@@ -2,12 +2,11 @@ use std::fs;
 use std::path::PathBuf;
 
 use backstep_capture::{CaptureDir, Selection, secure};
-use backstep_core::{Digest, Retention};
+use backstep_core::{Digest, Direction, ErrorCode, Retention};
 use backstep_wire::journal::{Line, Record, to_line};
 use backstep_wire::order::{Order, to_bytes};
 
 use super::*;
-use backstep_core::{Direction, ErrorCode};
 
 const EARLIER: &str = "5b0d3d2c-8a35-4b4e-9e2b-0f3b1c6f7a10";
 
@@ -50,6 +49,10 @@ impl Place {
         self.state.join("attempts").join(id(number).to_string())
     }
 
+    fn files(&self, number: u32) -> AttemptFiles {
+        AttemptFiles::in_folder(&self.folder(number))
+    }
+
     fn attempt(&self, number: u32, direction: Direction, records: &[Record]) {
         let folder = self.folder(number);
         fs::create_dir_all(&folder).expect("folder");
@@ -59,7 +62,7 @@ impl Place {
         fs::write(folder.join("order.json"), to_bytes(&order)).expect("order");
         let lines = records.iter().zip(1..).flat_map(|(record, seq)| to_line(&Line { seq, utc_us: 0, record: record.clone() }));
         fs::write(folder.join("attempt.jsonl"), lines.collect::<Vec<_>>()).expect("journal");
-        fs::write(folder.join(attempt::MARK), "").expect("mark");
+        fs::write(AttemptFiles::in_folder(&folder).unsynced(), "").expect("mark");
     }
 
     fn run(&self) -> Vec<Outcome> {
@@ -74,7 +77,7 @@ impl Place {
         let outcomes = self.run();
         assert!(outcomes.iter().any(|outcome| outcome.to_string().contains(why)), "{outcomes:?}");
         assert!(self.is_torn(), "{why}");
-        assert!(self.folder(1).join(attempt::MARK).exists(), "{why}");
+        assert!(self.files(1).unsynced().exists(), "{why}");
     }
 }
 
@@ -91,7 +94,7 @@ fn torn_files_are_put_back_and_what_somebody_made_stays() {
     assert_eq!(fs::read_to_string(place.root.join("lib/libc")).expect("file"), "old");
     assert!(!place.root.join("lib/extra").exists(), "what the change brought may be torn");
     assert_eq!(fs::read_to_string(place.root.join("etc/mine")).expect("file"), "somebody's");
-    let word = fs::read_to_string(place.folder(1).join(attempt::WORD)).expect("word");
+    let word = fs::read_to_string(place.files(1).early()).expect("word");
     assert_eq!(word, "2 paths were put back before the system started, 0 could not be\n");
     assert_eq!(place.run(), [], "once is enough");
 }
@@ -100,14 +103,14 @@ fn torn_files_are_put_back_and_what_somebody_made_stays() {
 fn a_second_run_over_the_same_mark_finds_nothing_to_do() {
     let place = Place::cut();
     drop(place.run());
-    fs::write(place.folder(1).join(attempt::MARK), "").expect("mark");
+    fs::write(place.files(1).unsynced(), "").expect("mark");
     assert!(matches!(place.run()[..], [Outcome::PutBack { paths: 0, .. }]));
 }
 
 #[test]
 fn without_a_mark_nothing_is_touched() {
     let place = Place::cut();
-    fs::remove_file(place.folder(1).join(attempt::MARK)).expect("remove");
+    fs::remove_file(place.files(1).unsynced()).expect("remove");
     assert_eq!(place.run(), []);
     assert!(place.is_torn());
 }

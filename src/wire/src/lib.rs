@@ -5,6 +5,7 @@
 
 mod text;
 
+pub mod attempt;
 pub mod contents;
 pub mod files;
 pub mod foreign;

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use backstep_core::{AttemptId, Digest};
+pub use backstep_wire::attempt::AttemptFiles;
 
 /// The system that is changed and the folder that keeps its record.
 #[derive(Debug, Clone)]
@@ -131,117 +132,6 @@ impl Machine {
     /// The files of an attempt.
     #[must_use]
     pub fn attempt(&self, attempt: AttemptId) -> AttemptFiles {
-        AttemptFiles { folder: self.state.join("attempts").join(attempt.to_string()) }
-    }
-}
-
-/// The files of one attempt.
-#[derive(Debug, Clone)]
-pub struct AttemptFiles {
-    folder: PathBuf,
-}
-
-impl AttemptFiles {
-    /// Those in a folder.
-    #[must_use]
-    pub fn in_folder(folder: &Path) -> Self {
-        Self { folder: folder.to_owned() }
-    }
-
-    /// The folder.
-    #[must_use]
-    pub fn folder(&self) -> &Path {
-        &self.folder
-    }
-
-    /// The frozen plan.
-    #[must_use]
-    pub fn plan(&self) -> PathBuf {
-        self.folder.join("plan.json")
-    }
-
-    /// What is to be done.
-    #[must_use]
-    pub fn order(&self) -> PathBuf {
-        self.folder.join("order.json")
-    }
-
-    /// What was done.
-    #[must_use]
-    pub fn journal(&self) -> PathBuf {
-        self.folder.join("attempt.jsonl")
-    }
-
-    /// What happened to files.
-    #[must_use]
-    pub fn files(&self) -> PathBuf {
-        self.folder.join("files.jsonl")
-    }
-
-    /// All output of all children.
-    #[must_use]
-    pub fn output(&self) -> PathBuf {
-        self.folder.join("output.log")
-    }
-
-    /// Exists when someone asked to stop.
-    #[must_use]
-    pub fn cancel(&self) -> PathBuf {
-        self.folder.join("cancel")
-    }
-
-    /// Exists when a later attempt took this one's place: nothing may be done in its name any more.
-    #[must_use]
-    pub fn revoked(&self) -> PathBuf {
-        self.folder.join("revoked")
-    }
-
-    /// Held by the worker for its whole life.
-    #[must_use]
-    pub fn lock(&self) -> PathBuf {
-        self.folder.join("lock")
-    }
-
-    /// Exists when the hook found that apt is about to do something else than planned; says what.
-    #[must_use]
-    pub fn mismatch(&self) -> PathBuf {
-        self.folder.join("mismatch")
-    }
-
-    /// The named pipe through which a guard hears that its watch is over.
-    #[must_use]
-    pub fn watch_over(&self) -> PathBuf {
-        self.folder.join("watch-over")
-    }
-
-    /// Exists when the guard refused a change: the error's code, and on the next line what it could not keep.
-    #[must_use]
-    pub fn refused(&self) -> PathBuf {
-        self.folder.join("refused")
-    }
-
-    /// Exists when the change ran without a guard; says why.
-    #[must_use]
-    pub fn unguarded(&self) -> PathBuf {
-        self.folder.join("unguarded")
-    }
-
-    /// Exists while somebody wants the undo material kept, whatever the limits say.
-    #[must_use]
-    pub fn pinned(&self) -> PathBuf {
-        self.folder.join("pinned")
-    }
-
-    /// Exists while what was unpacked is not durable yet, or stands beside what is not unpacked yet: whoever finds it
-    /// after a power cut puts the captured files back before the system starts (`backstep-recover`).
-    #[must_use]
-    pub fn unsynced(&self) -> PathBuf {
-        self.folder.join("unsynced")
-    }
-
-    /// Exists when that was done; says how.
-    #[must_use]
-    pub fn early(&self) -> PathBuf {
-        self.folder.join("early")
+        AttemptFiles::in_folder(&self.attempts().join(attempt.to_string()))
     }
 }

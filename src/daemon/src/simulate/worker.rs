@@ -10,6 +10,7 @@ use std::time::Duration;
 use backstep_core::progress::Report;
 use backstep_core::undo::undo_order;
 use backstep_core::{AttemptId, BootId, Digest, Direction, ErrorCode, Failure, Plan, StepKind, StepState};
+use backstep_wire::attempt;
 use backstep_wire::journal::{self, Line, Record};
 
 use crate::attempts::Attempts;
@@ -31,9 +32,9 @@ impl Simulated {
         let folder = self.attempts.folder(attempt);
         let read = |name: &str| std::fs::read(folder.join(name)).map_err(|error| Failure::new(ErrorCode::WorkerFailed, error.to_string()));
         let bad = |error: backstep_wire::WireError| Failure::new(ErrorCode::WorkerFailed, error.to_string());
-        let plan = backstep_wire::plan::from_bytes(&read("plan.json")?).map_err(bad)?;
-        let order = backstep_wire::order::from_bytes(&read("order.json")?).map_err(bad)?;
-        let mut run = Run { cancel: folder.join("cancel"), journal: Journal::open(&folder)?, plan, begun: Vec::new() };
+        let plan = backstep_wire::plan::from_bytes(&read(attempt::PLAN)?).map_err(bad)?;
+        let order = backstep_wire::order::from_bytes(&read(attempt::ORDER)?).map_err(bad)?;
+        let mut run = Run { cancel: folder.join(attempt::CANCEL), journal: Journal::open(&folder)?, plan, begun: Vec::new() };
         lock(&self.alive).insert(attempt);
         let alive = Arc::clone(&self.alive);
         tokio::spawn(async move {
@@ -135,7 +136,7 @@ struct Journal {
 
 impl Journal {
     fn open(folder: &std::path::Path) -> Result<Self, Failure> {
-        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(folder.join("attempt.jsonl"));
+        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(folder.join(attempt::JOURNAL));
         Ok(Self { file: file.map_err(|error| Failure::new(ErrorCode::WorkerFailed, error.to_string()))?, seq: 0 })
     }
 
