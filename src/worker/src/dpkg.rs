@@ -3,8 +3,8 @@
 //!
 //! Invariants: dpkg's arguments are what apt gave, less our own option, with one more where writes are held back, and with
 //! archives that are ready in the place of the same ones that are not; its descriptors and environment are apt's; a call
-//! that configures starts only after everything unpacked before is durable; nothing that is not known to unpack or remove runs with its writes held back;
-//! the mark is there before any of its effects is.
+//! that configures starts only after everything unpacked before is durable; nothing that is not known to unpack or remove
+//! runs with its writes held back; the mark is there before any of its effects is.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};

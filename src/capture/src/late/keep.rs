@@ -120,7 +120,7 @@ impl Late {
         Ok(())
     }
 
-    /// By a copy alone also where there are no links.
+    /// Keeps what is in a file: by a link, or by a copy where a copy is cheaper or there are no links.
     fn add_file(&mut self, path: &Path, node: &Node, fate: Fate, batch: &mut Batch) -> Result<(Option<Object>, Option<Sum>)> {
         let key = Key::of(&node.facts);
         let held = batch.inodes.iter().rev().find(|(known, _)| *known == key).map(|(_, held)| *held).or_else(|| self.knowledge.held(key));

@@ -7,12 +7,12 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
+use backstep_core::causes::said;
 use backstep_core::{ErrorCode, Failure};
 use backstep_supervise::{Scope, SuperviseError, enter_with};
 
 use crate::durable::replace;
 use crate::machine::AttemptFiles;
-use backstep_core::causes::said;
 
 /// Puts this process under the guard at the other end of standard input and becomes `program`; answers only when it
 /// could not. Where the kernel has no guards for it, it becomes `program` all the same and says so in the attempt's

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
 use backstep_capture::{CaptureDir, CaptureError, Late, Walk, is_left_alone};
+use backstep_core::causes::said;
 use backstep_core::{ErrorCode, Failure};
 use backstep_supervise::{Change, Errno, Rules, Seen, Sink, Verdict, prepare, protect_from_oom};
 
@@ -13,7 +14,6 @@ use super::{Report, open_watch_over};
 use crate::durable::replace;
 use crate::machine::AttemptFiles;
 use crate::steps::capture_failure;
-use backstep_core::causes::said;
 
 /// Never told: not files that could be put back, and busy.
 const NEVER: [&str; 4] = ["/proc", "/sys", "/dev", "/run"];

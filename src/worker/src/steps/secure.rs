@@ -1,6 +1,7 @@
 //! Secure: undo material is complete and durable before anything is changed. Undo: units as they were, all verified.
 
 use backstep_capture::{CaptureDir, CaptureError, Secured, Selection, compare, gather, selection_of};
+use backstep_core::causes::{causes, said};
 use backstep_core::{ErrorCode, Failure, Method, StepKind};
 use backstep_engine::runner::{Done, Left, Need, Stage, Step, UndoError, Undone};
 use nix::errno::Errno;
@@ -12,7 +13,6 @@ use crate::prepare;
 use crate::settle::{self, Whose};
 use crate::units::Units;
 use crate::{alternatives, selection, units};
-use backstep_core::causes::{causes, said};
 
 /// See the module.
 pub(super) struct Secure {
