@@ -7,8 +7,9 @@ use std::collections::HashSet;
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
+use std::sync::mpsc::{Sender, channel};
 
-use backstep_supervise::{Change, Errno, Rules, Scope, SuperviseError, Verdict, enter, guard};
+use backstep_supervise::{Change, Errno, Rules, Scope, Seen, SuperviseError, Verdict, enter, guard};
 use common::watch::{Place, Recorder, perl, rules};
 
 #[test]
@@ -40,10 +41,11 @@ fn walking_around_is_refused() {
     place.watch(&perl("for my $new (463, 466, 469) { syscall($new, 0, 0, 0, 0, 0, 0) == -1 && $! == 38 or die $new }"));
 }
 
-/// Says when the watched process made `first`, and waits for nothing.
+/// Ends the watch when `last` is made, and says when it has ended.
 struct Ends {
     recorder: Recorder,
     done: Option<UnixStream>,
+    over: Sender<()>,
 }
 
 impl backstep_supervise::Sink for Ends {
@@ -52,6 +54,10 @@ impl backstep_supervise::Sink for Ends {
             self.done = None;
         }
         self.recorder.before(change)
+    }
+
+    fn watch_over(&mut self, _: &Seen) {
+        self.over.send(()).unwrap();
     }
 }
 
@@ -62,16 +68,18 @@ fn what_outlives_the_watch_is_answered_and_not_told() {
     // The daemon goes on when the test says so; the script ends before.
     let script = "(read go <gate; echo x >late; mv late later; echo >ended) >/dev/null 2>&1 & echo x >early; echo x >last";
     let (done, closes) = UnixStream::pair().unwrap();
+    let (over, is_over) = channel();
     let (child, socket) = place.start(script, Scope::All);
     let gate = place.path("gate");
     let waiting = std::thread::spawn(move || {
         let output = child.wait_with_output().unwrap();
+        is_over.recv().unwrap();
         std::fs::write(gate, "go\n").unwrap();
         output
     });
     let ended = place.path("ended");
     let daemon = std::thread::spawn(move || std::fs::read(ended).unwrap());
-    let mut sink = Ends { recorder: Recorder::default(), done: Some(closes) };
+    let mut sink = Ends { recorder: Recorder::default(), done: Some(closes), over };
     let seen = guard(socket, &Rules { done: Some(done.as_fd()), ..rules() }, &mut sink).unwrap();
     assert!(waiting.join().unwrap().status.success());
     daemon.join().unwrap();
