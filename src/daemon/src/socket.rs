@@ -33,7 +33,7 @@ use gate::{Entrance, Gate};
 
 /// Descriptors that the kernel lets one message carry.
 const DESCRIPTORS: usize = 253;
-/// The longest header that is looked at, and bytes of what is not taken that are in memory at a time.
+/// The longest header that is looked at.
 const HEADER: usize = 16 << 10;
 /// Calls that were turned away and wait for their answer: as many as come before it is known who floods.
 const TOLD: usize = 4096;

@@ -62,12 +62,15 @@ pub(super) struct Quiet {
     pub(super) slowest: Duration,
 }
 
-/// Two hundred calls of a user who does nothing else.
+/// Two hundred calls of a user who does nothing else. A call that the bus refuses, because it has more for the daemon than it
+/// keeps, is made again: what counts is when it is answered.
 pub(super) async fn quiet_user(ben: &Stranger) -> Result<Quiet> {
     let mut took = Vec::new();
     for _ in 0..200 {
         let begun = Instant::now();
-        ben.manager.list_transactions(ListFilter { limit: Some(5), ..ListFilter::default() }).await?;
+        while let Err(error) = ben.manager.list_transactions(ListFilter { limit: Some(5), ..ListFilter::default() }).await {
+            anyhow::ensure!(error.to_string().contains("LimitsExceeded"), "{error}");
+        }
         took.push(begun.elapsed());
         // The pace of a person's program: the limits are not what is measured here.
         tokio::time::sleep(Duration::from_millis(10)).await;

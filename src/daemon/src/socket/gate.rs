@@ -16,6 +16,9 @@ use super::frame::{Call, PRIMARY, Primary, TurnedAway};
 use super::{HEADER, Reader};
 use crate::lock::lock;
 
+/// Bytes that are read away at a time: about what the kernel keeps for a socket, so that a long message costs few calls.
+const PIECE: usize = 256 << 10;
+
 /// Who is let in, and who hears of those who are not.
 #[derive(Debug)]
 pub(super) struct Entrance {
@@ -149,7 +152,7 @@ impl Frames {
 
     async fn read_away(&mut self) -> io::Result<()> {
         self.ahead.clear();
-        let mut piece = vec![0; self.left.min(HEADER)];
+        let mut piece = vec![0; self.left.min(PIECE)];
         while self.left > 0 {
             let most = self.left.min(piece.len());
             self.left -= self.source.read(&mut piece[..most]).await?;
