@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use backstep_core::ErrorCode;
+use backstep_core::doors::{Place, doors};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests are in the repository").to_owned()
@@ -138,6 +139,21 @@ fn is_used(name: &str) -> bool {
     let manifests = names("src").into_iter().map(|folder| format!("src/{folder}/Cargo.toml")).chain(["tests/Cargo.toml".to_owned()]);
     let starts = [format!("{name}.workspace"), format!("{name} = ")];
     manifests.map(|path| text(&path)).any(|toml| toml.lines().any(|line| starts.iter().any(|start| line.starts_with(start))))
+}
+
+/// The verbs that a page calls the program with, in code within a line.
+fn verbs(page: &str) -> BTreeSet<&str> {
+    let code = page.split('`').skip(1).step_by(2);
+    code.filter_map(|code| code.strip_prefix("backstep ")?.split(' ').next()).collect()
+}
+
+#[test]
+fn the_page_for_auditors_names_commands_that_there_are() {
+    let page = text("docs/compliance.md");
+    let there: BTreeSet<&str> = doors().iter().filter(|door| door.place == Place::Verb).map(|door| door.name).collect();
+    let named = verbs(&page);
+    assert!(named.len() > 10, "only {named:?}");
+    assert!(named.is_subset(&there), "no verbs: {:?}", named.difference(&there));
 }
 
 #[test]
