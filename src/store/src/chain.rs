@@ -19,11 +19,29 @@ pub(crate) struct Link<'a> {
     /// The transaction's id, not its key: the id is what people know.
     pub(crate) transaction: &'a str,
     pub(crate) attempt: Option<u32>,
-    pub(crate) fields: &'a EventFields,
+    pub(crate) fields: Fields<'a>,
     pub(crate) evidence: Option<Digest>,
     pub(crate) at: Stamp,
     pub(crate) generation: i64,
     pub(crate) run: i64,
+}
+
+/// What an event says, wherever it is kept: rows that are verified are not copied first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Fields<'a> {
+    pub(crate) event: &'a str,
+    /// From `step` to `after`, in the order of [`EventFields`].
+    pub(crate) texts: [Option<&'a str>; 7],
+    pub(crate) number: Option<i64>,
+}
+
+impl<'a> From<&'a EventFields> for Fields<'a> {
+    fn from(fields: &'a EventFields) -> Self {
+        // Taken apart by name, so that a new field cannot be forgotten here.
+        let EventFields { event, step, direction, state, code, subject, text, after, number } = fields;
+        let texts = [step, direction, state, code, subject, text, after].map(Option::as_deref);
+        Self { event, texts, number: *number }
+    }
 }
 
 impl Link<'_> {
@@ -45,38 +63,37 @@ impl Link<'_> {
     }
 
     fn encode_fields(&self, encoder: &mut Encoder) {
-        // Taken apart by name, so that a new field cannot be forgotten here.
-        let EventFields { event, step, direction, state, code, subject, text, after, number } = self.fields;
-        encoder.bytes(Some(event.as_bytes()));
-        for field in [step, direction, state, code, subject, text, after] {
-            encoder.bytes(field.as_ref().map(String::as_bytes));
+        encoder.bytes(Some(self.fields.event.as_bytes()));
+        for text in self.fields.texts {
+            encoder.bytes(text.map(str::as_bytes));
         }
-        encoder.number(*number);
+        encoder.number(self.fields.number);
     }
 }
 
-/// Values one after the other, so that no two lists of them are the same bytes.
-pub(crate) struct Encoder(Sha256);
+/// Bytes that most events fit into.
+const USUAL: usize = 512;
+
+/// Values one after the other, so that no two lists of them are the same bytes. Hashed at once: many small pieces take longer.
+pub(crate) struct Encoder(Vec<u8>);
 
 impl Encoder {
     /// Begins with what kind of list it is.
     pub(crate) fn new(prefix: &[u8]) -> Self {
-        Self(Sha256::new_with_prefix(prefix))
+        let mut bytes = Vec::with_capacity(USUAL);
+        bytes.extend_from_slice(prefix);
+        Self(bytes)
     }
 
     pub(crate) fn end(self) -> Digest {
-        Digest(self.0.finalize().into())
+        digest_of(&self.0)
     }
 
     pub(crate) fn bytes(&mut self, value: Option<&[u8]>) {
-        match value {
-            None => self.0.update([0]),
-            Some(bytes) => {
-                self.0.update([1]);
-                self.0.update((bytes.len() as u64).to_be_bytes());
-                self.0.update(bytes);
-            }
-        }
+        let Some(bytes) = value else { return self.0.push(0) };
+        self.0.push(1);
+        self.0.extend_from_slice(&(bytes.len() as u64).to_be_bytes());
+        self.0.extend_from_slice(bytes);
     }
 
     fn number(&mut self, value: Option<i64>) {
@@ -100,7 +117,7 @@ mod tests {
 
     fn link(fields: &EventFields) -> Link<'_> {
         let at = Stamp { utc_us: 5, monotonic_us: 6, boot: BootId([7; 16]) };
-        Link { seq: 1, transaction: "t", attempt: Some(1), fields, evidence: None, at, generation: 2, run: 3 }
+        Link { seq: 1, transaction: "t", attempt: Some(1), fields: fields.into(), evidence: None, at, generation: 2, run: 3 }
     }
 
     /// The encoding is part of the format: records written by earlier versions must verify.

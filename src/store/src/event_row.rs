@@ -4,7 +4,7 @@ use backstep_core::record::EventRecord;
 use backstep_core::{Digest, Event, EventFields, Stamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::chain::{BEGINNING, Link};
+use crate::chain::{BEGINNING, Fields, Link};
 use crate::columns::{digest, integer_option, stamp};
 use crate::error::StoreError;
 use crate::generation::Generation;
@@ -36,17 +36,17 @@ pub(crate) fn insert(generation: &Generation<'_>, new: &NewEvent<'_>) -> Result<
         seq: last + 1,
         transaction: new.transaction,
         attempt: new.attempt,
-        fields: &fields,
+        fields: Fields::from(&fields),
         evidence: new.evidence,
         at: new.at,
         generation: generation.key(),
         run: generation.run(),
     };
-    write(generation.conn(), new.transaction_key, &link, link.hash(before))
+    write(generation.conn(), new.transaction_key, &link, &fields, link.hash(before))
 }
 
-fn write(conn: &Connection, transaction_key: i64, link: &Link<'_>, hash: Digest) -> Result<(), StoreError> {
-    let EventFields { event, step, direction, state, code, subject, text, after, number } = link.fields;
+fn write(conn: &Connection, transaction_key: i64, link: &Link<'_>, fields: &EventFields, hash: Digest) -> Result<(), StoreError> {
+    let EventFields { event, step, direction, state, code, subject, text, after, number } = fields;
     conn.prepare_cached(
         "INSERT INTO events (seq, transaction_key, attempt, event, step, direction, state, code, subject, text, after, number,
              evidence, at_us, at_monotonic_us, at_boot, generation, run, hash)

@@ -125,5 +125,5 @@ pub(crate) fn summary_sql() -> String {
 }
 
 pub(crate) fn record_sql() -> String {
-    format!("SELECT {COLUMNS}, t.scope, t.world_after, p.digest AS plan_digest {FROM} WHERE t.id = ?1")
+    format!("SELECT {COLUMNS}, t.request_digest, t.scope, t.world_after, p.digest AS plan_digest {FROM} WHERE t.id = ?1")
 }

@@ -4,11 +4,11 @@
 //! needs a copy of the last hash elsewhere; the documents in the spool have it.
 
 use backstep_core::record_archive::RecordArchive;
-use backstep_core::{BootId, Digest, EventFields, Stamp};
+use backstep_core::{BootId, Digest, Stamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::archive;
-use crate::chain::{BEGINNING, Link, digest_of};
+use crate::chain::{BEGINNING, Fields, Link, digest_of};
 use crate::error::{ChainError, StoreError, VerifyError};
 use crate::migrate::schema_version;
 use crate::open::Store;
@@ -145,34 +145,64 @@ fn total(conn: &Connection) -> Result<i64, StoreError> {
 }
 
 /// Columns are read by their place: there are millions of rows, and to look for a name takes longer than to hash.
-pub(crate) const EVENTS: &str = "SELECT e.seq, e.transaction_key, coalesce(t.id, ''), e.attempt, e.event, e.step, e.direction, e.state,
-        e.code, e.subject, e.text, e.after, e.number, e.evidence, e.at_us, e.at_monotonic_us, e.at_boot, e.generation, e.run, e.hash,
-        t.request_digest, t.world_after
-    FROM events e LEFT JOIN transactions t ON t.key = e.transaction_key WHERE e.seq > ?1 ORDER BY e.seq LIMIT ?2";
+pub(crate) const EVENTS: &str = "SELECT e.seq, e.transaction_key, e.attempt, e.event, e.step, e.direction, e.state, e.code, e.subject,
+        e.text, e.after, e.number, e.evidence, e.at_us, e.at_monotonic_us, e.at_boot, e.generation, e.run, e.hash
+    FROM events e WHERE e.seq > ?1 ORDER BY e.seq LIMIT ?2";
+/// The first of the texts, and what comes after them.
+const STEP: usize = 4;
+const NUMBER: usize = 11;
 
 pub(crate) const NAMED: &str = "SELECT event FROM events WHERE seq = ?1";
+pub(crate) const SUBJECT: &str = "SELECT id, request_digest, world_after FROM transactions WHERE key = ?1";
+
+/// The transaction of an event.
+#[derive(Debug, Default)]
+struct Subject {
+    key: i64,
+    id: String,
+    request: Option<Digest>,
+    world: Option<Digest>,
+}
+
+impl Subject {
+    /// What a row is about. Most events follow one of the same transaction, which is then not looked up again.
+    fn of(&mut self, conn: &Connection, row: &Row<'_>) -> Result<(), StoreError> {
+        let key = row.get(1)?;
+        if self.key == key {
+            return Ok(());
+        }
+        *self = Self { key, ..Self::default() };
+        let mut statement = conn.prepare_cached(SUBJECT)?;
+        let mut rows = statement.query([key])?;
+        if let Some(row) = rows.next()? {
+            *self = Self { key, id: row.get(0)?, request: digest_at(row, 1)?, world: digest_at(row, 2)? };
+        }
+        Ok(())
+    }
+}
 
 /// Verifies some events more; answers whether there may be others.
 fn batch(conn: &Connection, verified: &mut Verified, limit: u32) -> Result<bool, VerifyError> {
     let mut statement = conn.prepare_cached(EVENTS)?;
     let mut rows = statement.query(params![verified.events.cast_signed(), limit])?;
-    let mut found = 0;
+    let (mut found, mut subject) = (0, Subject::default());
     while let Some(row) = rows.next()? {
-        verified.hash = verify_row(conn, row, verified)?;
-        verify_bytes(conn, row, verified)?;
+        subject.of(conn, row)?;
+        verified.hash = verify_row(conn, row, &subject, verified)?;
+        verify_bytes(conn, row, &subject, verified)?;
         verified.events += 1;
         found += 1;
     }
     Ok(found == limit)
 }
 
-fn verify_row(conn: &Connection, row: &Row<'_>, verified: &mut Verified) -> Result<Digest, VerifyError> {
+fn verify_row(conn: &Connection, row: &Row<'_>, subject: &Subject, verified: &mut Verified) -> Result<Digest, VerifyError> {
     let seq: i64 = row.get(0)?;
     let broken = |what| VerifyError::Broken(ChainError { seq, what });
     if u64::try_from(seq) != Ok(verified.events + 1) {
         return Err(broken("an event before it is missing"));
     }
-    let (hash, stored) = (hash_of(row, verified.hash)?, digest_at(row, 19)?);
+    let (hash, stored) = (hash_of(row, &subject.id, verified.hash)?, digest_at(row, 18)?);
     if Some(hash) == stored {
         return Ok(hash);
     }
@@ -185,17 +215,16 @@ fn verify_row(conn: &Connection, row: &Row<'_>, verified: &mut Verified) -> Resu
 }
 
 /// The hash of a row as it stands.
-fn hash_of(row: &Row<'_>, before: Digest) -> Result<Digest, StoreError> {
-    let (fields, transaction) = (fields(row)?, row.get::<_, String>(2)?);
+fn hash_of(row: &Row<'_>, transaction: &str, before: Digest) -> Result<Digest, StoreError> {
     let link = Link {
         seq: row.get(0)?,
-        transaction: &transaction,
-        attempt: row.get(3)?,
-        fields: &fields,
-        evidence: digest_at(row, 13)?,
-        at: Stamp { utc_us: row.get(14)?, monotonic_us: row.get(15)?, boot: BootId(row.get(16)?) },
-        generation: row.get(17)?,
-        run: row.get(18)?,
+        transaction,
+        attempt: row.get(2)?,
+        fields: fields(row)?,
+        evidence: digest_at(row, 12)?,
+        at: Stamp { utc_us: row.get(13)?, monotonic_us: row.get(14)?, boot: BootId(row.get(15)?) },
+        generation: row.get(16)?,
+        run: row.get(17)?,
     };
     Ok(link.hash(before))
 }
@@ -206,21 +235,22 @@ pub(crate) fn row_hash(conn: &Connection, seq: &str) -> Result<Digest, StoreErro
     let before = "SELECT hash FROM events WHERE seq = ?1";
     let before = conn.prepare_cached(before)?.query_row([seq - 1], |row| Ok(Digest(row.get(0)?))).optional()?;
     let before = before.map_or_else(|| Verified::before(conn).map(|left| left.hash), Ok)?;
-    conn.prepare_cached(EVENTS)?.query_row(params![seq - 1, 1], |row| Ok(hash_of(row, before)))?
+    let mut subject = Subject::default();
+    conn.prepare_cached(EVENTS)?
+        .query_row(params![seq - 1, 1], |row| Ok(subject.of(conn, row).and_then(|()| hash_of(row, &subject.id, before))))?
 }
 
-fn fields(row: &Row<'_>) -> Result<EventFields, StoreError> {
-    Ok(EventFields {
-        event: row.get(4)?,
-        step: row.get(5)?,
-        direction: row.get(6)?,
-        state: row.get(7)?,
-        code: row.get(8)?,
-        subject: row.get(9)?,
-        text: row.get(10)?,
-        after: row.get(11)?,
-        number: row.get(12)?,
-    })
+fn fields<'a>(row: &'a Row<'_>) -> Result<Fields<'a>, StoreError> {
+    let mut texts = [None; 7];
+    for (text, place) in texts.iter_mut().zip(STEP..NUMBER) {
+        *text = text_at(row, place)?;
+    }
+    let event = text_at(row, 3)?.ok_or_else(|| StoreError::corrupt("an event without a name"))?;
+    Ok(Fields { event, texts, number: row.get(NUMBER)? })
+}
+
+fn text_at<'a>(row: &'a Row<'_>, place: usize) -> Result<Option<&'a str>, StoreError> {
+    row.get_ref(place)?.as_str_or_null().map_err(|error| StoreError::corrupt(format!("an event's text: {error}")))
 }
 
 fn digest_at(row: &Row<'_>, place: usize) -> Result<Option<Digest>, StoreError> {
@@ -228,27 +258,36 @@ fn digest_at(row: &Row<'_>, place: usize) -> Result<Option<Digest>, StoreError> 
 }
 
 /// The evidence of an event against what is stored beside it.
-fn verify_bytes(conn: &Connection, row: &Row<'_>, verified: &mut Verified) -> Result<(), VerifyError> {
-    let evidence = digest_at(row, 13)?;
-    let key: i64 = row.get(1)?;
-    let event: String = row.get(4)?;
-    let (holds, what) = match event.as_str() {
+fn verify_bytes(conn: &Connection, row: &Row<'_>, subject: &Subject, verified: &mut Verified) -> Result<(), VerifyError> {
+    let evidence = || digest_at(row, 12);
+    let (holds, what) = match text_at(row, 3)?.unwrap_or_default() {
         "created" => {
-            (evidence == digest_at(row, 20)? && is_stored(conn, ("requests", key), evidence, verified)?, "its request was changed")
+            let evidence = evidence()?;
+            (evidence == subject.request && is_stored(conn, ("requests", subject.key), evidence, verified)?, "its request was changed")
         }
-        "prepared" => (evidence == plan_digest(conn, key)? && is_stored(conn, ("plans", key), evidence, verified)?, "its plan was changed"),
-        "completed" | "accepted" => (evidence == digest_at(row, 21)?, "its world was changed"),
-        "redacted" => (evidence == Some(vouched(conn, row.get(0)?)?), "what it redacted was changed"),
+        "prepared" => (is_stored(conn, ("plans", subject.key), evidence()?, verified)?, "its plan was changed"),
+        "completed" | "accepted" => (evidence()? == subject.world, "its world was changed"),
+        "redacted" => (evidence()? == Some(vouched(conn, row.get(0)?)?), "what it redacted was changed"),
         _ => (true, ""),
     };
     if holds { Ok(()) } else { Err(ChainError { seq: row.get(0)?, what }.into()) }
 }
 
-/// Whether the stored bytes are those of the digest, or what a redaction left of them.
+/// The bytes that an event vouches for, and the digest that is beside them.
+pub(crate) const REQUEST: &str = "SELECT NULL, bytes FROM requests WHERE transaction_key = ?1";
+pub(crate) const PLAN: &str = "SELECT digest, bytes FROM plans WHERE transaction_key = ?1";
+
+/// Whether the stored bytes are those of the digest, or what a redaction left of them; the digest beside them is the same.
 fn is_stored(conn: &Connection, (table, key): (&str, i64), evidence: Option<Digest>, verified: &mut Verified) -> Result<bool, StoreError> {
-    let sql = format!("SELECT bytes FROM {table} WHERE transaction_key = ?1");
-    let bytes: Option<Vec<u8>> = conn.prepare_cached(&sql)?.query_row([key], |row| row.get(0)).optional()?;
-    let digest = bytes.map(|bytes| digest_of(&bytes));
+    let sql = if table == "plans" { PLAN } else { REQUEST };
+    let mut statement = conn.prepare_cached(sql)?;
+    let mut rows = statement.query([key])?;
+    let Some(row) = rows.next()? else { return Ok(evidence.is_none()) };
+    if table == "plans" && digest_at(row, 0)? != evidence {
+        return Ok(false);
+    }
+    let bytes = row.get_ref(1)?.as_blob().map_err(|error| StoreError::corrupt(format!("bytes in {table}: {error}")))?;
+    let digest = Some(digest_of(bytes));
     if digest == evidence {
         return Ok(true);
     }
@@ -256,9 +295,4 @@ fn is_stored(conn: &Connection, (table, key): (&str, i64), evidence: Option<Dige
         Some((now, event)) if Some(now) == digest => verified.redaction(conn, event),
         _ => Ok(false),
     }
-}
-
-fn plan_digest(conn: &Connection, key: i64) -> Result<Option<Digest>, StoreError> {
-    let mut statement = conn.prepare_cached("SELECT digest FROM plans WHERE transaction_key = ?1")?;
-    Ok(statement.query_row([key], |row| Ok(Digest(row.get(0)?))).optional()?)
 }
