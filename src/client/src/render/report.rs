@@ -256,6 +256,12 @@ mod tests {
         all
     }
 
+    /// `anywhere` lets a browser make a column as narrow as a letter; a small screen then showed every heading downwards.
+    #[test]
+    fn words_stay_whole_where_there_is_no_room() {
+        assert!(STYLE.contains("overflow-wrap: break-word") && !STYLE.contains("anywhere"));
+    }
+
     #[test]
     fn what_is_hostile_is_text() {
         let page = page(&facts());
