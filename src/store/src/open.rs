@@ -93,7 +93,7 @@ impl Store {
         conn.busy_timeout(BUSY_TIMEOUT)?;
         conn.pragma_update(None, "trusted_schema", false)?;
         conn.pragma_update(None, "query_only", true)?;
-        conn.set_prepared_statement_cache_capacity(12);
+        keep_plans(&conn)?;
         let newer = Some((schema_version(&conn)?, i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)));
         Ok(Self { conn, run: run.clone(), run_key: None, newer })
     }
@@ -179,13 +179,21 @@ fn configure(conn: &Connection) -> Result<(), StoreError> {
     conn.pragma_update(None, "cache_size", -512)?;
     conn.pragma_update(None, "mmap_size", 0)?;
     conn.pragma_update(None, "temp_store", "memory")?;
-    conn.set_prepared_statement_cache_capacity(12);
+    keep_plans(conn)?;
     let mode: String = conn.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
     if mode != "wal" {
         return Err(StoreError::corrupt(format!("the journal mode is {mode}")));
     }
     conn.pragma_update(None, "journal_size_limit", 4 << 20)?;
     conn.pragma_update(None, "synchronous", "full")?;
+    Ok(())
+}
+
+/// Statements are prepared once. SQLite would otherwise look at the values, a limit's for example, for a better plan, and prepare a
+/// statement again whenever another value is bound; every plan here is one that the tests have seen.
+pub(crate) fn keep_plans(conn: &Connection) -> Result<(), StoreError> {
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    conn.set_prepared_statement_cache_capacity(12);
     Ok(())
 }
 

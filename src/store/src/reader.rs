@@ -9,7 +9,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::archive;
 use crate::error::StoreError;
 use crate::migrate::{MIGRATIONS, schema_version};
-use crate::open::BUSY_TIMEOUT;
+use crate::open::{BUSY_TIMEOUT, keep_plans};
 
 /// Reads the record beside its writer.
 #[derive(Debug)]
@@ -30,6 +30,7 @@ impl Reader {
         conn.pragma_update(None, "cache_size", -2048)?;
         conn.pragma_update(None, "mmap_size", 0)?;
         conn.pragma_update(None, "temp_store", "memory")?;
+        keep_plans(&conn)?;
         let (found, known) = (schema_version(&conn)?, i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX));
         // A newer one is read as far as it is known here.
         if found >= known { Ok(Self { conn, archives: OnceCell::new() }) } else { Err(StoreError::NewerSchema { found, known }) }

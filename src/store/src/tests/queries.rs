@@ -183,3 +183,18 @@ fn a_list_is_read_in_its_order_and_never_sorted() {
         assert!(plan.iter().all(|line| !line.contains("TEMP B-TREE")), "{sql}\n{plan:#?}");
     }
 }
+
+#[test]
+fn another_value_has_no_statement_prepared_again() {
+    let mut f = Fixture::new();
+    f.completed(1, Kind::Install, None);
+    for conn in [&f.store.conn, &crate::Reader::open(&f.path).expect("open").conn] {
+        let (sql, _) = list_query::query(&Filter::default(), Place::TOP);
+        let mut statement = conn.prepare(&sql).expect("sql");
+        for limit in 1..4 {
+            let mut rows = statement.query([i64::MAX, limit]).expect("bound");
+            assert!(rows.next().expect("read").is_some());
+        }
+        assert_eq!(statement.get_status(rusqlite::StatementStatus::RePrepare), 0);
+    }
+}
