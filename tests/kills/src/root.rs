@@ -43,6 +43,8 @@ const FOLDERS: [&str; 15] = [
     "dev", "proc", "sys", "run", "tmp", "srv/repository", "srv/kills", "root", "var/tmp", "var/log/apt", "var/cache/apt/archives/partial",
     "var/lib/apt/lists/partial", "var/lib/dpkg/info", "var/lib/dpkg/updates", "var/lib/dpkg/triggers",
 ];
+/// Folders that are links into `/usr`.
+const MERGED: [&str; 4] = ["bin", "lib", "lib64", "sbin"];
 /// Fields of dpkg's database that name packages which are not here.
 const RELATIONS: [&str; 9] =
     ["Depends:", "Pre-Depends:", "Recommends:", "Suggests:", "Breaks:", "Conflicts:", "Replaces:", "Enhances:", "Conffiles:"];
@@ -72,7 +74,7 @@ fn copy_parts(image: &Path, root: &Path) -> Result<()> {
     for folder in FOLDERS {
         fs::create_dir_all(root.join(folder))?;
     }
-    let mut paths = BTreeSet::new();
+    let mut paths: BTreeSet<String> = MERGED.map(str::to_owned).into();
     for entry in fs::read_dir(admin.join("info"))? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -82,7 +84,7 @@ fn copy_parts(image: &Path, root: &Path) -> Result<()> {
         }
         if kind == "list" {
             let list = fs::read_to_string(entry.path())?;
-            paths.extend(list.lines().filter(|path| is_read(path)).map(|path| path.trim_start_matches('/').to_owned()));
+            paths.extend(list.lines().filter(|path| is_read(path)).map(in_usr));
         }
         fs::copy(entry.path(), root.join("var/lib/dpkg/info").join(&name))?;
     }
@@ -92,6 +94,13 @@ fn copy_parts(image: &Path, root: &Path) -> Result<()> {
     let status = fs::read_to_string(admin.join("status"))?;
     fs::write(root.join("var/lib/dpkg/status"), stanzas(&status, &parts))?;
     devices(root)
+}
+
+/// Where a path of a package really is: the database has the names from before the folders became links into `/usr`.
+fn in_usr(path: &str) -> String {
+    let path = path.trim_start_matches('/');
+    let moved = MERGED.iter().any(|folder| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/')));
+    if moved { format!("usr/{path}") } else { path.to_owned() }
 }
 
 fn is_read(path: &str) -> bool {
@@ -105,7 +114,7 @@ fn copy(image: &Path, root: &Path, paths: &BTreeSet<String>) -> Result<()> {
     let words = ["--no-recursion", "-C"].map(Path::new);
     let from = [Path::new("-T"), list.path(), Path::new("-cf"), archive.path()];
     command::run("tar", words.into_iter().chain([image]).chain(from))?;
-    let into = ["--keep-directory-symlink", "-xpf"].map(Path::new);
+    let into = ["-xpf"].map(Path::new);
     command::run("tar", into.into_iter().chain([archive.path(), Path::new("-C"), root])).map(drop)
 }
 
