@@ -13,7 +13,8 @@ const PATIENCE: Duration = Duration::from_secs(150);
 /// Where the program that the tests are made of is in a cell.
 pub const PROGRAM: &str = "/srv/kills/backstep-kills";
 /// What the first process of a cell does: mounts, then becomes the command.
-const ENTER: &str = r#"mount --bind "$2" "$1/srv/kills" && mount -t proc proc "$1/proc" && root="$1" && shift 2 && exec chroot "$root" "$@""#;
+const ENTER: &str =
+    r#"mount --bind "$2" "$1/srv/kills" && mount -t proc proc "$1/proc" && root="$1" && shift 2 && exec chroot "$root" "$@""#;
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A root folder.

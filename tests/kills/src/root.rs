@@ -38,10 +38,31 @@ const UNREAD: [&str; 9] = [
 /// Ours, which are shown to a cell from the folder that this program is in.
 const PROGRAMS: [&str; 3] = ["backstep-worker", "backstep-dpkg", "backstep-planner"];
 /// What no package owns and everything needs.
-const UNOWNED: [&str; 7] = ["etc/passwd", "etc/group", "etc/shadow", "etc/ld.so.cache", "etc/apt/apt.conf.d/90test", "var/lib/dpkg/available", "etc/debian_version"];
+const UNOWNED: [&str; 7] = [
+    "etc/passwd",
+    "etc/group",
+    "etc/shadow",
+    "etc/ld.so.cache",
+    "etc/apt/apt.conf.d/90test",
+    "var/lib/dpkg/available",
+    "etc/debian_version",
+];
 const FOLDERS: [&str; 15] = [
-    "dev", "proc", "sys", "run", "tmp", "srv/repository", "srv/kills", "root", "var/tmp", "var/log/apt", "var/cache/apt/archives/partial",
-    "var/lib/apt/lists/partial", "var/lib/dpkg/info", "var/lib/dpkg/updates", "var/lib/dpkg/triggers",
+    "dev",
+    "proc",
+    "sys",
+    "run",
+    "tmp",
+    "srv/repository",
+    "srv/kills",
+    "root",
+    "var/tmp",
+    "var/log/apt",
+    "var/cache/apt/archives/partial",
+    "var/lib/apt/lists/partial",
+    "var/lib/dpkg/info",
+    "var/lib/dpkg/updates",
+    "var/lib/dpkg/triggers",
 ];
 /// Folders that are links into `/usr`.
 const MERGED: [&str; 4] = ["bin", "lib", "lib64", "sbin"];

@@ -85,6 +85,7 @@ fn scripted(package: Package, name: &str) -> Package {
 }
 
 fn watcher() -> Package {
-    let list = "if [ \"$1\" = triggered ]; then ls /usr/share/bk-watched >/var/lib/bk-watch.new; mv /var/lib/bk-watch.new /var/lib/bk-watch; fi";
+    let list =
+        "if [ \"$1\" = triggered ]; then ls /usr/share/bk-watched >/var/lib/bk-watch.new; mv /var/lib/bk-watch.new /var/lib/bk-watch; fi";
     plain("bk-watch", "1").triggers("interest-noawait /usr/share/bk-watched").script(Script::Postinst, list)
 }

@@ -26,6 +26,8 @@ use crate::tracer::{Blow, Role, Strike};
 
 /// Of how many kills one is of all processes.
 const ALL_OF: usize = 4;
+/// Runs beside each other for each processor: half of a run's time is waiting.
+const LANES: usize = 2;
 /// How much of a journal is told.
 const MOST_LINES: usize = 14;
 
@@ -121,34 +123,51 @@ fn points(met: &BTreeMap<Role, u32>, wanted: usize, mut random: Random) -> Vec<S
 /// A scenario up to the moment before its worker starts.
 struct Stage<'s> {
     scenario: &'s Scenario,
+    template: PathBuf,
     folder: tempfile::TempDir,
-    both: Both,
+    /// Known when two undisturbed runs were the same.
+    both: Option<Both>,
     met: BTreeMap<Role, u32>,
 }
 
 impl<'s> Stage<'s> {
     fn new(place: &Path, base: &Path, scenario: &'s Scenario) -> Result<Self> {
         let folder = tempfile::tempdir_in(place)?;
-        let template = folder.path().join("template");
+        let [template, root, again] = ["template", "undisturbed", "again"].map(|name| folder.path().join(name));
         copy(base, &template)?;
-        Cell::at(&template).check([PROGRAM, "inside", "prepare", scenario.name]).context("cannot prepare")?;
-        let before = look(&template)?;
-        let (root, undisturbed) = (folder.path().join("undisturbed"), folder.path().join("again"));
-        let (_, met) = play(&template, &root, scenario, None)?;
-        let both = Both { before, after: look(&root)? };
+        let mut stage = Self { scenario, template, folder, both: None, met: BTreeMap::new() };
+        if stage.is_copied_ready() {
+            ready(&stage.template, scenario)?;
+        }
+        stage.make(&root)?;
+        let before = look(&root)?;
+        stage.met = play(&root, scenario, None)?.1;
         let ended = state(&root, scenario)?;
         ensure!(ended == TransactionState::Completed, "{} without a kill is {ended}\n{}", scenario.name, told(&root));
-        play(&template, &undisturbed, scenario, None)?;
-        judge(&undisturbed, scenario, &both).with_context(|| format!("{} without a kill", scenario.name))?;
-        fs::remove_dir_all(undisturbed)?;
-        fs::remove_dir_all(root)?;
-        Ok(Self { scenario, folder, both, met })
+        let both = Both { before, after: look(&root)? };
+        stage.make(&again)?;
+        play(&again, scenario, None)?;
+        judge(&again, scenario, &both).with_context(|| format!("{} without a kill", scenario.name))?;
+        stage.both = Some(both);
+        [root, again].into_iter().try_for_each(fs::remove_dir_all)?;
+        Ok(stage)
+    }
+
+    /// What was done before the last request can be copied with everything, unless an undo has to find the same inodes.
+    fn is_copied_ready(&self) -> bool {
+        self.scenario.wishes.len() == 1
+    }
+
+    /// Makes a lane: everything is as just before the worker's start.
+    fn make(&self, root: &Path) -> Result<()> {
+        copy(&self.template, root)?;
+        if self.is_copied_ready() { Ok(()) } else { ready(root, self.scenario) }
     }
 
     /// Kills at all of them, on all processors.
     fn kill(&self, points: &[Strike]) -> Figures {
         let (left, figures) = (Mutex::new(points.iter()), Mutex::new(Figures::default()));
-        let lanes = thread::available_parallelism().map_or(1, usize::from);
+        let lanes = LANES * thread::available_parallelism().map_or(1, usize::from);
         thread::scope(|scope| {
             for lane in 0..lanes {
                 let (left, figures) = (&left, &figures);
@@ -194,15 +213,20 @@ impl<'s> Stage<'s> {
 
     /// Whether it was struck, and how it ended.
     fn run(&self, root: &Path, strike: Strike) -> Result<(bool, TransactionState)> {
-        let (struck, _) = play(&self.folder.path().join("template"), root, self.scenario, Some(strike))?;
-        let state = judge(root, self.scenario, &self.both).with_context(|| format!("killed at {struck}"))?;
+        self.make(root)?;
+        let (struck, _) = play(root, self.scenario, Some(strike))?;
+        let both = self.both.as_ref().context("nothing to compare with")?;
+        let state = judge(root, self.scenario, both).with_context(|| format!("killed at {struck}"))?;
         Ok((struck != "nothing", state))
     }
 }
 
-/// Runs a cell over a copy of a stage; answers the call at which was killed, and which calls there were.
-fn play(template: &Path, root: &Path, scenario: &Scenario, strike: Option<Strike>) -> Result<(String, BTreeMap<Role, u32>)> {
-    copy(template, root)?;
+fn ready(root: &Path, scenario: &Scenario) -> Result<()> {
+    Cell::at(root).check([PROGRAM, "inside", "prepare", scenario.name]).context("cannot prepare").map(drop)
+}
+
+/// Runs the worker of a lane; answers the call at which was killed, and which calls there were.
+fn play(root: &Path, scenario: &Scenario, strike: Option<Strike>) -> Result<(String, BTreeMap<Role, u32>)> {
     let mut words = vec![PROGRAM.to_owned(), "inside".to_owned(), "point".to_owned(), scenario.name.to_owned()];
     if let Some(Strike { role, at, blow }) = strike {
         words.extend([format!("{role:?}"), at.to_string(), blow.name().to_owned()]);
