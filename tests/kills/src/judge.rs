@@ -14,6 +14,8 @@ use backstep_torture::place::Place;
 use crate::inside::{STATE, attempt_of};
 use crate::scene::Scenario;
 
+/// dpkg's scratch folder: a killed `rm` leaves it, dpkg warns and goes on, and its next run takes it away.
+const SCRATCH: &str = "/var/lib/dpkg/tmp.ci";
 /// How many differences are told.
 const MOST_TOLD: usize = 12;
 
@@ -28,7 +30,7 @@ pub struct Both {
 
 /// All files of a cell.
 pub fn look(root: &Path) -> Result<Snapshot> {
-    Snapshot::take(root, &VOLATILE)
+    Snapshot::take(root, &[&VOLATILE[..], &[SCRATCH]].concat())
 }
 
 /// How the scenario's last transaction ended, when the record is whole and agrees with the journals.
