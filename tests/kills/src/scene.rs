@@ -73,9 +73,10 @@ fn plain(name: &str, version: &str) -> Package {
         .conffile(&format!("/etc/{name}.conf"), format!("of {name} {version}\n"))
 }
 
-/// Scripts whose programs change files of nobody and of the package, and clean up after a purge.
+/// Scripts whose programs change files of nobody and of the package, and clean up after a purge. What they leave is the
+/// same when dpkg has to call one twice: it answers a killed script of the old version by one of the new.
 fn scripted(package: Package, name: &str) -> Package {
-    let log = format!("mkdir -p /var/lib/{name}; echo \"$0 $1\" | sed 's|.*/||' >>/var/lib/{name}/log");
+    let log = format!("mkdir -p /var/lib/{name}; echo ran | sed s/ran/was-run/ >/var/lib/{name}/log");
     let both = format!("{log}\ncp /var/lib/{name}/log /var/lib/{name}/copy; mv /var/lib/{name}/copy /var/lib/{name}/moved");
     package
         .script(Script::Preinst, &log)
