@@ -19,7 +19,7 @@ TORTURE_RUNS ?= 85000
 # Power cuts of `make powercuts`; each boots a virtual machine, which takes one to several minutes.
 CUTS ?= 24
 # Kills of real dpkg of `make kills`; each takes about a second.
-KILLS ?= 520
+KILLS ?= 640
 
 .PHONY: help setup build test unit torture kills powercuts soak machine real demo deb reproducible fuzz supply bench lint docs fmt clean
 
@@ -41,10 +41,10 @@ unit: ## run all tests but the machine tests
 torture: ## kill the engine at every call that writes, then at random in recovery: 100,000 runs (hours); real dpkg at 10,000; 200 power cuts
 	cargo build --locked --release --package backstep-torture
 	@scripts/torture $(SEED) $(TORTURE_RUNS)
-	$(MAKE) kills KILLS=10000
+	$(MAKE) kills KILLS=12500
 	$(MAKE) powercuts CUTS=200
 
-kills: ## kill real apt and dpkg, or the worker, KILLS times (520) at calls that change something (as root)
+kills: ## kill real apt and dpkg, or the worker, KILLS times (640) at calls that change something (as root)
 	@scripts/setup build test machine
 	cargo build --locked --package backstep-kills --package backstep-worker --package backstep-planner
 	"$(CARGO_TARGET_DIR)/debug/backstep-kills" sweep $(KILLS) $(SEED)
