@@ -18,8 +18,10 @@ SEED ?= 1
 TORTURE_RUNS ?= 85000
 # Power cuts of `make powercuts`; each boots a virtual machine, which takes one to several minutes.
 CUTS ?= 24
+# Kills of real dpkg of `make kills`; each takes about a second.
+KILLS ?= 640
 
-.PHONY: help setup build test unit torture powercuts soak machine real demo deb reproducible fuzz supply bench lint docs fmt clean
+.PHONY: help setup build test unit torture kills powercuts soak machine real demo deb reproducible fuzz supply bench lint docs fmt clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -36,10 +38,16 @@ test: ## run everything: format, lints, unit, contract, bus, command line; as ro
 unit: ## run all tests but the machine tests
 	cargo test --workspace --locked --no-fail-fast
 
-torture: ## kill the engine at every call that writes, then at random in recovery: 100,000 runs (hours); 200 power cuts
+torture: ## kill the engine at every call that writes, then at random in recovery: 100,000 runs (hours); real dpkg at 10,000; 200 power cuts
 	cargo build --locked --release --package backstep-torture
 	@scripts/torture $(SEED) $(TORTURE_RUNS)
+	$(MAKE) kills KILLS=12500
 	$(MAKE) powercuts CUTS=200
+
+kills: ## kill real apt and dpkg, or the worker, KILLS times (640) at calls that change something (as root)
+	@scripts/setup build test machine
+	cargo build --locked --package backstep-kills --package backstep-worker --package backstep-planner
+	"$(CARGO_TARGET_DIR)/debug/backstep-kills" sweep $(KILLS) $(SEED)
 
 powercuts: deb ## cut the power of a virtual machine CUTS times (24) while it changes packages (as root; an hour)
 	@scripts/setup powercuts

@@ -55,6 +55,13 @@ fn not_interrupted_since(context: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What dpkg left undone when it was stopped, in words: it takes its notes beside the database away when they are in it.
+/// Until then it is not its last word, whatever it says of the packages.
+pub fn unfinished(machine: &Machine) -> Result<Option<String>, Failure> {
+    let left = names(&machine.at("var/lib/dpkg/updates"))?;
+    Ok((!left.is_empty()).then(|| "dpkg was stopped while it wrote its database".to_owned()))
+}
+
 fn names(folder: &Path) -> Result<Vec<String>, Failure> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,

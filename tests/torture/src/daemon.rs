@@ -3,7 +3,7 @@
 //! Absent on purpose: D-Bus, polkit and systemd. What they would ask for is played from a scenario, and what they would
 //! be told is printed, one line for each promise.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -51,14 +51,18 @@ pub fn play(dir: &Path, name: &str) -> Result<()> {
 
 /// Starts as `backstepd` does, and does something with it. The state is locked meanwhile.
 pub fn with(dir: &Path, work: impl AsyncFnOnce(&mut Daemon) -> Result<()>) -> Result<()> {
-    let place = Place::at(dir);
+    with_worker(Place::at(dir), std::env::current_exe()?, work)
+}
+
+/// The same over another state, with another worker's program.
+pub fn with_worker(place: Place, worker: PathBuf, work: impl AsyncFnOnce(&mut Daemon) -> Result<()>) -> Result<()> {
     let state = place.state();
     make_dir(&state)?;
     let _lock = compose::lock_state(&state)?;
     audit::tidy(&state)?;
     let clock = SystemClock::new()?;
     let attempts = Attempts::open(&state)?;
-    let launcher = Launcher::detached(std::env::current_exe()?, state.clone());
+    let launcher = Launcher::detached(worker, state.clone());
     let ledger = StoreLedger::open(&state, &attempts, HOST, clock.now())?;
     let mirror = SpoolMirror::open(&state.join("spool"), HOST)?;
     let manager = Manager::new(Box::new(ledger), Box::new(mirror), Box::new(clock), Box::new(NewIds));
@@ -69,7 +73,9 @@ pub fn with(dir: &Path, work: impl AsyncFnOnce(&mut Daemon) -> Result<()>) -> Re
     })
 }
 
-pub(crate) fn failed(failure: Failure) -> anyhow::Error {
+/// The error of a failure.
+#[must_use]
+pub fn failed(failure: Failure) -> anyhow::Error {
     anyhow::anyhow!("{failure}")
 }
 
@@ -153,6 +159,13 @@ impl Daemon {
             Some(launch) => self.start(&launch, is_cancelled).await,
             None => Ok(()),
         }
+    }
+
+    /// Readies the next attempt and leaves its start to others.
+    pub fn ready(&mut self) -> Result<Option<AttemptId>> {
+        let Some(launch) = self.manager.next_launch().map_err(failed)? else { return Ok(None) };
+        self.attempts.prepare(&launch).map_err(failed)?;
+        Ok(Some(launch.order.attempt))
     }
 
     async fn start(&mut self, launch: &Launch, is_cancelled: &dyn Fn(TransactionId) -> bool) -> Result<()> {

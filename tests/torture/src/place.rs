@@ -16,13 +16,20 @@ use crate::universe;
 #[derive(Debug, Clone)]
 pub struct Place {
     dir: PathBuf,
+    state: PathBuf,
 }
 
 impl Place {
     /// The run in a folder that is there.
     #[must_use]
     pub fn at(dir: &Path) -> Self {
-        Self { dir: dir.to_owned() }
+        Self::with_state(dir, &dir.join("state"))
+    }
+
+    /// A system whose state is elsewhere than usual.
+    #[must_use]
+    pub fn with_state(dir: &Path, state: &Path) -> Self {
+        Self { dir: dir.to_owned(), state: state.to_owned() }
     }
 
     /// The place that a state directory belongs to.
@@ -56,7 +63,7 @@ impl Place {
     /// Backstep's state.
     #[must_use]
     pub fn state(&self) -> PathBuf {
-        self.dir.join("state")
+        self.state.clone()
     }
 
     /// The small system and the state.

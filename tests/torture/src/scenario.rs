@@ -93,7 +93,9 @@ pub struct Scenario {
     pub acts: &'static [Act],
 }
 
-const fn wish(kind: Kind, packages: &'static [&'static str]) -> Wish {
+/// A request that completes.
+#[must_use]
+pub const fn wish(kind: Kind, packages: &'static [&'static str]) -> Wish {
     let (reverts, leave, accept, cancel, priority, ends) = (None, false, false, Cancel::Never, 0, Ends::Done);
     Wish { kind, packages, reverts, leave, accept, cancel, priority, ends }
 }
@@ -102,7 +104,9 @@ const fn fails(packages: &'static [&'static str]) -> Wish {
     Wish { ends: Ends::Undone, ..wish(Kind::Install, packages) }
 }
 
-const fn undo(reverts: usize) -> Wish {
+/// A request to undo an earlier one.
+#[must_use]
+pub const fn undo(reverts: usize) -> Wish {
     Wish { reverts: Some(reverts), ..wish(Kind::Rollback, &[]) }
 }
 

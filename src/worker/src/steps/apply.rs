@@ -20,7 +20,7 @@ use crate::context::{Context, Shared};
 use crate::displace::displace;
 use crate::durable::remove;
 use crate::facts::{self, Facts};
-use crate::{alternatives, settle};
+use crate::{alternatives, preflight, settle};
 
 /// How long what a killed dpkg left behind is waited for.
 const LONG: Duration = Duration::from_secs(15 * 60);
@@ -78,9 +78,11 @@ impl Step for Apply {
 
     fn verify(&mut self, _: &mut Stage<'_>) -> Result<(), Failure> {
         let facts = facts::read(&self.context.machine)?;
-        let off = match self.context.plan.method {
-            Method::Packages => [facts.off_target(&self.context.plan), facts.off_marks(&self.context.plan)].concat(),
-            Method::Marks => [marks::off(&self.context.plan, &facts), facts.off_marks(&self.context.plan)].concat(),
+        let plan = &self.context.plan;
+        let unfinished = || Ok::<_, Failure>(preflight::unfinished(&self.context.machine)?.into_iter().collect());
+        let off = match plan.method {
+            Method::Packages => [facts.off_target(plan), facts.off_marks(plan), unfinished()?].concat(),
+            Method::Marks => [marks::off(plan, &facts), facts.off_marks(plan), unfinished()?].concat(),
             Method::Restore(_) => self.context.off_target(&facts)?,
         };
         if off.is_empty() { Ok(()) } else { Err(Failure::new(ErrorCode::CheckMismatch, off.join("; "))) }

@@ -38,6 +38,8 @@ enum Trouble {
     Stopped,
     /// dpkg is killed and its script goes on for ever.
     Killed,
+    /// dpkg is killed when its database says all, and before it takes its notes beside it away.
+    Unfinished,
 }
 
 impl Trouble {
@@ -101,6 +103,9 @@ impl FakeApt {
         if self.trouble == Trouble::Killed {
             return Ok(Ended::Signal(9));
         }
+        if self.trouble == Trouble::Unfinished {
+            put(&self.machine.at("var/lib/dpkg/updates/0001"), b"Package: new\n");
+        }
         Ok(Ended::Code(if half { 100 } else { 0 }))
     }
 
@@ -148,9 +153,13 @@ impl Children for FakeApt {
     fn wait_for_strays(&self, _: Duration, _: &mut dyn FnMut() -> Result<(), Failure>) -> Result<Vec<String>, Failure> {
         match self.trouble {
             Trouble::Killed => Err(Failure::new(ErrorCode::WorkerFailed, "still running")),
-            Trouble::None | Trouble::BadDownload | Trouble::Script | Trouble::Silent | Trouble::NoManager | Trouble::Stopped => {
-                Ok(Vec::new())
-            }
+            Trouble::None
+            | Trouble::BadDownload
+            | Trouble::Script
+            | Trouble::Silent
+            | Trouble::NoManager
+            | Trouble::Stopped
+            | Trouble::Unfinished => Ok(Vec::new()),
         }
     }
 
@@ -414,6 +423,17 @@ fn an_interrupted_dpkg_is_not_worked_on() {
     let small = Small::new(Trouble::None);
     put(&small.context.machine.at("var/lib/dpkg/updates/0001"), b"");
     assert_eq!(small.run().1.cause().map(|why| why.code), Some(ErrorCode::DpkgInterrupted));
+}
+
+#[test]
+fn a_dpkg_that_was_killed_at_its_very_end_is_not_taken_for_done() {
+    let small = Small::new(Trouble::Unfinished);
+    let before = small.seen();
+    let (outcome, journal) = small.run();
+    assert!(matches!(outcome, Outcome::Aborted { ref differences } if differences.is_empty()), "{outcome:?}");
+    let why = "dpkg was stopped while it wrote its database";
+    assert_eq!(journal.cause(), Some(Failure::new(ErrorCode::CheckMismatch, why)));
+    assert_eq!(small.seen(), before);
 }
 
 #[test]

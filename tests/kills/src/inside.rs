@@ -1,0 +1,129 @@
+//! What this program does as the first process of a cell, and as children of that one.
+//!
+//! The daemon's side is the real manager over the real record, with the real planner; there is no bus. The worker is
+//! a program of its own. Absent on purpose: judging, which is done from outside, when nothing runs any more.
+
+use std::io::{Read, Write};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use backstep_core::{AttemptId, TransactionState};
+use backstep_torture::daemon::{Daemon, failed, with_worker};
+use backstep_torture::place::{Place, add_line};
+use backstep_torture::scenario::{Wish, actor, id};
+use backstepd::planner::Planner;
+use nix::unistd::Pid;
+
+use crate::cell::PROGRAM;
+use crate::scene::Scenario;
+use crate::tracer::{Role, Strike, Tracer};
+
+/// Backstep's state, from a cell's root.
+pub const STATE: &str = "var/lib/backstep";
+const WORKER: &str = "/usr/libexec/backstep/backstep-worker";
+const PLANNER: &str = "/usr/libexec/backstep/backstep-planner";
+/// How often an attempt is started for one transaction at most.
+const MOST_WORK: u32 = 8;
+
+/// The attempt that is killed.
+#[must_use]
+pub fn attempt_of(scenario: &Scenario) -> AttemptId {
+    AttemptId { transaction: id(scenario.wishes.len() - 1), number: 1 }
+}
+
+fn daemon(work: impl AsyncFnOnce(&mut Daemon) -> Result<()>) -> Result<()> {
+    let state = Path::new("/").join(STATE);
+    with_worker(Place::with_state(Path::new("/"), &state), PathBuf::from(WORKER), work)
+}
+
+/// Does all that comes before the kill: the worker's order is there, and it was not started.
+pub fn prepare(scenario: &Scenario) -> Result<()> {
+    daemon(async |daemon| {
+        let last = scenario.wishes.len() - 1;
+        for (number, wish) in scenario.wishes.iter().enumerate() {
+            if number == last && scenario.drifts {
+                add_line(Path::new("/var/lib/apt/extended_states"), "Package: bk-watch\nArchitecture: all\nAuto-Installed: 1\n")?;
+            }
+            submit(daemon, number, wish)?;
+            if number < last {
+                rest(daemon).await?;
+            }
+        }
+        let attempt = daemon.ready()?.context("there is nothing to do")?;
+        ensure!(attempt == attempt_of(scenario), "{attempt} is next");
+        Ok(())
+    })
+}
+
+fn submit(daemon: &mut Daemon, number: usize, wish: &Wish) -> Result<()> {
+    let manager = &mut daemon.manager;
+    manager.create(&wish.request(), actor(), Some(id(number))).map_err(failed)?;
+    let question = manager.question(id(number)).map_err(failed)?;
+    let question = backstep_wire::planner::Question {
+        transaction: question.id,
+        request: question.request,
+        request_digest: question.request_digest,
+        archives: Vec::new(),
+        leave_out: question.held.map_err(failed)?,
+        revert: question.revert,
+        later: question.later,
+    };
+    let answer = Planner::Child(PathBuf::from(PLANNER)).ask(&question, &[]);
+    manager.planned(id(number), answer.clone()).map_err(failed)?;
+    answer.map_err(failed)?;
+    let digest = manager.ledger().record(id(number)).map_err(failed)?.and_then(|record| record.plan_digest).context("no plan")?;
+    let ask = manager.ask(id(number), digest).map_err(failed)?;
+    manager.authorised(&ask).map_err(failed)
+}
+
+/// Starts as the daemon does after a crash, and works until everything has ended, or waits for a person.
+pub fn settle() -> Result<()> {
+    daemon(rest)
+}
+
+async fn rest(daemon: &mut Daemon) -> Result<()> {
+    for _ in 0..MOST_WORK {
+        let unfinished = daemon.manager.ledger().unfinished().map_err(failed)?;
+        if unfinished.iter().all(|summary| summary.status.state == TransactionState::NeedsAttention) {
+            return Ok(());
+        }
+        daemon.work(&|_| false).await?;
+    }
+    Ok(())
+}
+
+/// Runs the worker up to the kill, or without one to its end, then recovers; prints what it met.
+pub fn point(scenario: &Scenario, strike: Option<Strike>) -> Result<()> {
+    let mut worker = start(&["become"], &attempt_of(scenario).to_string())?;
+    let pid = pid_of(&worker)?;
+    let mut tracer = Tracer::seize(pid, strike)?;
+    worker.stdin.take().context("no standard input")?.write_all(b"x")?;
+    tracer.until_ended(pid)?;
+    // Others that the worker has started may still run: recovery has to wait for them.
+    let daemon = start(&["settle"], "")?;
+    tracer.until_ended(pid_of(&daemon)?)?;
+    println!("struck {}", tracer.struck.unwrap_or("nothing"));
+    for (role, _) in Role::ALL {
+        println!("met {role:?} {}", tracer.met.get(&role).copied().unwrap_or(0));
+    }
+    Ok(())
+}
+
+fn pid_of(child: &Child) -> Result<Pid> {
+    Ok(Pid::from_raw(i32::try_from(child.id())?))
+}
+
+fn start(verb: &[&str], argument: &str) -> Result<Child> {
+    let mut command = Command::new(PROGRAM);
+    command.arg("inside").args(verb).args((!argument.is_empty()).then_some(argument)).env_clear();
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().context("cannot start this program again")
+}
+
+/// Becomes a worker as systemd starts it, in a session of its own, when it is let go.
+pub fn become_worker(attempt: &str) -> Result<()> {
+    std::io::stdin().read_exact(&mut [0])?;
+    nix::unistd::setsid().context("cannot begin a session")?;
+    Err(Command::new(WORKER).args(["run", attempt]).env_clear().stdin(Stdio::null()).exec()).context("cannot become the worker")
+}

@@ -1,0 +1,45 @@
+//! `backstep-kills`: see the library.
+
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use backstep_kills::inside;
+use backstep_kills::scene::named;
+use backstep_kills::sweep::{Bench, report};
+use backstep_kills::tracer::{Blow, CAN_COUNT_CALLS, Role, Strike};
+
+const USAGE: &str = "usage: backstep-kills sweep KILLS SEED | one SCENARIO ROLE AT one|all [TIMES]";
+
+fn main() -> Result<()> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words[..] {
+        ["inside", "prepare", scenario] => inside::prepare(named(scenario)?),
+        ["inside", "point", scenario] => inside::point(named(scenario)?, None),
+        ["inside", "point", scenario, role, at, blow] => inside::point(named(scenario)?, Some(strike(role, at, blow)?)),
+        ["inside", "become", attempt] => inside::become_worker(attempt),
+        ["inside", "settle"] => inside::settle(),
+        ["sweep", kills, seed] => sweep(kills.parse()?, seed.parse()?),
+        ["one", scenario, role, at, blow] => one(scenario, strike(role, at, blow)?, 1),
+        ["one", scenario, role, at, blow, times] => one(scenario, strike(role, at, blow)?, times.parse()?),
+        _ => bail!(USAGE),
+    }
+}
+
+fn strike(role: &str, at: &str, blow: &str) -> Result<Strike> {
+    Ok(Strike { role: Role::named(role)?, at: at.parse()?, blow: Blow::named(blow)? })
+}
+
+fn sweep(kills: usize, seed: u64) -> Result<()> {
+    if !nix::unistd::geteuid().is_root() || !CAN_COUNT_CALLS {
+        println!("kills of real dpkg: not run, they need root and amd64");
+        return Ok(());
+    }
+    let begun = Instant::now();
+    report(&Bench::new()?.sweep(kills, seed)?, begun.elapsed())
+}
+
+fn one(scenario: &str, strike: Strike, times: usize) -> Result<()> {
+    let begun = Instant::now();
+    report(&Bench::new()?.one(named(scenario)?, strike, times)?, begun.elapsed())
+}

@@ -1,0 +1,282 @@
+//! Counts the calls that change something, of each process that a worker starts, and kills at one of them.
+//!
+//! Each process of the role that counts is stopped at each of its system calls. A filter of the kernel's, as
+//! `backstep-torture` has, is not enough here: the guard's own filter answers before it. A process that is killed at a call
+//! has not made it. Invariants: one thread traces, the first process of a cell; after the kill everything runs free.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use anyhow::{Context, Result, bail};
+use libseccomp::ScmpSyscall;
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::ptrace::{self, Options};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+/// Calls that change something, whatever their arguments.
+const CHANGING: [&str; 33] = [
+    "write",
+    "pwrite64",
+    "writev",
+    "pwritev",
+    "fsync",
+    "fdatasync",
+    "sync_file_range",
+    "syncfs",
+    "sync",
+    "rename",
+    "renameat",
+    "renameat2",
+    "link",
+    "linkat",
+    "symlink",
+    "symlinkat",
+    "unlink",
+    "unlinkat",
+    "rmdir",
+    "mkdir",
+    "mkdirat",
+    "truncate",
+    "ftruncate",
+    "fallocate",
+    "execve",
+    "chmod",
+    "fchmod",
+    "fchmodat",
+    "chown",
+    "fchown",
+    "lchown",
+    "fchownat",
+    "utimensat",
+];
+
+/// Who a process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// The worker.
+    Worker,
+    /// Its guard.
+    Guard,
+    /// apt-get, and what it starts besides dpkg.
+    Apt,
+    /// dpkg, from our program that becomes it.
+    Dpkg,
+    /// What dpkg or the worker starts: dpkg-deb, scripts and their programs.
+    Child,
+}
+
+impl Role {
+    /// All, with how many of a hundred kills each gets.
+    pub const ALL: [(Self, usize); 5] = [(Self::Worker, 18), (Self::Guard, 8), (Self::Apt, 14), (Self::Dpkg, 36), (Self::Child, 24)];
+
+    /// By its name.
+    pub fn named(name: &str) -> Result<Self> {
+        let found = Self::ALL.into_iter().map(|(role, _)| role).find(|role| format!("{role:?}").eq_ignore_ascii_case(name));
+        found.with_context(|| format!("no role is called {name:?}"))
+    }
+
+    /// What a process that was born of one with this role is until it becomes another program.
+    fn of_child(self) -> Self {
+        if self == Self::Dpkg { Self::Child } else { self }
+    }
+
+    /// What it is when it has become the program that it is now.
+    fn of_program(self, pid: Pid) -> Self {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let mut words = line.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned());
+        let program = words.next().unwrap_or_default();
+        match (program.rsplit('/').next().unwrap_or_default(), words.next().as_deref()) {
+            ("backstep-worker", Some("guard")) => Self::Guard,
+            ("backstep-worker", Some("run")) => Self::Worker,
+            ("backstep-worker", _) | ("apt-get", _) => Self::Apt,
+            ("dpkg" | "backstep-dpkg", _) => Self::Dpkg,
+            _ if self == Self::Worker => Self::Child,
+            _ => self,
+        }
+    }
+}
+
+/// What is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blow {
+    /// The process that makes the call.
+    One,
+    /// All that the worker has started, and the worker.
+    All,
+}
+
+impl Blow {
+    /// By its name.
+    pub fn named(name: &str) -> Result<Self> {
+        match name {
+            "one" => Ok(Self::One),
+            "all" => Ok(Self::All),
+            _ => bail!("what is killed is one or all, not {name:?}"),
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::One => "one",
+            Self::All => "all",
+        }
+    }
+}
+
+/// Where is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Strike {
+    /// Whose calls are counted.
+    pub role: Role,
+    /// At which of them, from 1.
+    pub at: u32,
+    /// What is killed.
+    pub blow: Blow,
+}
+
+/// Traces a worker and all that it starts.
+pub struct Tracer {
+    roles: BTreeMap<Pid, Role>,
+    changing: BTreeMap<i64, &'static str>,
+    opening: BTreeMap<i64, usize>,
+    strike: Option<Strike>,
+    /// The calls met, by role: of all without a strike, else of the one.
+    pub met: BTreeMap<Role, u32>,
+    /// The call at which was killed.
+    pub struck: Option<&'static str>,
+}
+
+impl Tracer {
+    /// Begins with a process that waits for it.
+    pub fn seize(worker: Pid, strike: Option<Strike>) -> Result<Self> {
+        let number = |name: &str| Ok::<_, anyhow::Error>(i64::from(i32::from(ScmpSyscall::from_name(name)?)));
+        let changing = CHANGING.into_iter().map(|name| Ok((number(name)?, name))).collect::<Result<_>>()?;
+        // Which argument has the flags.
+        let opening = [("open", 1), ("openat", 2)].into_iter().map(|(name, flags)| Ok((number(name)?, flags))).collect::<Result<_>>()?;
+        ptrace::seize(worker, options()).context("cannot trace")?;
+        Ok(Self { roles: [(worker, Role::Worker)].into(), changing, opening, strike, met: BTreeMap::new(), struck: None })
+    }
+
+    /// Goes on until a child of this process has ended, which need not be traced.
+    pub fn until_ended(&mut self, wanted: Pid) -> Result<()> {
+        loop {
+            let status = match waitpid(None, Some(WaitPidFlag::__WALL)) {
+                Ok(status) => status,
+                Err(Errno::EINTR) => continue,
+                Err(errno) => bail!("cannot wait: {errno}"),
+            };
+            match status {
+                WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..) => {
+                    self.roles.remove(&pid);
+                    if pid == wanted {
+                        return Ok(());
+                    }
+                }
+                WaitStatus::Stopped(pid, signal) => self.go_on(pid, Some(signal))?,
+                WaitStatus::PtraceEvent(pid, _, event) => self.event(pid, event)?,
+                WaitStatus::PtraceSyscall(pid) => self.call(pid)?,
+                WaitStatus::Continued(_) | WaitStatus::StillAlive => {}
+            }
+        }
+    }
+
+    fn event(&mut self, pid: Pid, event: i32) -> Result<()> {
+        let role = self.roles.get(&pid).copied().unwrap_or(Role::Child);
+        match event {
+            libc::PTRACE_EVENT_EXEC => drop(self.roles.insert(pid, role.of_program(pid))),
+            libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK => self.born(pid, role.of_child())?,
+            libc::PTRACE_EVENT_CLONE => self.born(pid, role)?,
+            _ => {}
+        }
+        self.go_on(pid, None)
+    }
+
+    fn born(&mut self, parent: Pid, role: Role) -> Result<()> {
+        if let Ok(new) = ptrace::getevent(parent) {
+            self.roles.insert(Pid::from_raw(i32::try_from(new)?), role);
+        }
+        Ok(())
+    }
+
+    fn call(&mut self, pid: Pid) -> Result<()> {
+        let Some(role) = self.roles.get(&pid).copied().filter(|role| self.counts(*role)) else { return self.go_on(pid, None) };
+        let Some((number, arguments)) = entered(pid) else { return self.go_on(pid, None) };
+        let Some(name) = self.change(number, arguments) else { return self.go_on(pid, None) };
+        let met = self.met.entry(role).or_default();
+        *met += 1;
+        match self.strike.filter(|strike| strike.at == *met) {
+            None => self.go_on(pid, None),
+            Some(strike) => {
+                self.struck = Some(name);
+                match strike.blow {
+                    Blow::One => hit(pid),
+                    Blow::All => self.roles.keys().copied().try_for_each(hit),
+                }
+            }
+        }
+    }
+
+    /// The name of a call that changes something.
+    fn change(&self, number: i64, arguments: [u64; 3]) -> Option<&'static str> {
+        let changes = (libc::O_CREAT | libc::O_TRUNC).cast_unsigned();
+        let opens = |place: &usize| arguments[*place] & u64::from(changes) != 0;
+        if self.opening.get(&number).is_some_and(opens) {
+            return Some("open");
+        }
+        self.changing.get(&number).copied()
+    }
+
+    fn counts(&self, role: Role) -> bool {
+        self.struck.is_none() && self.strike.is_none_or(|strike| strike.role == role)
+    }
+
+    /// One that is gone meanwhile needs nothing.
+    fn go_on(&self, pid: Pid, signal: Option<Signal>) -> Result<()> {
+        let counts = self.roles.get(&pid).is_some_and(|role| self.counts(*role));
+        // A stop for tracing is not a signal that the process is to have.
+        let signal = signal.filter(|signal| *signal != Signal::SIGTRAP);
+        let went = if counts { ptrace::syscall(pid, signal) } else { ptrace::cont(pid, signal) };
+        match went {
+            Ok(()) | Err(Errno::ESRCH) => Ok(()),
+            Err(errno) => bail!("cannot let {pid} go on: {errno}"),
+        }
+    }
+}
+
+fn options() -> Options {
+    Options::PTRACE_O_TRACESYSGOOD
+        | Options::PTRACE_O_TRACEFORK
+        | Options::PTRACE_O_TRACEVFORK
+        | Options::PTRACE_O_TRACECLONE
+        | Options::PTRACE_O_TRACEEXEC
+        | Options::PTRACE_O_EXITKILL
+}
+
+fn hit(pid: Pid) -> Result<()> {
+    match kill(pid, Signal::SIGKILL) {
+        Ok(()) | Err(Errno::ESRCH) => Ok(()),
+        Err(errno) => bail!("cannot kill {pid}: {errno}"),
+    }
+}
+
+/// The number and the first arguments of a call that is about to be made. At its end there is another answer than
+/// the one that the kernel puts there at first; a call that has failed as unknown is counted twice, which does no harm.
+#[cfg(target_arch = "x86_64")]
+fn entered(pid: Pid) -> Option<(i64, [u64; 3])> {
+    let registers = ptrace::getregs(pid).ok()?;
+    let is_entry = registers.rax.cast_signed() == -i64::from(libc::ENOSYS);
+    is_entry.then(|| (registers.orig_rax.cast_signed(), [registers.rdi, registers.rsi, registers.rdx]))
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn entered(_: Pid) -> Option<(i64, [u64; 3])> {
+    None
+}
+
+/// Whether calls can be counted on this machine.
+pub const CAN_COUNT_CALLS: bool = cfg!(target_arch = "x86_64");
