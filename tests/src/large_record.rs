@@ -251,6 +251,7 @@ fn item(kind: Kind, number: u64, place: u64) -> Result<PlanItem> {
         auto_before: false,
         auto_after: place > 0,
         essential: false,
+        leftovers: false,
         undo: UndoQuality::Exact,
     })
 }

@@ -18,6 +18,7 @@ pub(crate) fn item(action: PlanAction, package: &str, from: Option<&str>, to: Op
         auto_before: false,
         auto_after: false,
         essential: false,
+        leftovers: false,
         undo: UndoQuality::Exact,
     }
 }

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use backstep_core::actor::Origin;
 use backstep_core::request::{ConffilePolicy, OnFailure, ServicePolicy};
-use backstep_core::{Kind, TransactionState};
+use backstep_core::{Kind, TransactionState, UnknownName};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::moment::{Moment, Since};
@@ -23,21 +24,29 @@ Exit status:
   13 no daemon               14 cannot be undone      70 a defect
   130 left with Ctrl-C while the transaction goes on
 
-Plain runs of apt are transactions too: `history` shows them and `rollback` undoes them. The hooks that record them
-are 05backstep and 95backstep in /etc/apt/apt.conf.d; what happens when they cannot keep undo material is
+Plain runs of apt are transactions too: `history` shows them and `rollback` undoes them. The hooks that record them \
+are 05backstep and 95backstep in /etc/apt/apt.conf.d; what happens when they cannot keep undo material is \
 on-failure in section [apt] of /etc/backstep/backstep.toml: \"go-on\" or \"refuse\".";
 
 const PACKAGES_HELP: &str = "\
-Packages are written NAME, NAME:ARCH, NAME=VERSION or NAME:ARCH=VERSION. A sign at the end asks for another
-action than the command's: NAME- removes, NAME_ purges, NAME+ installs. A + is a sign only where installing is
-not what the command does anyway, and never in a name that ends in ++ (g++ is a name); write NAME:ARCH for a
+Packages are written NAME, NAME:ARCH, NAME=VERSION or NAME:ARCH=VERSION. A sign at the end asks for another \
+action than the command's: NAME- removes, NAME_ purges, NAME+ installs. A + is a sign only where installing is \
+not what the command does anyway, and never in a name that ends in ++ (g++ is a name); write NAME:ARCH for a \
 name that ends in one +, such as memtest86+. A path with a slash (./hello.deb) is a local archive.";
 
 const INVENTORY_HELP: &str = "\
-What changes packages without being asked of Backstep is on record, too, each as a transaction and a generation of its
-own: runs of apt and of dpkg with who ran them, by hooks in /etc/apt/apt.conf.d and /etc/dpkg/dpkg.cfg.d; what came
-past the hooks (BY is \"found\") when the daemon next looks, and then nobody knows who it was. `backstep rollback`
+What changes packages without being asked of Backstep is on record, too, each as a transaction and a generation of its \
+own: runs of apt and of dpkg with who ran them, by hooks in /etc/apt/apt.conf.d and /etc/dpkg/dpkg.cfg.d; what came \
+past the hooks (BY is \"found\") when the daemon next looks, and then nobody knows who it was. `backstep rollback` \
 undoes them by packages.";
+
+/// One of a closed enum's names: completions offer them, and the error of another word lists them.
+pub(crate) fn one_of<T>(names: impl Iterator<Item = &'static str>) -> impl TypedValueParser<Value = T>
+where
+    T: std::str::FromStr<Err = UnknownName> + Clone + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(names).try_map(|name| name.parse())
+}
 
 /// Undo for apt: package changes as transactions that complete or are undone.
 #[derive(Debug, Parser)]
@@ -273,13 +282,13 @@ pub(crate) struct ChangeOptions {
     #[arg(long)]
     pub(crate) allow_irreversible: bool,
     /// When a step fails: rollback or leave
-    #[arg(long, value_name = "POLICY", value_parser = clap::value_parser!(OnFailure))]
+    #[arg(long, value_name = "POLICY", value_parser = one_of::<OnFailure>(OnFailure::ALL.iter().map(|one| one.as_str())), hide_possible_values = true)]
     pub(crate) on_failure: Option<OnFailure>,
     /// When a service fails afterwards: off, warn or undo
-    #[arg(long, value_name = "POLICY", value_parser = clap::value_parser!(ServicePolicy))]
+    #[arg(long, value_name = "POLICY", value_parser = one_of::<ServicePolicy>(ServicePolicy::ALL.iter().map(|one| one.as_str())), hide_possible_values = true)]
     pub(crate) services: Option<ServicePolicy>,
     /// Of changed configuration files: keep or replace
-    #[arg(long, value_name = "POLICY", value_parser = clap::value_parser!(ConffilePolicy))]
+    #[arg(long, value_name = "POLICY", value_parser = one_of::<ConffilePolicy>(ConffilePolicy::ALL.iter().map(|one| one.as_str())), hide_possible_values = true)]
     pub(crate) conffiles: Option<ConffilePolicy>,
     /// Wait so long for another program's lock
     #[arg(long, value_name = "SECONDS")]
@@ -326,10 +335,10 @@ pub(crate) struct RetryArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ListArgs {
     /// Only of this kind
-    #[arg(long, value_parser = clap::value_parser!(Kind))]
+    #[arg(long, value_parser = one_of::<Kind>(Kind::ALL.iter().map(|one| one.as_str())), hide_possible_values = true)]
     pub(crate) kind: Option<Kind>,
     /// Only in this state
-    #[arg(long, value_parser = clap::value_parser!(TransactionState))]
+    #[arg(long, value_parser = one_of::<TransactionState>(TransactionState::ALL.iter().map(|one| one.as_str())), hide_possible_values = true)]
     pub(crate) state: Option<TransactionState>,
     /// Only those that touch this package
     #[arg(long, value_name = "NAME")]
@@ -338,7 +347,7 @@ pub(crate) struct ListArgs {
     #[arg(long)]
     pub(crate) user: Option<String>,
     /// Only those that came through this door: cli, dbus, spool, timer or daemon
-    #[arg(long, value_parser = clap::value_parser!(Origin))]
+    #[arg(long, value_parser = one_of::<Origin>(Origin::ALL.iter().map(|one| one.as_str())), hide_possible_values = true)]
     pub(crate) origin: Option<Origin>,
     /// Only those requested since then: 30d, 12h, 2026-11-01 or "2026-11-01 14:30"
     #[arg(long, value_name = "TIME")]

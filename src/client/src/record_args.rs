@@ -137,10 +137,10 @@ pub(crate) struct RestoreArgs {
 }
 
 pub(crate) const REDACT_HELP: &str = "\
-The text is read from FILE or from standard input, and not from the command line, where others could see it; a line end at its end is
-no part of it. It goes out of comments, messages, names of users, requests, documents and logs, for good; [redacted NUMBER] stands there,
-and 'backstep generation show NUMBER' says who did it, when and why. What was done stays, and so does the proof of it: 'backstep
-audit verify' says how much was redacted. Copies elsewhere (backups, exports, store.db.schema-*, journald) keep the text, and who can
+The text is read from FILE or from standard input, and not from the command line, where others could see it; a line end at its end is \
+no part of it. It goes out of comments, messages, names of users, requests, documents and logs, for good; [redacted NUMBER] stands there, \
+and 'backstep generation show NUMBER' says who did it, when and why. What was done stays, and so does the proof of it: 'backstep \
+audit verify' says how much was redacted. Copies elsewhere (backups, exports, store.db.schema-*, journald) keep the text, and who can \
 guess it can still confirm the guess by the hash.";
 
 #[derive(Debug, Args)]

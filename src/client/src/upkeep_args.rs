@@ -3,12 +3,13 @@
 use backstep_core::Kind;
 use clap::{Args, Subcommand};
 
+use crate::args::one_of;
 use crate::moment::Moment;
 
 pub(crate) const IGNORE_HELP: &str = "\
-An ignored version is offered to nobody: not by backstep, and not by apt, which reads it as a pin of priority -1 in
-/etc/apt/preferences.d/backstep.pref. That file is written from the record; edits of it are lost. What is installed
-stays installed. Who names a version (NAME=VERSION) gets it all the same. Patterns are NAME, NAME:ARCH or
+An ignored version is offered to nobody: not by backstep, and not by apt, which reads it as a pin of priority -1 in \
+/etc/apt/preferences.d/backstep.pref. That file is written from the record; edits of it are lost. What is installed \
+stays installed. Who names a version (NAME=VERSION) gets it all the same. Patterns are NAME, NAME:ARCH or \
 NAME=VERSION, with * and ? in names and versions; quote them.
 
 An ignore with an end is over at that time for backstep, and within the hour after it for apt.";
@@ -61,9 +62,9 @@ pub(crate) struct IgnoreRemoveArgs {
 }
 
 pub(crate) const BACKOFF_HELP: &str = "\
-A package whose transaction failed is left alone by what runs unattended (backstep-upgrade.timer): after the first
-failure for an hour, twice as long with every further one in a row and when something had to be undone, a week at
-most, and a tenth more or less by chance. Upgrades leave it out and say so in their plan. Its next success ends
+A package whose transaction failed is left alone by what runs unattended (backstep-upgrade.timer): after the first \
+failure for an hour, twice as long with every further one in a row and when something had to be undone, a week at \
+most, and a tenth more or less by chance. Upgrades leave it out and say so in their plan. Its next success ends \
 that. Whoever asks for it by hand is warned and served. `*` is the whole system.";
 
 #[derive(Debug, Subcommand)]
@@ -91,7 +92,7 @@ pub(crate) struct BackoffAddArgs {
     #[arg(required = true, value_name = "PACKAGE")]
     pub(crate) subjects: Vec<String>,
     /// Only transactions of this kind
-    #[arg(long, value_parser = clap::value_parser!(Kind))]
+    #[arg(long, value_parser = one_of::<Kind>(Kind::ALL.iter().map(|one| one.as_str())), hide_possible_values = true)]
     pub(crate) kind: Option<Kind>,
     /// How long: 30d or 12h from now, 2026-11-01 or "2026-11-01 14:30"; a year at most
     #[arg(long, value_name = "TIME")]
@@ -110,7 +111,7 @@ pub(crate) struct BackoffClearArgs {
     #[arg(long)]
     pub(crate) all: bool,
     /// Only transactions of this kind
-    #[arg(long, value_parser = clap::value_parser!(Kind))]
+    #[arg(long, value_parser = one_of::<Kind>(Kind::ALL.iter().map(|one| one.as_str())), hide_possible_values = true)]
     pub(crate) kind: Option<Kind>,
     /// Why, for the record
     #[arg(short = 'm', long, value_name = "TEXT", default_value = "")]

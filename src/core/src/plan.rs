@@ -171,6 +171,8 @@ pub struct PlanItem {
     pub auto_after: bool,
     /// Essential or protected.
     pub essential: bool,
+    /// Before, it was not installed, and configuration files of an earlier installation were there.
+    pub leftovers: bool,
     /// How well this can be undone.
     pub undo: UndoQuality,
 }

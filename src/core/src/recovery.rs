@@ -121,6 +121,7 @@ mod tests {
             auto_before: false,
             auto_after: false,
             essential: false,
+            leftovers: false,
             undo: UndoQuality::Exact,
         }
     }

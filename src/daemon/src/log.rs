@@ -67,7 +67,8 @@ pub fn finished(id: TransactionId, state: TransactionState, code: Option<ErrorCo
     if state == TransactionState::NeedsAttention {
         tracing::error!(MESSAGE_ID = ATTENTION, TRANSACTION = %id, CODE = code, "transaction {id} needs a decision: backstep show {id}, then backstep repair {id} --undo or --accept");
     } else {
-        tracing::info!(MESSAGE_ID = FINISHED, TRANSACTION = %id, STATE = %state, CODE = code, "transaction {id} ended as {state} {code}");
+        let why = if code.is_empty() { String::new() } else { format!(": {code}") };
+        tracing::info!(MESSAGE_ID = FINISHED, TRANSACTION = %id, STATE = %state, CODE = code, "transaction {id} ended as {state}{why}");
     }
 }
 

@@ -92,6 +92,7 @@ fn item(drift: &Drift, undo: &dyn Fn(&PackageId, PlanAction) -> UndoQuality) -> 
         auto_before: false,
         auto_after: false,
         essential: false,
+        leftovers: drift.before.starts_with("config-files"),
         undo: undo(&drift.package, drift.action),
     }
 }

@@ -35,6 +35,7 @@ pub(crate) fn mark(package: &PackageId, entry: &DpkgEntry, action: PlanAction, r
         auto_before: false,
         auto_after: false,
         essential: entry.essential || entry.protected,
+        leftovers: false,
         undo: UndoQuality::Exact,
     })
 }

@@ -83,24 +83,41 @@ fn restore(question: &Question, revert: &Revert, snapshot: &Snapshot) -> Plan {
     let items = revert.plan.items.iter().map(inverse).collect();
     let mut plan = plan_of(question, snapshot, Method::Restore(revert.plan.transaction), items);
     plan.marks = revert.plan.marks.iter().map(|(package, auto)| (package.clone(), !auto)).collect();
+    plan.warnings.extend(only_configuration(&plan.items));
     plan
+}
+
+fn only_configuration(items: &[PlanItem]) -> Option<String> {
+    let left = |item: &&PlanItem| item.action == PlanAction::Remove && item.from.is_none();
+    let names: Vec<String> = items.iter().filter(left).map(|item| item.package.name.to_string()).collect();
+    (!names.is_empty()).then(|| format!("not installed before, so only configuration files come back: {}", names.join(", ")))
 }
 
 /// One row seen backwards. A reinstall stays one: its files come back although no version changes.
 fn inverse(item: &PlanItem) -> PlanItem {
-    let action = item.action.inverse().unwrap_or(item.action);
+    let action = inverse_action(item);
     PlanItem {
         package: item.package.clone(),
         action,
         reason: Reason::Reverted,
         from: item.to.clone(),
-        to: item.from.clone(),
+        to: item.from.clone().filter(|_| !item.leftovers),
         archive: None,
         installed_delta: item.installed_delta.saturating_neg(),
         auto_before: item.auto_after,
         auto_after: item.auto_before,
         essential: item.essential,
+        leftovers: item.action == PlanAction::Remove,
         undo: quality::judge_restore(&item.package, action),
+    }
+}
+
+/// What leads back: where configuration files of a removed package were, a removed package is again.
+fn inverse_action(item: &PlanItem) -> PlanAction {
+    match item.action {
+        _ if item.leftovers => PlanAction::Remove,
+        PlanAction::Remove if item.from.is_none() => PlanAction::Purge,
+        action => action.inverse().unwrap_or(action),
     }
 }
 
@@ -173,7 +190,8 @@ fn goals<'r>(revert: &'r Revert, status: &Status) -> Outcome<Vec<Goal<'r>>> {
     let mut conflicts = Vec::new();
     for item in revert.plan.items.iter().filter(|item| changes_version(item)) {
         let now = installed(status, &item.package);
-        if now == item.from.as_ref() && !(item.from.is_none() && leftovers(status, &item.package)) {
+        let to_purge = item.from.is_none() && !item.leftovers && leftovers(status, &item.package);
+        if now == item.from.as_ref() && !to_purge {
             continue;
         }
         if now == item.to.as_ref() || (item.to.is_none() && now.is_none()) {
@@ -186,11 +204,11 @@ fn goals<'r>(revert: &'r Revert, status: &Status) -> Outcome<Vec<Goal<'r>>> {
     if conflicts.is_empty() { Ok(goals) } else { Err(Failure::new(ErrorCode::UndoConflict, conflicts.join("; "))) }
 }
 
-/// A purge of leftovers frees nothing and took no package away: nothing by packages brings the files back.
+/// A purge of leftovers took no package away: nothing by packages brings the files back.
 fn changes_version(item: &PlanItem) -> bool {
     match item.action {
         PlanAction::Install | PlanAction::Upgrade | PlanAction::Downgrade | PlanAction::Remove => true,
-        PlanAction::Purge => item.installed_delta != 0,
+        PlanAction::Purge => !item.leftovers,
         PlanAction::Reinstall | PlanAction::Hold | PlanAction::Unhold => false,
     }
 }
@@ -211,7 +229,7 @@ fn mark(cache: &Cache, goal: &Goal<'_>, local: &LocalArchives) -> Outcome<()> {
     let Some(version) = goal.version else {
         if let Some(package) = find(cache, id) {
             package.protect();
-            package.mark_delete(true);
+            package.mark_delete(!goal.item.leftovers);
         }
         return Ok(());
     };

@@ -107,10 +107,17 @@ impl<'c> Rows<'_, 'c> {
             auto_before: self.auto.of(package),
             auto_after: to.is_some() && package.is_auto_installed(),
             essential: installed.is_some() && (package.is_essential() || leftovers.is_some_and(|entry| entry.essential || entry.protected)),
+            leftovers: installed.is_none() && self.has_leftovers(&id),
             undo: quality::judge(&id, action, installed.is_some(), &self.configuration.admin()),
             from,
             package: id,
         }))
+    }
+
+    /// Whether an earlier removal left configuration files, under whichever architecture.
+    fn has_leftovers(&self, id: &PackageId) -> bool {
+        let mut known = self.snapshot.status.named(id.name.as_str());
+        known.any(|(known, entry)| entry.state == State::ConfigFiles && same_place(id, known))
     }
 
     /// Name and architecture of the version; of what dpkg still knows when only configuration files are left.

@@ -81,6 +81,10 @@ fn go_on(known: &mut PlanItem, later: &PlanItem) {
     known.to.clone_from(&later.to);
     known.auto_after = later.auto_after;
     known.installed_delta = known.installed_delta.saturating_add(later.installed_delta);
+    if known.leftovers {
+        // The version of leftovers is none that was installed.
+        known.from = None;
+    }
     known.action = match (&known.from, &known.to) {
         (None, _) => PlanAction::Install,
         (Some(_), None) if later.action == PlanAction::Purge => PlanAction::Purge,
@@ -112,6 +116,7 @@ mod tests {
             auto_before: false,
             auto_after: true,
             essential: false,
+            leftovers: false,
             undo: UndoQuality::Exact,
         }
     }

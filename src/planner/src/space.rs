@@ -24,13 +24,33 @@ fn enough(path: &Path, bytes: u64) -> Outcome<()> {
     let needed = bytes.saturating_add(bytes / 10);
     match rustix::fs::statvfs(path) {
         Ok(stat) if needed > stat.f_bavail.saturating_mul(stat.f_frsize) => {
-            let (free, needed) = (mib(stat.f_bavail.saturating_mul(stat.f_frsize)), mib(needed));
-            Err(Failure::new(ErrorCode::DiskFull, format!("{} has {free} MiB free, {needed} MiB are needed", path.display())))
+            let (free, needed) = in_words(stat.f_bavail.saturating_mul(stat.f_frsize), needed);
+            Err(Failure::new(ErrorCode::DiskFull, format!("{} has {free} free, {needed} are needed", path.display())))
         }
         Ok(_) | Err(_) => Ok(()),
     }
 }
 
-const fn mib(bytes: u64) -> u64 {
-    bytes.div_ceil(1 << 20)
+/// Both in the largest unit that tells them apart; what is free is rounded down, what is needed up.
+fn in_words(free: u64, needed: u64) -> (String, String) {
+    let tells = |shift: &u32| needed.div_ceil(1 << shift) > (free >> shift) && needed >> shift > 0;
+    let (shift, unit) = if tells(&20) { (20, "MiB") } else { (10, "KiB") };
+    (format!("{} {unit}", free >> shift), format!("{} {unit}", needed.div_ceil(1 << shift)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_free_is_never_said_to_be_what_is_needed() {
+        let words = |free, needed| {
+            let (free, needed) = in_words(free, needed);
+            format!("{free} free, {needed} are needed")
+        };
+        assert_eq!(words(300 << 10, 310 << 10), "300 KiB free, 310 KiB are needed");
+        assert_eq!(words(5 << 20, (5 << 20) + 1), "5 MiB free, 6 MiB are needed");
+        assert_eq!(words(0, 1), "0 KiB free, 1 KiB are needed");
+        assert_eq!(words(300, 9 << 20), "0 MiB free, 9 MiB are needed");
+    }
 }

@@ -116,6 +116,7 @@ fn plan_item(row: &Row<'_>) -> Result<PlanItem, StoreError> {
         auto_before: false,
         auto_after: false,
         essential: false,
+        leftovers: false,
         undo: UndoQuality::Exact,
     })
 }

@@ -72,6 +72,8 @@ struct WireItem {
     auto_before: bool,
     auto_after: bool,
     essential: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    leftovers: bool,
     undo: WireUndo,
 }
 
@@ -116,6 +118,7 @@ impl From<&PlanItem> for WireItem {
             auto_before: i.auto_before,
             auto_after: i.auto_after,
             essential: i.essential,
+            leftovers: i.leftovers,
             undo: match &i.undo {
                 UndoQuality::Exact => WireUndo::Exact,
                 UndoQuality::BestEffort(why) => WireUndo::BestEffort(why.clone()),
@@ -145,6 +148,7 @@ impl From<WireItem> for PlanItem {
             auto_before: i.auto_before,
             auto_after: i.auto_after,
             essential: i.essential,
+            leftovers: i.leftovers,
             undo: match i.undo {
                 WireUndo::Exact => UndoQuality::Exact,
                 WireUndo::BestEffort(why) => UndoQuality::BestEffort(why),
@@ -236,6 +240,7 @@ mod tests {
             auto_before: true,
             auto_after: false,
             essential: true,
+            leftovers: true,
             undo: UndoQuality::BestEffort("a database".into()),
         };
         let id: TransactionId = "01936b2e-7c1a-7d3e-9f10-0123456789ab".parse().expect("id");

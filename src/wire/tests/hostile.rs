@@ -54,6 +54,7 @@ fn a_plan() -> Plan {
         auto_before: false,
         auto_after: true,
         essential: false,
+        leftovers: false,
         undo: UndoQuality::BestEffort("a database".into()),
     };
     Plan {

@@ -109,6 +109,7 @@ fn planned(id: TransactionId, request: Digest) -> Result<Plan> {
         auto_before: false,
         auto_after: false,
         essential: false,
+        leftovers: false,
         undo: UndoQuality::Exact,
     };
     Ok(Plan {

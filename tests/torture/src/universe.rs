@@ -172,6 +172,7 @@ fn item(package: PackageId, action: PlanAction, from: Option<Version>, to: Optio
         auto_before: false,
         auto_after: false,
         essential: false,
+        leftovers: false,
         undo: UndoQuality::Exact,
     }
 }

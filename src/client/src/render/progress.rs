@@ -26,9 +26,7 @@ impl Progress {
         if !ui.progress {
             Self::None
         } else if ui.bar {
-            let bar = ProgressBar::with_draw_target(Some(1000), ProgressDrawTarget::stderr());
-            let style = ProgressStyle::with_template("[{bar:30}] {percent:>3}% {wide_msg}").expect("a constant template");
-            Self::Bar(bar.with_style(style.progress_chars("=> ")))
+            Self::Bar(bar(ProgressDrawTarget::stderr()))
         } else {
             Self::Lines(String::new())
         }
@@ -41,6 +39,7 @@ impl Progress {
             Self::Bar(bar) => {
                 bar.set_position(bar.position().max(u64::from(properties.permille.min(1000))));
                 bar.set_message(message(properties));
+                bar.set_prefix(time_left(properties));
                 Ok(())
             }
             Self::Lines(last) => {
@@ -76,20 +75,46 @@ impl Progress {
     }
 }
 
-/// The bar's text: phase, package, remaining time; or what is waited for.
+/// The bar: the text is cut where the terminal is narrow, the time at its right never is.
+fn bar(target: ProgressDrawTarget) -> ProgressBar {
+    let style = ProgressStyle::with_template("[{bar:20}] {percent:>3}% {wide_msg} {prefix}").expect("a constant template");
+    ProgressBar::with_draw_target(Some(1000), target).with_style(style.progress_chars("=> "))
+}
+
+/// The bar's text: whether it goes back, phase, package; or what is waited for. Empty when it has ended.
 fn message(properties: &TransactionProperties) -> String {
     if !properties.waits_for.is_empty() {
         return escaped(&format!("waiting for {}", properties.waits_for));
     }
-    let mut text = if properties.phase.is_empty() { phase(properties) } else { escaped(&properties.phase) };
+    match properties.transaction_state() {
+        Some(state) if state.is_final() => String::new(),
+        Some(TransactionState::RollingBack) => format!("Undoing: {}", detail(properties)),
+        Some(TransactionState::Cancelling) => format!("Stopping: {}", detail(properties)),
+        Some(_) | None => detail(properties),
+    }
+}
+
+/// What the worker does just now, and with which package; the running step where it did not say.
+fn detail(properties: &TransactionProperties) -> String {
+    let said = properties.phase.strip_prefix("Undo: ").unwrap_or(&properties.phase);
+    let text = if said.is_empty() { step(properties).unwrap_or_else(|| phase(properties)) } else { escaped(said) };
     let package = escaped(&properties.current_package);
-    if !package.is_empty() && !text.contains(&package) {
-        text = format!("{text}: {package}");
+    if package.is_empty() || text.contains(&package) { text } else { format!("{text}: {package}") }
+}
+
+/// The remaining time, while there is any and it is known.
+fn time_left(properties: &TransactionProperties) -> String {
+    let over = properties.transaction_state().is_some_and(TransactionState::is_final);
+    if over || properties.remaining_seconds < 0 || !properties.waits_for.is_empty() {
+        return String::new();
     }
-    if properties.remaining_seconds >= 0 {
-        text = format!("{text} (about {} left)", remaining(properties.remaining_seconds));
-    }
-    text
+    format!("about {} left", remaining(properties.remaining_seconds))
+}
+
+/// The title of the step that runs.
+fn step(properties: &TransactionProperties) -> Option<String> {
+    let running = properties.steps.iter().find(|step| step.state == StepState::Running.as_str());
+    running.map(|step| escaped(&step.title))
 }
 
 /// Whole seconds: an estimate has no tenths.
@@ -102,8 +127,7 @@ fn phase(properties: &TransactionProperties) -> String {
     if !properties.waits_for.is_empty() {
         return escaped(&format!("waiting for {}", properties.waits_for));
     }
-    let running = properties.steps.iter().find(|step| step.state == StepState::Running.as_str());
-    let title = running.map(|step| escaped(&step.title));
+    let title = step(properties);
     match properties.transaction_state() {
         Some(TransactionState::RollingBack) => title.map_or_else(|| "Undoing".to_owned(), |title| format!("Undoing: {title}")),
         Some(TransactionState::Cancelling) => "Stopping".to_owned(),
@@ -155,11 +179,82 @@ mod tests {
         properties.phase = "Unpacking".into();
         properties.current_package = "hello".into();
         properties.remaining_seconds = 65;
-        assert_eq!(message(&properties), "Unpacking: hello (about 1 min 5 s left)");
+        assert_eq!((message(&properties), time_left(&properties)), ("Unpacking: hello".into(), "about 1 min 5 s left".into()));
         properties.remaining_seconds = 0;
-        assert_eq!(message(&properties), "Unpacking: hello (about 1 s left)");
+        assert_eq!(time_left(&properties), "about 1 s left");
+        properties.state = "cancelling".into();
+        assert_eq!(message(&properties), "Stopping: Unpacking: hello");
         properties.waits_for = "transaction 0123 of alice".into();
-        assert_eq!(message(&properties), "waiting for transaction 0123 of alice");
+        assert_eq!((message(&properties), time_left(&properties)), ("waiting for transaction 0123 of alice".into(), String::new()));
+    }
+
+    #[test]
+    fn an_undo_is_named_as_one_whatever_the_worker_says() {
+        let mut properties = running(700, "rolling-back", "Change packages");
+        assert_eq!(message(&properties), "Undoing: Change packages");
+        for (said, shown) in
+            [("stopping new services", "Undoing: stopping new services"), ("Undo: change packages", "Undoing: change packages")]
+        {
+            properties.phase = said.into();
+            assert_eq!(message(&properties), shown);
+        }
+    }
+
+    #[test]
+    fn what_has_ended_has_no_time_left() {
+        let mut properties = running(1000, "completed", "Commit");
+        properties.remaining_seconds = 0;
+        assert_eq!((message(&properties), time_left(&properties)), (String::new(), String::new()));
+    }
+
+    /// A terminal of so many columns that remembers what was written.
+    #[derive(Debug, Clone)]
+    struct Screen(u16, std::sync::Arc<std::sync::Mutex<String>>);
+
+    impl indicatif::TermLike for Screen {
+        fn width(&self) -> u16 {
+            self.0
+        }
+        fn move_cursor_up(&self, _: usize) -> std::io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_down(&self, _: usize) -> std::io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_right(&self, _: usize) -> std::io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_left(&self, _: usize) -> std::io::Result<()> {
+            Ok(())
+        }
+        fn write_line(&self, line: &str) -> std::io::Result<()> {
+            self.write_str(line)
+        }
+        fn write_str(&self, text: &str) -> std::io::Result<()> {
+            self.1.lock().expect("the screen").push_str(text);
+            Ok(())
+        }
+        fn clear_line(&self) -> std::io::Result<()> {
+            Ok(())
+        }
+        fn flush(&self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_time_is_seen_beside_the_longest_name() {
+        let screen = Screen(80, Default::default());
+        let mut progress = Progress::Bar(bar(ProgressDrawTarget::term_like(Box::new(screen.clone()))));
+        let mut properties = running(550, "executing", "Change packages");
+        properties.phase = "Configuring a-package-with-quite-a-long-name-that-no-line-of-80-columns-holds (amd64)".into();
+        properties.remaining_seconds = 65;
+        progress.update(&Ui::plain(), &properties).expect("update");
+        if let Progress::Bar(bar) = &progress {
+            bar.force_draw();
+        }
+        let shown = screen.1.lock().expect("the screen").clone();
+        assert!(shown.contains("Configuring a-package-with-q") && shown.contains(" about 1 min 5 s left"), "{shown:?}");
     }
 
     #[test]

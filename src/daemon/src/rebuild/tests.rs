@@ -190,6 +190,7 @@ fn plan(n: u32, request: Digest) -> Plan {
         auto_before: false,
         auto_after: false,
         essential: false,
+        leftovers: false,
         undo: UndoQuality::Exact,
     };
     Plan {

@@ -22,6 +22,7 @@ fn item(package: &str, from: Option<&str>, to: Option<&str>) -> PlanItem {
         auto_before: false,
         auto_after: false,
         essential: false,
+        leftovers: false,
         undo: UndoQuality::Exact,
     }
 }

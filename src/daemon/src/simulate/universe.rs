@@ -134,6 +134,7 @@ fn change(package: &(&str, &str, &str, &str), reason: Reason) -> PlanItem {
         auto_before: false,
         auto_after: reason == Reason::Dependency,
         essential: false,
+        leftovers: false,
         undo: UndoQuality::Exact,
     }
 }

@@ -463,6 +463,7 @@ fn plan_for(id: TransactionId, request_digest: Digest, request: &Request) -> Pla
             auto_before: false,
             auto_after: false,
             essential: false,
+            leftovers: false,
             undo: UndoQuality::Exact,
         }],
         marks: Vec::new(),

@@ -202,6 +202,58 @@ fn the_newest_transaction_is_undone_by_its_files() {
     assert_eq!(item(&plan, "helper").action, PlanAction::Purge);
 }
 
+/// What a rollback does to `shadow` after an install or a purge of it, by files or by packages.
+fn shadow_back(kind: Kind, by_files: bool) -> Plan {
+    let universe = Universe::new("Package: shadow\nVersion: 2\n", INSTALLED, &[], "");
+    let done = universe.ask(request(kind, "shadow")).expect("plan");
+    assert!(item(&done, "shadow").leftovers);
+    if !by_files {
+        let now = if kind == Kind::Install { "Package: shadow\nVersion: 2\n" } else { "" };
+        universe.set_installed(&format!("{now}\nPackage: other\nVersion: 1\n"), &[]);
+    }
+    let world_after = by_files.then_some(done.world);
+    universe.ask_with(rollback(), &[], Some(Revert { plan: done, world_after })).expect("plan")
+}
+
+#[test]
+fn configuration_that_an_earlier_removal_left_is_not_purged_by_undoing_an_install() {
+    for by_files in [true, false] {
+        let plan = shadow_back(Kind::Install, by_files);
+        assert_eq!(item(&plan, "shadow").action, PlanAction::Remove, "{:?}", plan.method);
+    }
+}
+
+#[test]
+fn a_purge_of_leftovers_brings_configuration_back_and_no_package() {
+    let plan = shadow_back(Kind::Purge, true);
+    let shadow = item(&plan, "shadow");
+    assert_eq!((shadow.action, &shadow.from, &shadow.to), (PlanAction::Remove, &None, &None));
+    assert!(plan.warnings.iter().any(|text| text.contains("only configuration files come back: shadow")), "{:?}", plan.warnings);
+    assert!(shadow_back(Kind::Purge, false).is_empty(), "no package brings the files back");
+}
+
+#[test]
+fn undoing_an_undo_leads_back_to_the_same_leftovers() {
+    for (kind, again) in [(Kind::Install, PlanAction::Install), (Kind::Purge, PlanAction::Purge)] {
+        let plan = shadow_back(kind, true);
+        let universe = Universe::new("", INSTALLED, &[], "");
+        let back = Plan { world: universe.ask(request(Kind::Purge, "shadow")).expect("plan").world, ..plan };
+        let revert = Revert { world_after: Some(back.world), plan: back };
+        let twice = universe.ask_with(rollback(), &[], Some(revert)).expect("plan");
+        assert_eq!((item(&twice, "shadow").action, item(&twice, "shadow").leftovers), (again, true));
+    }
+}
+
+#[test]
+fn a_purged_package_that_claims_no_size_is_installed_again() {
+    let universe = Universe::new("Package: light\nVersion: 1\n", "Package: light\nVersion: 1\nInstalled-Size: 0\n", &[], "");
+    let done = universe.ask(request(Kind::Purge, "light")).expect("plan");
+    assert_eq!(item(&done, "light").installed_delta, 0);
+    universe.set_installed("Package: other\nVersion: 1\n", &[]);
+    let plan = universe.ask_with(rollback(), &[], Some(Revert { plan: done, world_after: None })).expect("plan");
+    assert_eq!(item(&plan, "light").action, PlanAction::Install);
+}
+
 #[test]
 fn several_transactions_are_undone_by_their_files_or_as_one_change_by_packages() {
     let universe = universe();

@@ -175,7 +175,8 @@ fn stanzas(text: &str) -> impl Iterator<Item = &str> {
 fn complete(stanza: &str) -> String {
     let stanza = stanza.lines().map(str::trim).collect::<Vec<_>>().join("\n");
     let arch = if stanza.contains("Architecture:") { "" } else { "Architecture: amd64\n" };
-    format!("{stanza}\n{arch}Maintainer: T <t@example.org>\nInstalled-Size: 10\nDescription: tiny\n")
+    let size = if stanza.contains("Installed-Size:") { "" } else { "Installed-Size: 10\n" };
+    format!("{stanza}\n{arch}Maintainer: T <t@example.org>\n{size}Description: tiny\n")
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -72,6 +72,7 @@ pub(crate) fn item(package: &str, action: PlanAction, from: Option<&str>, to: Op
         auto_before: false,
         auto_after: false,
         essential: false,
+        leftovers: false,
         undo: UndoQuality::BestEffort("a database".into()),
     }
 }

@@ -118,6 +118,7 @@ fn item(machine: &Machine, request: &Request, change: &Change, facts: &Facts) ->
         auto_before: auto,
         auto_after: auto,
         essential: entry.is_some_and(|entry| entry.essential || entry.protected),
+        leftovers: facts.status.fact(package).config_files,
         undo: quality::judge(package, change.action, claimed(facts, package) != 0, &machine.admin()),
     }
 }
@@ -287,6 +288,17 @@ mod tests {
         let done = carried_out(&plan, &place.facts(left));
         let actions: Vec<_> = done.items.iter().map(|item| (item.action, item.package.name.as_str(), item.installed_delta)).collect();
         assert_eq!(actions, [(PlanAction::Purge, "old", -2048), (PlanAction::Remove, "tool", -3072)]);
+    }
+
+    #[test]
+    fn configuration_that_an_earlier_removal_left_is_known() {
+        let place = Place::new();
+        let facts = place.facts(&format!("{STATUS}\nPackage: gone\nStatus: deinstall ok config-files\nArchitecture: all\nVersion: 1\n"));
+        let announced = hook("", "gone - - none < 2 all none /x.deb\nnew - - none < 2 all none /y.deb\n");
+        let request = request(&announced.changes, "", String::new());
+        let plan = plan(&place.machine, id(), &request, &announced.changes, &facts).0;
+        let known: Vec<_> = plan.items.iter().map(|item| (item.package.name.as_str(), item.leftovers)).collect();
+        assert_eq!(known, [("gone", true), ("new", false)]);
     }
 
     #[test]
