@@ -114,6 +114,12 @@ impl AttemptFiles {
         self.folder.join(WATCH_OVER)
     }
 
+    /// Of a plain run of apt: each call of dpkg that went under a guard, and what the guard saw.
+    #[must_use]
+    pub fn guard_log(&self) -> PathBuf {
+        self.folder.join("guard.jsonl")
+    }
+
     /// Exists when the guard refused a change: the error's code, and on the next line what it could not keep.
     #[must_use]
     pub fn refused(&self) -> PathBuf {
