@@ -21,6 +21,10 @@ const PLACE: &str = "mkdir -p /opt/bs/tree/deep /usr/local/lib/bs; echo old >/op
 const SCRIPT: &str = "echo new >>/opt/bs/written; rm /opt/bs/removed; mv /opt/bs/tree /opt/bs/moved; chmod 4711 /usr/local/lib/bs/mode; \
      mkdir /opt/bs-new; echo made >/opt/bs-new/file; echo made >/root/.bs; sed -i s/mode/sed/ /usr/local/lib/bs/mode";
 
+/// Prints the process numbers of guards.
+const GUARDS: &str = "for p in /proc/[0-9]*; do case $(tr '\\0' ' ' 2>/dev/null <$p/cmdline) in \
+     */backstep-worker\\ guard*) echo ${p#/proc/};; esac; done";
+
 fn scripted(script: &str) -> Package {
     plain("bs-scripted", "1").script(Script::Postinst, script)
 }
@@ -47,9 +51,13 @@ fn newest(scene: &Scene) -> Result<(Value, String)> {
     Ok((row, events))
 }
 
+/// The process numbers of guards.
+fn guards(scene: &Scene) -> Result<String> {
+    scene.machine.check(["sh", "-c", GUARDS])
+}
+
 fn no_guard_is_left(scene: &Scene) -> Result<()> {
-    let guards = || scene.machine.run(["pgrep", "-f", "backstep-worker guard"]);
-    wait_until("no guard is left", PATIENCE, || Ok(guards()?.stdout.is_empty().then_some(())))
+    wait_until("no guard is left", PATIENCE, || Ok(guards(scene)?.is_empty().then_some(())))
 }
 
 #[test]
@@ -118,12 +126,13 @@ fn a_failed_run_is_undone_with_what_its_scripts_did() -> Result<()> {
 /// apt hears of it at once, whoever is killed, and nothing is left that waits.
 #[test]
 fn whoever_is_killed_apt_ends_and_all_is_undone() -> Result<()> {
-    let guard = format!("echo first >>/opt/bs/written; pkill -KILL -f '[b]ackstep-worker guard'; sleep 1; {SCRIPT}");
+    let guard = format!("echo first >>/opt/bs/written; kill -KILL $({GUARDS}); sleep 1; {SCRIPT}; touch /run/unguarded");
     let dpkg = format!("{SCRIPT}; kill -KILL $PPID");
     for killer in [guard, dpkg] {
         let scene = scene(&[scripted(&killer)])?;
         let before = scene.state()?;
         scene.machine.run(["timeout", "60", "apt-get", "-y", "install", "bs-scripted"])?.failure(100).with_context(|| killer.clone())?;
+        ensure!(!scene.machine.path("/run/unguarded").exists(), "it went on without its guard");
         no_guard_is_left(&scene)?;
         let (row, _) = newest(&scene)?;
         assert_eq!(text(&row["status"]), "failed", "{killer}: {row:#}");
@@ -135,12 +144,13 @@ fn whoever_is_killed_apt_ends_and_all_is_undone() -> Result<()> {
 
 #[test]
 fn a_daemon_that_a_script_leaves_keeps_nobody() -> Result<()> {
-    let scene = scene(&[scripted("setsid sh -c 'exec sleep 600' </dev/null >/dev/null 2>&1 &\necho x >/opt/bs/written")])?;
+    let scene = scene(&[scripted("setsid sleep 600 </dev/null >/dev/null 2>&1 &\necho $! >/run/bs-daemon; echo x >/opt/bs/written")])?;
     let before = scene.state()?;
     scene.machine.run(["timeout", "60", "apt-get", "-y", "install", "bs-scripted"])?.success()?;
     let (_, events) = newest(&scene)?;
     ensure!(events.contains("changes seen"), "{events}");
-    scene.machine.check(["pkill", "-f", "sleep 600"])?;
+    ensure!(!guards(&scene)?.is_empty(), "nobody answers the daemon's calls any more");
+    scene.machine.check(["sh", "-c", "kill $(cat /run/bs-daemon)"])?;
     no_guard_is_left(&scene)?;
     scene.change("rollback --last")?;
     before.expect_same(&scene.state()?, "rollback")

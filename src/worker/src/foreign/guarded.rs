@@ -80,9 +80,9 @@ fn under_guard(machine: &Machine, run: &Foreign, worker: &Path, call: &str) -> R
     }
 }
 
-/// Starts a guard that shares nothing with apt: not its terminal, environment, folder or locks.
+/// Starts a guard that shares nothing with apt: not its terminal, environment, folder or locks. It outlives this process,
+/// which becomes dpkg and does not wait for it, and is init's child then.
 #[expect(clippy::disallowed_methods, reason = "the one program that is started beside dpkg, with no environment at all")]
-#[expect(clippy::zombie_processes, reason = "this process becomes dpkg; the guard outlives it and is then init's child")]
 fn start(files: &AttemptFiles, capture: &Path, worker: &Path, on_failure: OnFailure, call: &str) -> io::Result<UnixStream> {
     make_watch_over(files)?;
     let mut log = append(&files.guard_log())?;

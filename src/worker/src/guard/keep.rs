@@ -222,9 +222,9 @@ mod tests {
         std::fs::write(root.join("opt/file"), "old").expect("write");
         let dir = CaptureDir::create(&folder.path().join("capture")).expect("capture");
         secure(&root, &dir, &Selection::default(), &mut |_, _| {}).expect("secure");
+        let late = Some(Late::open(&root, &dir).expect("late"));
         std::fs::rename(dir.path().join("objects"), folder.path().join("away")).expect("rename");
         std::fs::write(dir.path().join("objects"), "in the way").expect("write");
-        let late = Some(Late::open(&root, &dir).expect("late"));
         let (refused, over) = (folder.path().join("refused"), folder.path().join("over"));
         Scene { folder, keeper: Keeper { late, walk: None, guarded, missed: Missed::default(), refused, over } }
     }
