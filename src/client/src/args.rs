@@ -26,7 +26,9 @@ Exit status:
 
 Plain runs of apt are transactions too: `history` shows them and `rollback` undoes them. The hooks that record them \
 are 05backstep and 95backstep in /etc/apt/apt.conf.d; what happens when they cannot keep undo material is \
-on-failure in section [apt] of /etc/backstep/backstep.toml: \"go-on\" or \"refuse\".";
+on-failure in section [apt] of /etc/backstep/backstep.toml: \"go-on\" or \"refuse\". What their scripts change outside the \
+packages' files and /etc is kept, too, once /etc/apt/apt.conf.d/06backstep-guard is a link to \
+/usr/share/backstep/apt-guard.conf.";
 
 const PACKAGES_HELP: &str = "\
 Packages are written NAME, NAME:ARCH, NAME=VERSION or NAME:ARCH=VERSION. A sign at the end asks for another \

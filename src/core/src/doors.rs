@@ -434,6 +434,7 @@ const OTHERS: &[Door] = &[
     file("/var/lib/backstep/attempts/*/watch-over", Who::Root, "a named pipe: that the guard's watch is over"),
     file("/var/lib/backstep/attempts/*/refused", Who::Root, "what the guard could not keep, so that the change was refused"),
     file("/var/lib/backstep/attempts/*/unguarded", Who::Root, "why the change ran without a guard"),
+    file("/var/lib/backstep/attempts/*/guard.jsonl", Who::Root, "of a plain run of apt: dpkg's calls and what their guards saw"),
     file("/var/lib/backstep/attempts/*/unsynced", Who::Root, "that what was unpacked is not durable yet"),
     file("/var/lib/backstep/attempts/*/early", Who::Root, "how much was put back before the system started"),
     file("/var/lib/backstep/attempts/*/foreign.json", Who::Root, "of a plain run of apt: what its hook wrote down before"),
@@ -474,7 +475,8 @@ const OTHERS: &[Door] = &[
         Place::Program,
         "backstep-dpkg",
         Who::Root,
-        "what apt calls in dpkg's place: decides when writes become durable, takes the plan's archives, and becomes dpkg",
+        "what apt calls in dpkg's place. In a transaction it decides when writes become durable and takes the plan's archives, in a \
+         plain run of apt by root it goes under a guard; then, and for everybody else at once, it becomes dpkg",
     ),
     row(
         Place::Program,

@@ -30,7 +30,16 @@ pub fn enter(guard: &mut Command, scope: Scope) -> Result<u32, SuperviseError> {
     Ok(child.id())
 }
 
-/// The same, with a guard that is already there, at the other end of `socket`.
+/// Waits until the guard at the other end of `socket` has said that nothing is in its way
+/// ([`say_prepared`](crate::say_prepared)). A guard that cannot work is found out here, before anything is filtered.
+///
+/// # Errors
+/// It is gone, or the socket's time limit is over. Nothing has changed.
+pub fn wait_prepared(socket: &UnixStream) -> Result<(), SuperviseError> {
+    handover::wait_ready(socket)
+}
+
+/// The same as [`enter`], with a guard that is already there, at the other end of `socket`.
 ///
 /// # Errors
 /// As [`enter`].

@@ -76,6 +76,15 @@ fn closes_on_exec(facts: &str) -> bool {
     flags.is_some_and(|flags| flags & rustix::fs::OFlags::CLOEXEC.bits() != 0)
 }
 
+/// Tells who waits for it with [`wait_prepared`](crate::wait_prepared) that [`guard`] is next. Only for a guard that is
+/// waited for in that way.
+///
+/// # Errors
+/// Nobody is there any more.
+pub fn say_prepared(socket: &UnixStream) -> Result<(), SuperviseError> {
+    handover::say_ready(socket)
+}
+
 /// Receives the listener over `socket`, says that it is ready, and tells every change to `sink` until the last guarded
 /// process is gone.
 ///

@@ -35,8 +35,8 @@ mod resolve;
 mod wake;
 
 pub use change::{Change, Errno, Seen, Sink, Verdict};
-pub use enter::{enter, enter_with};
+pub use enter::{enter, enter_with, wait_prepared};
 pub use error::SuperviseError;
 pub use filter::Scope;
-pub use guard::{Rules, guard, prepare, protect_from_oom};
+pub use guard::{Rules, guard, prepare, protect_from_oom, say_prepared};
 pub use quiet::suppress_sync;

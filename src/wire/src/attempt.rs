@@ -24,6 +24,8 @@ pub const LOCK: &str = "lock";
 pub const MISMATCH: &str = "mismatch";
 /// See [`AttemptFiles::watch_over`].
 pub const WATCH_OVER: &str = "watch-over";
+/// See [`AttemptFiles::guard_log`].
+pub const GUARD_LOG: &str = "guard.jsonl";
 /// See [`AttemptFiles::refused`].
 pub const REFUSED: &str = "refused";
 /// See [`AttemptFiles::unguarded`].
@@ -112,6 +114,12 @@ impl AttemptFiles {
     #[must_use]
     pub fn watch_over(&self) -> PathBuf {
         self.folder.join(WATCH_OVER)
+    }
+
+    /// Of a plain run of apt: each call of dpkg that went under a guard, and what the guard saw.
+    #[must_use]
+    pub fn guard_log(&self) -> PathBuf {
+        self.folder.join(GUARD_LOG)
     }
 
     /// Exists when the guard refused a change: the error's code, and on the next line what it could not keep.

@@ -7,10 +7,17 @@ use std::path::PathBuf;
 
 use backstep_core::AttemptId;
 
+use crate::guard::keep::Guarded;
+
 /// How to call the program.
 pub const USAGE: &str = "usage: backstep-worker run <attempt> [--state-dir DIR] [--root DIR]\n       backstep-worker check-plan <folder>\n       \
-     backstep-worker guard <folder> <capture>\n       backstep-worker under-guard <folder> <program> [argument]...\n       \
+     backstep-worker guard <folder> <capture> [apt-refused | apt-goes-on]\n       backstep-worker under-guard <folder> <program> [argument]...\n       \
      backstep-worker apt-before | apt-after | dpkg-after";
+
+/// How a guard is told that it guards a plain run of apt, and what becomes of a change that it cannot keep.
+pub(crate) const APT_REFUSED: &str = "apt-refused";
+/// The same, when the change goes on.
+pub(crate) const APT_GOES_ON: &str = "apt-goes-on";
 
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +37,8 @@ pub enum Verb {
         folder: PathBuf,
         /// Its capture.
         capture: PathBuf,
+        /// Whose change it is.
+        guarded: Guarded,
     },
     /// Go under the guard at the other end of standard input and become a program.
     UnderGuard {
@@ -60,7 +69,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Verb, Stri
     match (verb, words.get(1..).unwrap_or_default()) {
         (Some("run"), [attempt, rest @ ..]) => run(text(attempt)?, rest),
         (Some("check-plan"), [folder]) => Ok(Verb::CheckPlan { folder: folder.into() }),
-        (Some("guard"), [folder, capture]) => Ok(Verb::Guard { folder: folder.into(), capture: capture.into() }),
+        (Some("guard"), [folder, capture, whose @ ..]) => {
+            Ok(Verb::Guard { folder: folder.into(), capture: capture.into(), guarded: guarded(whose)? })
+        }
         (Some("under-guard"), [folder, program, arguments @ ..]) => {
             Ok(Verb::UnderGuard { folder: folder.into(), program: program.clone(), arguments: arguments.to_vec() })
         }
@@ -73,6 +84,15 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Verb, Stri
 
 fn text(word: &OsString) -> Result<&str, String> {
     word.to_str().ok_or_else(|| USAGE.to_owned())
+}
+
+fn guarded(words: &[OsString]) -> Result<Guarded, String> {
+    match words {
+        [] => Ok(Guarded::Own),
+        [word] if word == APT_REFUSED => Ok(Guarded::AptRefused),
+        [word] if word == APT_GOES_ON => Ok(Guarded::AptGoesOn),
+        _ => Err(USAGE.to_owned()),
+    }
 }
 
 fn run(attempt: &str, rest: &[OsString]) -> Result<Verb, String> {
@@ -101,13 +121,28 @@ mod tests {
         let id = "01936b2e-7c1a-7d3e-9f10-0123456789ab-1";
         let run = Verb::Run { attempt: id.parse().expect("id"), state: "/s".into(), root: "/".into() };
         assert_eq!(words(&format!("run {id} --state-dir /s")), Ok(run));
-        assert_eq!(words("guard /x /y"), Ok(Verb::Guard { folder: "/x".into(), capture: "/y".into() }));
+        for (word, guarded) in [("", Guarded::Own), (APT_REFUSED, Guarded::AptRefused), (APT_GOES_ON, Guarded::AptGoesOn)] {
+            let guard = Verb::Guard { folder: "/x".into(), capture: "/y".into(), guarded };
+            assert_eq!(words(&format!("guard /x /y {word}")), Ok(guard));
+        }
         let become_apt = Verb::UnderGuard { folder: "/x".into(), program: "apt-get".into(), arguments: vec!["--".into()] };
         assert_eq!(words("under-guard /x apt-get --"), Ok(become_apt));
         assert_eq!(words("check-plan /x"), Ok(Verb::CheckPlan { folder: "/x".into() }));
         assert_eq!((words("apt-before"), words("apt-after")), (Ok(Verb::AptBefore), Ok(Verb::AptAfter)));
         assert_eq!((words("dpkg-after"), words("dpkg-after x").is_err()), (Ok(Verb::DpkgAfter), true));
-        for bad in ["", "apt-before x", "run", "run x", "check-plan", "check-plan a b", "guard a", "under-guard a", "undo x"] {
+        for bad in [
+            "",
+            "apt-before x",
+            "run",
+            "run x",
+            "check-plan",
+            "check-plan a b",
+            "guard a",
+            "guard a b c",
+            "guard a b apt-refused c",
+            "under-guard a",
+            "undo x",
+        ] {
             assert!(words(bad).is_err(), "{bad}");
         }
         assert!(words(&format!("run {id} --root")).is_err());

@@ -71,6 +71,18 @@ pub enum Phase {
     Ask,
 }
 
+impl Phase {
+    /// What dpkg is called for, in a word.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Files => "unpacking or removing",
+            Self::Configure => "configuring",
+            Self::Ask => "answering",
+        }
+    }
+}
+
 /// Reads the phase off dpkg's arguments, its name left out. dpkg takes one action a call.
 #[must_use]
 pub fn phase(arguments: &[OsString]) -> Phase {
@@ -89,16 +101,15 @@ fn action(word: &OsStr) -> Option<Phase> {
 
 /// What dpkg is told besides.
 #[must_use]
-pub fn besides(phase: Phase, mark: Option<&Mark>) -> Option<&'static str> {
+pub fn besides(phase: Phase, mark: &Mark) -> Option<&'static str> {
     match mark {
-        Some(Mark::Unsynced(_)) if phase == Phase::Files => Some(WITHOUT_SYNCS),
-        Some(Mark::Unsynced(_) | Mark::Synced(_)) | None => None,
+        Mark::Unsynced(_) if phase == Phase::Files => Some(WITHOUT_SYNCS),
+        Mark::Unsynced(_) | Mark::Synced(_) => None,
     }
 }
 
 /// Prepares this process to become dpkg.
-pub fn prepare(phase: Phase, machine: &Machine, mark: Option<&Mark>) -> Result<(), Failure> {
-    let Some(mark) = mark else { return Ok(()) };
+pub fn prepare(phase: Phase, machine: &Machine, mark: &Mark) -> Result<(), Failure> {
     let error = |error: io::Error| Failure::new(ErrorCode::StoreFailed, format!("cannot make what was unpacked durable: {error}"));
     match phase {
         Phase::Files => begin(machine, mark),
@@ -160,10 +171,8 @@ mod tests {
     #[test]
     fn only_who_unpacks_with_writes_held_back_leaves_syncs_of_files_out() {
         let (unsynced, synced) = (Mark::Unsynced("/x".into()), Mark::Synced("/x".into()));
-        assert_eq!(besides(Phase::Files, Some(&unsynced)), Some("--force-unsafe-io"));
-        for (phase, mark) in
-            [(Phase::Files, None), (Phase::Files, Some(&synced)), (Phase::Configure, Some(&unsynced)), (Phase::Ask, Some(&unsynced))]
-        {
+        assert_eq!(besides(Phase::Files, &unsynced), Some("--force-unsafe-io"));
+        for (phase, mark) in [(Phase::Files, &synced), (Phase::Configure, &unsynced), (Phase::Ask, &unsynced)] {
             assert_eq!(besides(phase, mark), None, "{phase:?} {mark:?}");
         }
     }
@@ -174,11 +183,9 @@ mod tests {
         let (machine, path) = (Machine::new(folder.path(), folder.path()), folder.path().join("unsynced"));
         for mark in [Mark::Synced(path.clone()), Mark::Unsynced(path.clone())] {
             File::create(&path).expect("mark");
-            prepare(Phase::Ask, &machine, Some(&mark)).expect("a question");
+            prepare(Phase::Ask, &machine, &mark).expect("a question");
             assert!(path.exists(), "a question needs no barrier");
-            prepare(Phase::Configure, &machine, None).expect("without a mark");
-            assert!(path.exists());
-            prepare(Phase::Configure, &machine, Some(&mark)).expect("configure");
+            prepare(Phase::Configure, &machine, &mark).expect("configure");
             assert!(!path.exists());
         }
     }
@@ -187,7 +194,7 @@ mod tests {
     fn who_changes_files_is_marked_also_when_dpkg_syncs() {
         let folder = tempfile::tempdir().expect("folder");
         let (machine, path) = (Machine::new(folder.path(), folder.path()), folder.path().join("unsynced"));
-        prepare(Phase::Files, &machine, Some(&Mark::Synced(path.clone()))).expect("unpack");
+        prepare(Phase::Files, &machine, &Mark::Synced(path.clone())).expect("unpack");
         assert!(path.exists());
     }
 }

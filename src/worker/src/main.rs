@@ -13,7 +13,7 @@ fn main() -> ExitCode {
         Ok(Verb::AptBefore) => return apt_before(),
         Ok(Verb::AptAfter) => beside_apt(foreign::after).and_then(|done| done),
         Ok(Verb::DpkgAfter) => beside_apt(inventory::after_dpkg).and_then(|done| done),
-        Ok(Verb::Guard { folder, capture }) => guard::keep::guard(&AttemptFiles::in_folder(&folder), &capture),
+        Ok(Verb::Guard { folder, capture, guarded }) => guard::keep::guard(&AttemptFiles::in_folder(&folder), &capture, guarded),
         Ok(Verb::UnderGuard { folder, program, arguments }) => {
             Err(guard::enter::enter(&AttemptFiles::in_folder(&folder), &program, &arguments))
         }

@@ -11,6 +11,7 @@ mod bus;
 mod idle;
 mod large;
 mod packages;
+mod plain;
 mod record;
 mod report;
 
@@ -20,8 +21,8 @@ use backstep_tests::machine::{Machine, Storage};
 
 use crate::report::Report;
 
-/// Without a word on the command line everything is measured and written; with the names of parts (`packages`, `bus`,
-/// `large`, `idle`) only those, and the lines are only shown.
+/// Without a word on the command line everything is measured and written; with the names of parts (`plain`, `packages`,
+/// `bus`, `large`, `idle`) only those, and the lines are only shown.
 fn main() -> Result<()> {
     let chosen: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let wanted = |part: &str| chosen.is_empty() || chosen.iter().any(|word| word == part);
@@ -30,6 +31,9 @@ fn main() -> Result<()> {
     machine.write("/etc/backstep/backstep.toml.d/bench.toml", "[daemon]\nidle-exit = 86400\n", 0o644)?;
     let mut report = Report::default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    if wanted("plain") {
+        plain::measure(&machine, &mut report)?;
+    }
     if wanted("packages") {
         packages::measure(&machine, &mut report)?;
     }

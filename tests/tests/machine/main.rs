@@ -11,6 +11,7 @@ mod attention;
 mod authorisation;
 mod away;
 mod by_apt;
+mod by_apt_guarded;
 mod clients;
 mod daemon;
 mod failures;

@@ -17,7 +17,7 @@ use backstep_wire::journal::{Line, Record};
 use backstep_wire::order::Order;
 
 use super::begin::{TERMINAL, children, mark};
-use super::{announced, policy, process, runs};
+use super::{announced, guarded, policy, process, runs};
 use crate::durability::barrier;
 use crate::durable::replace;
 use crate::facts::{self, Facts, MachineWorld};
@@ -111,9 +111,14 @@ fn end(machine: &Machine, run: &Foreign, by: By) -> Result<(), Failure> {
     if lines.last().is_some_and(|line| line.record.is_last()) {
         return runs::write(machine, run);
     }
+    let watch = guarded::end_watch(&files);
     let mut journal = FileJournal::open(&files)?;
     if mark(machine)? == run.mark {
         return finish(machine, run, &run.plan, &mut journal, Record::Aborted { differences: Vec::new() });
+    }
+    if lines.iter().any(|line| matches!(line.record, Record::Captured { .. })) {
+        let said = watch.map_or_else(|failure| vec![failure.into()], |()| guarded::said(&files));
+        said.into_iter().try_for_each(|guarded::Said { code, text }| journal.record(Record::Noted { code, text }))?;
     }
     if let Err(error) = terminal(machine, run, &files) {
         journal.record(Record::Noted { code: None, text: format!("apt's log of its terminal is not kept: {error}") })?;

@@ -5,6 +5,8 @@
 //! `foreign/`, by which the daemon finds the attempt when it runs next. A run that was cut off is ended by [`settle`],
 //! or by the next run's [`before`].
 //!
+//! Where apt's `Dir::Bin::dpkg` is our program, each call of dpkg goes under a guard in between ([`guarded`]).
+//!
 //! Invariants: dpkg's lock is apt's, here it is only taken when apt is gone; nothing here changes a package or undoes
 //! one; whatever fails here does not fail apt, unless the administrator wants it so. Our own runs of apt-get never come
 //! here: the hooks leave when `BACKSTEP_TRANSACTION` is set.
@@ -12,6 +14,7 @@
 mod announced;
 pub(crate) mod begin;
 mod end;
+pub mod guarded;
 mod policy;
 pub(crate) mod process;
 pub mod runs;

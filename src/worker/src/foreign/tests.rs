@@ -7,6 +7,7 @@ use backstep_core::{ErrorCode, PlanAction, StepKind, StepState};
 use backstep_wire::foreign::{Foreign, Process};
 use backstep_wire::journal::Record;
 
+use super::guarded::enter;
 use super::{Verdict, after, before, runs, settle};
 use crate::journal;
 use crate::machine::Machine;
@@ -194,4 +195,66 @@ fn a_list_without_packages_is_no_run() {
     assert_eq!(before(&place.machine, &mut "VERSION 3\n\n".as_bytes()), Verdict::GoOn);
     assert!(!place.machine.foreign().exists());
     after(&place.machine).expect("nothing to end");
+}
+
+/// A guard that ends before it can work: nothing is filtered then.
+const NO_GUARD: &str = "/bin/false";
+
+fn unguarded(place: &Place) -> Option<String> {
+    fs::read_to_string(place.machine.attempt(place.run().attempt()).unguarded()).ok()
+}
+
+fn noted(place: &Place) -> Vec<(Option<ErrorCode>, String)> {
+    let noted = |record| if let Record::Noted { code, text } = record { Some((code, text)) } else { None };
+    place.records().into_iter().filter_map(noted).collect()
+}
+
+#[test]
+fn dpkg_without_a_run_above_it_is_nobody_s_to_guard() {
+    let place = Place::new();
+    assert_eq!(enter(&place.machine, NO_GUARD.as_ref(), "unpacking"), Verdict::GoOn);
+    before(&place.machine, &mut NO_ARCHIVE.as_bytes());
+    assert_eq!(enter(&place.machine, NO_GUARD.as_ref(), "unpacking"), Verdict::GoOn);
+    assert_eq!(unguarded(&place), None, "without undo material there is nothing to add to");
+    before(&place.machine, &mut REMOVAL.as_bytes());
+    let run = runs::all(&place.machine).expect("runs").pop().expect("a run");
+    let of_other = Foreign { process: Process { pid: 1, started: run.process.started }, ..run };
+    runs::write(&place.machine, &of_other).expect("write");
+    assert_eq!(enter(&place.machine, NO_GUARD.as_ref(), "unpacking"), Verdict::GoOn);
+    assert!(!place.machine.attempt(of_other.attempt()).guard_log().exists(), "another apt's run");
+}
+
+#[test]
+fn a_guard_that_does_not_come_up_stops_nobody_and_the_record_says_so() {
+    let place = Place::new();
+    before(&place.machine, &mut REMOVAL.as_bytes());
+    assert_eq!(enter(&place.machine, NO_GUARD.as_ref(), "unpacking"), Verdict::GoOn);
+    assert!(unguarded(&place).is_some_and(|why| why.starts_with("the guard is not ready: ")), "{:?}", unguarded(&place));
+    place.dpkg_says("");
+    after(&place.machine).expect("after");
+    let of_guard: Vec<_> = noted(&place).into_iter().filter(|(code, _)| *code == Some(ErrorCode::CaptureFailed)).collect();
+    let [(_, lost), (_, unguarded)] = of_guard.as_slice() else { panic!("{of_guard:?}") };
+    assert!(lost.starts_with("the guard of dpkg, unpacking, did not say"), "{lost}");
+    assert!(unguarded.contains("what scripts changed then was not captured"), "{unguarded}");
+    assert!(matches!(place.last(), Record::Committed { .. }));
+    assert_eq!(enter(&place.machine, "/nonexistent".as_ref(), "configuring"), Verdict::GoOn, "it has ended");
+}
+
+#[test]
+fn without_a_guard_dpkg_is_stopped_only_where_the_administrator_wants_it_and_before_it_began() {
+    let place = Place::new();
+    place.refuses();
+    before(&place.machine, &mut REMOVAL.as_bytes());
+    assert_eq!(enter(&place.machine, "/nonexistent".as_ref(), "unpacking"), Verdict::Refuse);
+    place.dpkg_says(HALF);
+    assert_eq!(enter(&place.machine, "/nonexistent".as_ref(), "configuring"), Verdict::GoOn, "half is worse");
+}
+
+#[test]
+fn a_run_without_a_guard_says_what_it_did_not_capture() {
+    let place = Place::new();
+    before(&place.machine, &mut REMOVAL.as_bytes());
+    place.dpkg_says("");
+    after(&place.machine).expect("after");
+    assert!(noted(&place).iter().any(|(code, text)| code.is_none() && text.starts_with("without a guard: what scripts changed")));
 }

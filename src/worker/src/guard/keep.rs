@@ -1,5 +1,9 @@
 //! The guard's own program: keeps what is about to be changed.
+//!
+//! Invariant: below a plain run of apt, nothing is filtered before the guard has everything that can fail behind it, and
+//! what it missed once it leaves alone: what is there later is not what was there before.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -8,7 +12,7 @@ use std::thread::JoinHandle;
 use backstep_capture::{CaptureDir, CaptureError, Late, Walk, is_left_alone};
 use backstep_core::causes::said;
 use backstep_core::{ErrorCode, Failure};
-use backstep_supervise::{Change, Errno, Rules, Seen, Sink, Verdict, prepare, protect_from_oom};
+use backstep_supervise::{Change, Errno, Rules, Seen, Sink, Verdict, prepare, protect_from_oom, say_prepared};
 
 use super::{Report, open_watch_over};
 use crate::durable::replace;
@@ -18,8 +22,19 @@ use crate::steps::capture_failure;
 /// Never told: not files that could be put back, and busy.
 const NEVER: [&str; 4] = ["/proc", "/sys", "/dev", "/run"];
 
+/// Whose change is guarded, and what becomes of a call when what it changes cannot be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Guarded {
+    /// A worker's: refused.
+    Own,
+    /// A plain run of apt's, whose administrator wants it refused.
+    AptRefused,
+    /// A plain run of apt's: it goes on, and the report says so.
+    AptGoesOn,
+}
+
 /// Guards what the other end of standard input hands over, keeping files in the capture. To be called first of all.
-pub fn guard(files: &AttemptFiles, capture: &Path) -> Result<(), Failure> {
+pub fn guard(files: &AttemptFiles, capture: &Path, guarded: Guarded) -> Result<(), Failure> {
     let failure = |text: String| Failure::new(ErrorCode::WorkerFailed, text);
     let socket = prepare().map_err(|error| failure(said(&error)))?;
     // Who waits for the processes of a dead worker's session does not wait for its guard.
@@ -35,9 +50,14 @@ pub fn guard(files: &AttemptFiles, capture: &Path) -> Result<(), Failure> {
     let mut keeper = Keeper {
         late: Some(late),
         walk: Some(std::thread::spawn(move || picture(Path::new("/"), &dir))),
+        guarded,
+        missed: Missed::default(),
         refused: files.refused(),
         over: files.watch_over(),
     };
+    if guarded != Guarded::Own {
+        say_prepared(&socket).map_err(|error| failure(said(&error)))?;
+    }
     let rules = Rules { exclude: NEVER.map(PathBuf::from).to_vec(), done: Some(over.as_fd()) };
     backstep_supervise::guard(socket, &rules, &mut keeper).map(drop).map_err(|error| failure(said(&error)))
 }
@@ -48,10 +68,36 @@ fn picture(root: &Path, dir: &CaptureDir) -> Result<(), CaptureError> {
     if Walk::load(dir)?.is_some() { Ok(()) } else { Walk::take(root, dir)?.save(dir) }
 }
 
+/// What was changed without being kept.
+#[derive(Default)]
+struct Missed {
+    paths: BTreeSet<PathBuf>,
+    calls: u64,
+    first: String,
+}
+
+impl Missed {
+    fn add(&mut self, change: &Change, why: &CaptureError) {
+        self.calls += 1;
+        if self.paths.is_empty() {
+            let path = change.paths().next().unwrap_or(Path::new("?"));
+            self.first = format!("cannot keep {} as it is: {}", path.display(), capture_failure(why).text);
+        }
+        self.paths.extend(change.paths().map(Path::to_owned));
+    }
+
+    /// Whether a change concerns what was missed, or something below it.
+    fn concerns(&self, change: &Change) -> bool {
+        !self.paths.is_empty() && change.paths().flat_map(Path::ancestors).any(|path| self.paths.contains(path))
+    }
+}
+
 struct Keeper {
     late: Option<Late>,
     /// The picture that is being taken: no change of what it shows is let through before it is there.
     walk: Option<JoinHandle<Result<(), CaptureError>>>,
+    guarded: Guarded,
+    missed: Missed,
     /// Where the reason of a refusal is left for the worker.
     refused: PathBuf,
     /// The named pipe whose name goes with the watch: who waits for its end sees that nothing is kept any more.
@@ -79,6 +125,16 @@ impl Keeper {
         }
     }
 
+    fn unkept(&mut self, change: &Change, error: &CaptureError) -> Verdict {
+        match self.guarded {
+            Guarded::Own | Guarded::AptRefused => self.refuse(change, error),
+            Guarded::AptGoesOn => {
+                self.missed.add(change, error);
+                Verdict::Continue
+            }
+        }
+    }
+
     fn refuse(&self, change: &Change, error: &CaptureError) -> Verdict {
         let failure = capture_failure(error);
         let path = change.paths().next().unwrap_or(Path::new("?"));
@@ -99,6 +155,8 @@ impl Keeper {
             copies: kept.copies,
             bytes_copied: kept.bytes_copied,
             created: kept.created,
+            unkept: self.missed.calls,
+            first_unkept: self.missed.first.clone(),
         })
     }
 }
@@ -108,10 +166,10 @@ impl Sink for Keeper {
         if self.walk.is_some() && !change.paths().all(is_left_alone) {
             self.finish_walk();
         }
-        let Some(late) = &mut self.late else { return Verdict::Continue };
+        let Some(late) = self.late.as_mut().filter(|_| !self.missed.concerns(change)) else { return Verdict::Continue };
         match Self::keep(late, change) {
             Ok(()) => Verdict::Continue,
-            Err(error) => self.refuse(change, &error),
+            Err(error) => self.unkept(change, &error),
         }
     }
 
@@ -149,5 +207,52 @@ mod tests {
         let first = Walk::load(&dir).expect("load").expect("picture");
         let now = Walk::take(&root, &dir).expect("take");
         assert!(first.differences(&now).iter().any(|one| one.path.ends_with("opt/made")), "it was made after the first");
+    }
+
+    struct Scene {
+        folder: tempfile::TempDir,
+        keeper: Keeper,
+    }
+
+    /// A file, and a guard that has nowhere to keep it.
+    fn scene(guarded: Guarded) -> Scene {
+        let folder = tempfile::tempdir().expect("folder");
+        let root = folder.path().join("root");
+        std::fs::create_dir_all(root.join("opt")).expect("folder");
+        std::fs::write(root.join("opt/file"), "old").expect("write");
+        let dir = CaptureDir::create(&folder.path().join("capture")).expect("capture");
+        secure(&root, &dir, &Selection::default(), &mut |_, _| {}).expect("secure");
+        let late = Some(Late::open(&root, &dir).expect("late"));
+        std::fs::rename(dir.path().join("objects"), folder.path().join("away")).expect("rename");
+        std::fs::write(dir.path().join("objects"), "in the way").expect("write");
+        let (refused, over) = (folder.path().join("refused"), folder.path().join("over"));
+        Scene { folder, keeper: Keeper { late, walk: None, guarded, missed: Missed::default(), refused, over } }
+    }
+
+    fn removal() -> Change {
+        Change::Remove("/opt/file".into())
+    }
+
+    #[test]
+    fn what_cannot_be_kept_is_refused_to_our_own_and_where_the_administrator_wants_it() {
+        for guarded in [Guarded::Own, Guarded::AptRefused] {
+            let Scene { folder, mut keeper } = scene(guarded);
+            assert!(matches!(keeper.before(&removal()), Verdict::Refuse(_)), "{guarded:?}");
+            assert!(std::fs::read_to_string(folder.path().join("refused")).expect("why").contains("/opt/file"));
+        }
+    }
+
+    #[test]
+    fn what_a_plain_apt_changed_without_being_kept_is_told_and_not_kept_later() {
+        let Scene { folder, mut keeper } = scene(Guarded::AptGoesOn);
+        assert_eq!(keeper.before(&removal()), Verdict::Continue);
+        let objects = folder.path().join("capture/objects");
+        std::fs::remove_file(&objects).expect("remove");
+        std::fs::rename(folder.path().join("away"), &objects).expect("rename");
+        std::fs::write(folder.path().join("root/opt/file"), "new").expect("write");
+        assert_eq!(keeper.before(&removal()), Verdict::Continue, "the new one is not what was there before");
+        let report = keeper.report(&Seen::default()).expect("report");
+        assert_eq!((report.unkept, report.links, report.copies), (1, 0, 0));
+        assert!(report.first_unkept.starts_with("cannot keep /opt/file as it is: "), "{}", report.first_unkept);
     }
 }

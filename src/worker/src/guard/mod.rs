@@ -52,14 +52,41 @@ pub struct Report {
     pub bytes_copied: u64,
     /// Names that were not there before.
     pub created: u64,
+    /// Changes it let go on although it could not keep what was there.
+    #[serde(default)]
+    pub unkept: u64,
+    /// Why, of the first of these.
+    #[serde(default)]
+    pub first_unkept: String,
+}
+
+impl Report {
+    /// Both as one: what the guards of one change saw.
+    #[must_use]
+    pub fn and(self, later: Self) -> Self {
+        Self {
+            told: self.told + later.told,
+            refused: self.refused + later.refused,
+            unseen: self.unseen + later.unseen,
+            links: self.links + later.links,
+            copies: self.copies + later.copies,
+            bytes_copied: self.bytes_copied + later.bytes_copied,
+            created: self.created + later.created,
+            unkept: self.unkept + later.unkept,
+            first_unkept: if self.unkept > 0 { self.first_unkept } else { later.first_unkept },
+        }
+    }
 }
 
 impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { told, refused, unseen, links, copies, bytes_copied, created } = self;
+        let Self { told, refused, unseen, links, copies, bytes_copied, created, unkept, first_unkept } = self;
         write!(f, "guard: {told} changes seen, {links} files linked and {copies} copied ({bytes_copied} bytes), {created} new names")?;
         if refused + unseen > 0 {
             write!(f, "; {refused} refused, {unseen} not understood")?;
+        }
+        if *unkept > 0 {
+            write!(f, "; {unkept} not kept, the first: {first_unkept}")?;
         }
         Ok(())
     }
@@ -88,11 +115,10 @@ impl Guard {
     /// Starts one. `command` is a call of the place's program in a child's environment. The socket is for the standard
     /// input of what is to be guarded.
     pub fn start(place: &Place, mut command: Command) -> io::Result<(Self, OwnedFd)> {
-        let fifo = place.files.watch_over();
-        for old in [place.files.refused(), place.files.unguarded(), fifo.clone()] {
+        for old in [place.files.refused(), place.files.unguarded()] {
             remove(&old)?;
         }
-        mkfifo(&fifo, Mode::S_IRUSR | Mode::S_IWUSR)?;
+        make_watch_over(&place.files)?;
         let (ours, theirs) = UnixStream::pair()?;
         command.arg("guard").arg(place.files.folder()).arg(&place.capture);
         command.stdin(Stdio::from(OwnedFd::from(theirs))).stdout(Stdio::piped());
@@ -161,6 +187,12 @@ pub fn end_orphan(files: &AttemptFiles, patience: Duration, tick: &mut dyn FnMut
         std::thread::sleep(BETWEEN_LOOKS);
     }
     Ok(())
+}
+
+/// Makes the named pipe through which the watch is ended, anew.
+pub(crate) fn make_watch_over(files: &AttemptFiles) -> io::Result<()> {
+    remove(&files.watch_over())?;
+    mkfifo(&files.watch_over(), Mode::S_IRUSR | Mode::S_IWUSR).map_err(io::Error::from)
 }
 
 /// Opens the named pipe through which the watch is ended; without waiting for the other end.
