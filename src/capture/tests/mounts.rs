@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use backstep_capture::{CaptureDir, Late, RestoreMode, Selection, compare, prune, restore, secure};
-use common::{ATTEMPT, Place, assert_same, is_root, paths};
+use common::{Place, assert_same, is_root, paths};
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, unmount};
 
 /// A mount that is gone when the test is over, however it ends.
@@ -69,7 +69,7 @@ fn links_are_kept_on_their_own_file_system() {
         fs::remove_file(place.at("usr/x")).unwrap();
     });
     assert_eq!((links, copied), (2, 3));
-    let elsewhere = place.at("boot/.backstep").join(ATTEMPT);
+    let elsewhere = place.at("boot/.backstep").join(&place.attempt);
     assert!(elsewhere.join("objects").is_dir());
     assert_eq!(fs::metadata(place.at("boot/.backstep")).map(|found| std::os::unix::fs::MetadataExt::mode(&found) & 0o7777).unwrap(), 0o700);
     prune(&CaptureDir::at(&place.capture())).unwrap();
@@ -163,7 +163,7 @@ fn late_captures_make_a_store_where_the_eager_one_needed_none() {
         let (place, _mounted) = late_place();
         // The kernel, which is small here, is only copied; the configuration is linked and copied.
         assert_eq!(late_cycle(&place), (2, 2));
-        assert!(place.at("boot/.backstep").join(ATTEMPT).join("objects").is_dir());
+        assert!(place.at("boot/.backstep").join(&place.attempt).join("objects").is_dir());
     }
 }
 

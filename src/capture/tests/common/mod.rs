@@ -5,19 +5,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 pub struct Place {
     pub dir: tempfile::TempDir,
+    /// No two at a time have the same: who prunes a capture looks for its stores on everything that is mounted.
+    pub attempt: String,
 }
-
-pub const ATTEMPT: &str = "01936b2e-7c1a-7d3e-9f10-0123456789ab-1";
 
 impl Place {
     pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("root")).unwrap();
         fs::create_dir(dir.path().join("state")).unwrap();
-        Self { dir }
+        static PLACES: AtomicU64 = AtomicU64::new(0);
+        let (process, place) = (u64::from(std::process::id()), PLACES.fetch_add(1, Ordering::Relaxed));
+        let attempt = format!("01936b2e-7c1a-7d3e-9f10-{:012x}-1", (process << 16) + place);
+        Self { dir, attempt }
     }
 
     pub fn root(&self) -> PathBuf {
@@ -25,7 +29,7 @@ impl Place {
     }
 
     pub fn capture(&self) -> PathBuf {
-        self.dir.path().join("state").join(ATTEMPT)
+        self.dir.path().join("state").join(&self.attempt)
     }
 
     pub fn at(&self, path: impl AsRef<Path>) -> PathBuf {
