@@ -164,13 +164,13 @@ async fn every_file_of_a_running_daemon_has_a_row_and_its_mode() -> Result<()> {
     Ok(())
 }
 
-/// The names of an attempt's files, as the worker's source has them, and those that a capture's parts give themselves.
+/// The names of an attempt's files, as `backstep-wire` has them, and those that a capture's parts give themselves.
 fn names_in_sources() -> Result<Vec<String>> {
     let quoted = |text: &str, before: &str| -> Vec<String> {
         let names = text.split(before).skip(1).filter_map(|rest| rest.split('"').next());
         names.map(str::to_owned).collect()
     };
-    let attempt = quoted(&source("src/worker/src/machine.rs")?, "self.folder.join(\"");
+    let attempt = quoted(&source("src/wire/src/attempt.rs")?, ": &str = \"");
     let mut capture = ["before.json", "others.json", "displaced"].map(str::to_owned).to_vec();
     capture.extend(quoted(&source("src/capture/src/manifest/mod.rs")?, " => \""));
     for part in ["late/log.rs", "walk/file.rs", "changes/file.rs"] {

@@ -16,6 +16,9 @@ use crate::scene::Scenario;
 
 /// dpkg's scratch folder: a killed `rm` leaves it, dpkg warns and goes on, and its next run takes it away.
 const SCRATCH: &str = "/var/lib/dpkg/tmp.ci";
+/// dpkg's copy of its status as it was one writing before, which nobody reads: a dpkg that is killed between its last two
+/// writings has one less.
+const COPY: &str = "/var/lib/dpkg/status-old";
 /// How many differences are told.
 const MOST_TOLD: usize = 12;
 
@@ -30,7 +33,7 @@ pub struct Both {
 
 /// All files of a cell.
 pub fn look(root: &Path) -> Result<Snapshot> {
-    Snapshot::take(root, &[&VOLATILE[..], &[SCRATCH]].concat())
+    Snapshot::take(root, &[&VOLATILE[..], &[SCRATCH, COPY]].concat())
 }
 
 /// How the scenario's last transaction ended, when the record is whole and agrees with the journals.
