@@ -19,8 +19,8 @@ impl Place {
         fs::create_dir(dir.path().join("root")).unwrap();
         fs::create_dir(dir.path().join("state")).unwrap();
         static PLACES: AtomicU64 = AtomicU64::new(0);
-        let (process, place) = (u64::from(std::process::id()), PLACES.fetch_add(1, Ordering::Relaxed));
-        let attempt = format!("01936b2e-7c1a-7d3e-9f10-{:012x}-1", (process << 16) + place);
+        let (process, place) = (std::process::id(), PLACES.fetch_add(1, Ordering::Relaxed));
+        let attempt = format!("{process:08x}-{place:04x}-7d3e-9f10-0123456789ab-1");
         Self { dir, attempt }
     }
 
