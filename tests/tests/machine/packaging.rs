@@ -124,6 +124,20 @@ fn reinstalling_keeps_a_running_worker_and_purging_leaves_nothing() -> Result<()
     Ok(())
 }
 
+/// apt calls our program for dpkg once more after its package is gone.
+#[test]
+fn the_packages_remove_themselves() -> Result<()> {
+    let machine = machine()?;
+    let said = machine.run(["backstep", "remove", "-y", "backstepd"])?.success()?;
+    assert!(said.stdout.contains("completed") || said.stderr.contains("completed"), "{said:?}");
+    let state = machine.run(["dpkg-query", "--show", "--showformat=${db:Status-Status}\n", "backstepd"])?;
+    assert_eq!(state.stdout, "config-files\n");
+    assert!(!fs::exists(machine.path("/usr/libexec/backstep"))?);
+    machine.check(["apt-get", "check"])?;
+    assert_eq!(machine.check(["dpkg", "--audit"])?, "");
+    Ok(())
+}
+
 /// What Debian's infrastructure would run with the packages installed (autopkgtest).
 #[test]
 fn the_packages_own_smoke_test_passes() -> Result<()> {
