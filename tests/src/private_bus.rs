@@ -240,3 +240,19 @@ impl Client {
         }
     }
 }
+
+/// The name of who runs the tests, and so calls the daemon.
+pub fn own_name() -> Result<String> {
+    let user = nix::unistd::User::from_uid(nix::unistd::geteuid())?;
+    Ok(user.context("the user of this process has no name")?.name)
+}
+
+/// Whether a test may do what only root may; says so when it may not.
+#[must_use]
+pub fn is_root(what: &str) -> bool {
+    let root = nix::unistd::geteuid().is_root();
+    if !root {
+        eprintln!("not root: {what} is not covered by this run");
+    }
+    root
+}

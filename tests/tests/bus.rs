@@ -9,7 +9,7 @@ use anyhow::Result;
 use backstep_bus::{BackoffFilter, Claims, IgnoreFilter, IgnoreOptions, ListFilter, OptionsBuilder, RevertsTarget};
 use backstep_core::actor::Origin;
 use backstep_core::{ErrorCode, TransactionState};
-use backstep_tests::private_bus::{Client, PATIENCE, PrivateBus, Simulated, code, packages};
+use backstep_tests::private_bus::{Client, PATIENCE, PrivateBus, Simulated, code, own_name, packages};
 use zbus::Variant;
 
 fn is(state: TransactionState) -> impl Fn(&backstep_bus::TransactionProperties) -> bool {
@@ -25,7 +25,7 @@ async fn a_transaction_is_created_prepared_executed_and_rolled_back() -> Result<
     transaction.prepare().await?;
     let prepared = client.wait_for(&transaction, is(TransactionState::Prepared)).await?;
     assert_eq!(prepared.plan.iter().map(|row| row.package.as_str()).collect::<Vec<_>>(), ["alpha", "alpha-data"]);
-    assert_eq!((prepared.description.as_str(), prepared.user.as_str()), ("try it", "root"));
+    assert_eq!((prepared.description.as_str(), prepared.user), ("try it", own_name()?));
     transaction.execute(&prepared.plan_digest).await?;
     let done = client.wait_for(&transaction, is(TransactionState::Completed)).await?;
     assert_eq!(done.permille, 1000);
