@@ -18,6 +18,8 @@ use crate::rows::{AutoMarks, Rows};
 use crate::snapshot::Snapshot;
 use crate::{Outcome, may_downgrade, plan_of, space};
 
+/// The package that undoes.
+const OURS: &str = "backstepd";
 const MAX_NAMES: usize = 10;
 
 /// The plan of every kind that changes packages and is no rollback.
@@ -220,8 +222,13 @@ fn check(question: &Question, intent: &Intent, items: &[PlanItem], packages: &[P
     if !held.is_empty() && !request.options.override_hold {
         return Err(Failure::new(ErrorCode::PackageHeld, format!("{} would change and is on hold", names(&held))));
     }
-    let takes_away = |item: &&PlanItem| item.essential && matches!(item.action, PlanAction::Remove | PlanAction::Purge);
-    let essential: Vec<String> = items.iter().filter(takes_away).map(|item| item.package.name.to_string()).collect();
+    let goes = |item: &&PlanItem| matches!(item.action, PlanAction::Remove | PlanAction::Purge);
+    if items.iter().filter(goes).any(|item| item.package.name.as_str() == OURS && item.from.is_some()) {
+        let text = format!("{OURS} would be removed by itself, and nobody be left to undo it; 'apt-get remove {OURS}' does that");
+        return Err(Failure::new(ErrorCode::DepsUnsatisfiable, text));
+    }
+    let essential: Vec<String> =
+        items.iter().filter(goes).filter(|item| item.essential).map(|item| item.package.name.to_string()).collect();
     if !essential.is_empty() && !request.options.allow_remove_essential {
         return Err(Failure::new(ErrorCode::PlanEssential, format!("{} would be removed and is essential", names(&essential))));
     }

@@ -22,7 +22,8 @@ const INSTALLED: &str = "
     Package: docs\nVersion: 1\nArchitecture: all\n
     Package: local-only\nVersion: 1\n
     Package: autolib\nVersion: 1\n
-    Package: autouser\nVersion: 1\nDepends: autolib\n";
+    Package: autouser\nVersion: 1\nDepends: autolib\n
+    Package: backstepd\nVersion: 1\n";
 
 const AVAILABLE: &str = "
     Package: base\nVersion: 1\nEssential: yes\n
@@ -195,6 +196,13 @@ fn impossible_requests_fail_in_both_and_are_explained() {
             assert!(failure.text.contains(word), "{arguments}: {word} in {failure}");
         }
     }
+}
+
+#[test]
+fn what_undoes_does_not_remove_itself() {
+    let failure = universe().ask(request(Kind::Remove, "backstepd")).expect_err("refused");
+    assert_eq!(failure.code, ErrorCode::DepsUnsatisfiable);
+    assert!(failure.text.contains("apt-get remove backstepd"), "{failure}");
 }
 
 #[test]

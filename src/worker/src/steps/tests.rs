@@ -40,6 +40,8 @@ enum Trouble {
     Killed,
     /// dpkg is killed when its database says all, and before it takes its notes beside it away.
     Unfinished,
+    /// apt ends, and a package of nobody's plan still waits for its triggers to be run.
+    Untriggered,
 }
 
 impl Trouble {
@@ -94,7 +96,8 @@ impl FakeApt {
             fs::create_dir_all(self.machine.at("var/lib/dpkg/alternatives/unreadable")).expect("folder");
         }
         let new = if half { "install ok half-configured" } else { "install ok installed" };
-        let status = [stanza("dpkg", "amd64", "install ok installed", "1"), stanza("old", "all", "install ok installed", "2")];
+        let dpkg = if self.trouble == Trouble::Untriggered { "install ok triggers-pending" } else { "install ok installed" };
+        let status = [stanza("dpkg", "amd64", dpkg, "1"), stanza("old", "all", "install ok installed", "2")];
         put(&self.machine.status(), [status.concat(), stanza("new", "all", new, "1")].concat().as_bytes());
         watch.line("pmstatus:new:50.0:Installing new")?;
         if half {
@@ -102,6 +105,9 @@ impl FakeApt {
         }
         if self.trouble == Trouble::Killed {
             return Ok(Ended::Signal(9));
+        }
+        if self.trouble == Trouble::Untriggered {
+            return Ok(Ended::Code(100));
         }
         if self.trouble == Trouble::Unfinished {
             put(&self.machine.at("var/lib/dpkg/updates/0001"), b"Package: new\n");
@@ -159,7 +165,8 @@ impl Children for FakeApt {
             | Trouble::Silent
             | Trouble::NoManager
             | Trouble::Stopped
-            | Trouble::Unfinished => Ok(Vec::new()),
+            | Trouble::Unfinished
+            | Trouble::Untriggered => Ok(Vec::new()),
         }
     }
 
@@ -374,6 +381,13 @@ fn an_exit_code_is_no_evidence() {
     let (outcome, journal) = Small::new(Trouble::Silent).run();
     assert_eq!(outcome, Outcome::Aborted { differences: Vec::new() });
     assert_eq!(journal.cause().map(|why| why.code), Some(ErrorCode::DpkgFailed));
+}
+
+#[test]
+fn triggers_that_nobody_ran_are_no_success() {
+    let (outcome, journal) = Small::new(Trouble::Untriggered).run();
+    assert_eq!(outcome, Outcome::Aborted { differences: Vec::new() });
+    assert!(journal.cause().is_some_and(|why| why.text.ends_with("dpkg:amd64 waits for triggers")), "{:?}", journal.cause());
 }
 
 #[test]

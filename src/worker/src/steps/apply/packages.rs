@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use backstep_apt::arguments::commands;
 use backstep_apt::interrupted::interrupted;
+use backstep_apt::status::State;
 use backstep_apt::status_fd::{AptLine, apt_line};
-use backstep_core::{ErrorCode, Failure, PlanAction};
+use backstep_core::{ErrorCode, Failure, PackageId, PlanAction};
 use backstep_engine::runner::{Done, Stage};
 
 use super::super::permille;
@@ -153,7 +154,10 @@ fn judge(context: &Context, before: &Facts, told: &Told, ended: Option<Ended>) -
     let mut off = now.off_target(&context.plan);
     let halves = |facts: &Facts| interrupted(&facts.status, [] as [&str; 0]).map(|half| half.text());
     off.extend(halves(&now).filter(|_| halves(before).is_none()));
-    off.extend(ended.filter(|ended| !ended.is_success()).and_then(|_| unseen(context)));
+    if ended.is_some_and(|ended| !ended.is_success()) {
+        off.extend(unseen(context));
+        off.extend(untriggered(before, &now));
+    }
     if off.is_empty() {
         return Ok(());
     }
@@ -173,6 +177,15 @@ fn judge(context: &Context, before: &Facts, told: &Told, ended: Option<Ended>) -
 fn unseen(context: &Context) -> Option<String> {
     let reinstalled = context.plan.items.iter().find(|item| item.action == PlanAction::Reinstall)?;
     Some(format!("whether {} was unpacked again is not known", reinstalled.package))
+}
+
+/// An apt that does not end well may have left triggers to be run, also of packages that are not in the plan.
+fn untriggered(before: &Facts, now: &Facts) -> Vec<String> {
+    let waits = |facts: &Facts, id: &PackageId| {
+        facts.status.get(id).is_some_and(|entry| matches!(entry.state, State::TriggersAwaited | State::TriggersPending))
+    };
+    let found = now.status.iter().map(|(id, _)| id).filter(|id| waits(now, id) && !waits(before, id));
+    found.map(|id| format!("{id} waits for triggers")).collect()
 }
 
 /// What apt said went wrong: the first error of its status lines counts, the others follow from it.
