@@ -62,6 +62,8 @@ pub enum Role {
     Guard,
     /// apt-get, and what it starts besides dpkg.
     Apt,
+    /// What apt forks, and the programs that fetch for it. They are not killed: apt waits for ever for one that is gone early.
+    Fetcher,
     /// dpkg, from our program that becomes it.
     Dpkg,
     /// What dpkg or the worker starts: dpkg-deb, scripts and their programs.
@@ -69,7 +71,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// All, with how many of a hundred kills each gets.
+    /// Those that are killed, with how many of a hundred kills each gets.
     pub const ALL: [(Self, usize); 5] = [(Self::Worker, 18), (Self::Guard, 8), (Self::Apt, 14), (Self::Dpkg, 36), (Self::Child, 24)];
 
     /// By its name.
@@ -80,7 +82,11 @@ impl Role {
 
     /// What a process that was born of one with this role is until it becomes another program.
     fn of_child(self) -> Self {
-        if self == Self::Dpkg { Self::Child } else { self }
+        match self {
+            Self::Dpkg => Self::Child,
+            Self::Apt => Self::Fetcher,
+            other => other,
+        }
     }
 
     /// What it is when it has become the program that it is now.
@@ -93,6 +99,7 @@ impl Role {
             ("backstep-worker", Some("run")) => Self::Worker,
             ("backstep-worker", _) | ("apt-get", _) => Self::Apt,
             ("dpkg" | "backstep-dpkg", _) => Self::Dpkg,
+            _ if program.contains("/apt/methods/") => Self::Fetcher,
             _ if self == Self::Worker => Self::Child,
             _ => self,
         }
