@@ -1,15 +1,15 @@
 //! The receipt: what is not as the capture says.
 
-use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fmt;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use crate::after::{by_parent, open};
 use crate::content;
 use crate::dir::{CaptureDir, ELSEWHERE};
 use crate::error::{Context, Result};
+use crate::gaps::Gaps;
 use crate::manifest::{Entry, How, Listing, Manifest, Object, Present};
 use crate::node::{Kind, Node, names};
 use crate::parallel::each;
@@ -38,6 +38,8 @@ pub enum What {
     Target,
     /// The device has other numbers.
     Device,
+    /// It cannot be looked at any more, which its owner, who is not root, can have made so.
+    Unseeable,
 }
 
 impl fmt::Display for What {
@@ -52,6 +54,7 @@ impl fmt::Display for What {
             Self::Content => "content",
             Self::Target => "link target",
             Self::Device => "device numbers",
+            Self::Unseeable => "it cannot be looked at",
         })
     }
 }
@@ -77,7 +80,8 @@ pub fn compare(root: &Path, dir: &CaptureDir) -> Result<Vec<Difference>> {
     let root = Root::open(root)?;
     let manifest = dir.manifest()?;
     let vault = Vault::open(dir, &manifest.stores)?;
-    let comparer = Comparer { root: &root, vault: &vault, manifest: &manifest };
+    let gaps = Gaps::new(&root);
+    let comparer = Comparer { gaps: &gaps, root: &root, vault: &vault, manifest: &manifest };
     let jobs = by_parent(manifest.entries.iter().map(|entry| entry.path.as_path()));
     let work = |_: &mut (), (parent, paths): &(PathBuf, Vec<&Path>)| comparer.directory(parent, paths);
     let found = each(&jobs, |_| 1, || (), work, &mut |_, _| {}, (0, jobs.len() as u64))?;
@@ -87,6 +91,7 @@ pub fn compare(root: &Path, dir: &CaptureDir) -> Result<Vec<Difference>> {
 }
 
 struct Comparer<'a> {
+    gaps: &'a Gaps<'a>,
     root: &'a Root,
     vault: &'a Vault,
     manifest: &'a Manifest,
@@ -94,16 +99,22 @@ struct Comparer<'a> {
 
 impl Comparer<'_> {
     fn directory(&self, parent: &Path, paths: &[&Path]) -> Result<Vec<Difference>> {
-        let fd = self.root.exact(parent)?;
+        let fd = self.gaps.or_leave_out(parent, self.root.exact(parent))?;
         let mut found = Vec::new();
         for path in paths {
             let Some(entry) = self.manifest.find(path) else { continue };
-            let node = open(fd.as_ref(), path)?;
-            let whats = self.entry(entry, node.as_ref())?;
-            found.extend(whats.into_iter().map(|what| Difference { path: absolute(path), what }));
-            found.extend(self.intruders(entry, node.as_ref())?);
+            let unseeable = || vec![Difference { path: absolute(path), what: What::Unseeable }];
+            let differences = fd.as_ref().map(|fd| self.gaps.or_leave_out(path, self.differences(fd.as_ref(), entry)));
+            found.extend(differences.transpose()?.flatten().unwrap_or_else(unseeable));
         }
         Ok(found)
+    }
+
+    fn differences(&self, parent: Option<&OwnedFd>, entry: &Entry) -> Result<Vec<Difference>> {
+        let node = open(parent, &entry.path)?;
+        let whats = self.entry(entry, node.as_ref())?;
+        let found = whats.into_iter().map(|what| Difference { path: absolute(&entry.path), what });
+        Ok(found.chain(self.intruders(entry, node.as_ref())?).collect())
     }
 
     fn entry(&self, entry: &Entry, node: Option<&Node>) -> Result<Vec<What>> {
@@ -175,10 +186,8 @@ pub(crate) fn is_spoiled(kept: &Node, present: &Present) -> bool {
 
 /// Names in a listed directory that were not there before.
 pub(crate) fn intruders(manifest: &Manifest, path: &Path, node: &Node) -> Result<Vec<OsString>> {
-    let start = manifest.entries.partition_point(|entry| entry.path.as_path() <= path);
-    let below = manifest.entries[start..].iter().take_while(|entry| entry.path.starts_with(path));
-    let known: HashSet<_> = below.filter(|entry| entry.path.parent() == Some(path)).filter_map(|entry| entry.path.file_name()).collect();
+    let is_known = |below: &Path| manifest.find(below).is_some() || manifest.excludes(below);
     let mut found = names(node.as_fd(), ".", path)?;
-    found.retain(|name| name != ELSEWHERE && !known.contains(name.as_os_str()) && !manifest.excludes(&path.join(name)));
+    found.retain(|name| name != ELSEWHERE && !is_known(&path.join(name)));
     Ok(found)
 }

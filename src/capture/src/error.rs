@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use backstep_core::ErrorCode;
+use rustix::io::Errno;
 
 /// Why files cannot be captured, restored or compared.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +71,12 @@ impl CaptureError {
             Self::Incomplete { .. } | Self::Damaged { .. } | Self::NoPostImage { .. } => ErrorCode::UndoMaterial,
             Self::Interrupted => ErrorCode::UndoIncomplete,
         }
+    }
+
+    /// What the system said.
+    pub(crate) fn errno(&self) -> Option<Errno> {
+        let Self::Io { source, .. } = self else { return None };
+        Errno::from_io_error(source)
     }
 }
 

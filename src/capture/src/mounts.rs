@@ -63,7 +63,12 @@ const FOREIGN: [&str; 34] = [
 impl Mount {
     /// Whether the package manager could change files on it, and nobody else's system is behind it.
     pub(crate) fn is_local_and_writable(&self) -> bool {
-        !self.read_only && !self.kind.starts_with(b"fuse") && FOREIGN.iter().all(|foreign| foreign.as_bytes() != self.kind)
+        !self.read_only && !self.is_of_a_program() && FOREIGN.iter().all(|foreign| foreign.as_bytes() != self.kind)
+    }
+
+    /// Whether a program answers for it, which may be anybody's.
+    pub(crate) fn is_of_a_program(&self) -> bool {
+        self.kind.starts_with(b"fuse")
     }
 }
 

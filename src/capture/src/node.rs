@@ -12,6 +12,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use crate::error::{Context, Result};
+use crate::lease::PATIENCE;
 use crate::root::proc_path;
 
 /// What a path is.
@@ -69,6 +70,9 @@ impl From<StatxTimestamp> for Time {
         Self(time.tv_sec, time.tv_nsec)
     }
 }
+
+/// In such a folder everybody keeps their own names.
+const STICKY: u32 = 0o1000;
 
 /// Name and value of one extended attribute.
 pub(crate) type Xattr = (Vec<u8>, Vec<u8>);
@@ -131,6 +135,25 @@ impl Facts {
     /// Whether both are the same inode, while the system runs.
     pub(crate) fn same_inode(&self, other: &Self) -> bool {
         self.ino == other.ino && self.dev == other.dev
+    }
+
+    /// Whether nobody but us changes names in this folder.
+    pub(crate) fn is_ours_alone(&self) -> bool {
+        self.is_ours() && self.mode & 0o022 == 0
+    }
+
+    /// Whether nobody else can move or exchange what we put into this folder.
+    pub(crate) fn keeps_ours(&self) -> bool {
+        self.is_ours_alone() || (self.is_ours() && self.mode & STICKY != 0)
+    }
+
+    /// Whether this is a folder that nobody but us can look into.
+    pub(crate) fn is_private(&self) -> bool {
+        self.kind == Kind::Directory && self.is_ours() && self.mode & 0o077 == 0
+    }
+
+    fn is_ours(&self) -> bool {
+        self.uid == rustix::process::geteuid().as_raw()
     }
 
     /// Whether this is the inode that was recorded, across restarts: inode numbers are used again, birth times
@@ -240,9 +263,10 @@ impl Node {
         self.reopen(OFlags::RDONLY | OFlags::NOATIME, path).or_else(|_| self.reopen(OFlags::RDONLY, path))
     }
 
-    /// Opens it with other flags.
+    /// Opens it with other flags. A lease on it is waited for as long as there is [`PATIENCE`].
     pub(crate) fn reopen(&self, flags: OFlags, path: &Path) -> Result<File> {
-        let fd = rustix::fs::open(self.proc_path(), flags | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty());
+        let flags = flags | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let fd = PATIENCE.open(|| rustix::fs::open(self.proc_path(), flags, Mode::empty()));
         Ok(File::from(fd.cannot("open", path)?))
     }
 

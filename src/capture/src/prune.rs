@@ -9,16 +9,16 @@ use crate::dir::{CaptureDir, ELSEWHERE};
 use crate::error::{Context, Result};
 use crate::manifest::Picture;
 use crate::mounts::mount_points;
-use crate::store::OBJECTS;
+use crate::root::proc_path;
+use crate::store::{OBJECTS, open_elsewhere, store_path};
 
 /// Removes a capture, complete or not, or what an interrupted prune left of it; one that is gone is fine.
 ///
 /// The manifest goes first, so that a half-removed capture never passes for a complete one.
 pub fn prune(dir: &CaptureDir) -> Result<()> {
     gone(fs::remove_file(dir.path().join(Picture::Before.file_name()))).cannot("remove the manifest of", dir.path())?;
-    for store in elsewhere(dir)? {
-        gone(fs::remove_dir_all(&store)).cannot("remove", &store)?;
-        remove_when_empty(store.parent().unwrap_or(&store))?;
+    for point in points(dir)? {
+        remove_elsewhere(dir, &point)?;
     }
     gone(fs::remove_dir_all(dir.path())).cannot("remove", dir.path())
 }
@@ -27,7 +27,8 @@ pub fn prune(dir: &CaptureDir) -> Result<()> {
 /// captures hold the same dead file.
 pub fn size(dir: &CaptureDir) -> Result<u64> {
     let mut sum = 0;
-    for store in elsewhere(dir)?.iter().map(PathBuf::as_path).chain([dir.path()]) {
+    let elsewhere: Vec<PathBuf> = points(dir)?.iter().map(|point| store_path(dir, point)).collect();
+    for store in elsewhere.iter().map(PathBuf::as_path).chain([dir.path()]) {
         for shard in list(&store.join(OBJECTS))? {
             sum += list(&shard)?.iter().map(|object| own_bytes(object)).sum::<Result<u64>>()?;
         }
@@ -50,16 +51,19 @@ fn list(dir: &Path) -> Result<Vec<PathBuf>> {
     }
 }
 
-/// The capture's undo directories on other file systems: found by name, because an interrupted capture has no
-/// list of them.
-fn elsewhere(dir: &CaptureDir) -> Result<Vec<PathBuf>> {
-    let me = rustix::process::geteuid().as_raw();
-    let ours = |path: &PathBuf| {
-        let parent = path.parent().map(fs::symlink_metadata);
-        parent.is_some_and(|found| found.is_ok_and(|found| found.is_dir() && found.uid() == me && found.mode() & 0o077 == 0))
-    };
-    let candidates = mount_points()?.into_values().map(|point| point.join(ELSEWHERE).join(dir.name()));
-    let mut found: Vec<PathBuf> = candidates.filter(ours).filter(|path| path.join(OBJECTS).is_dir()).collect();
+/// Through the folder that was looked at: its name may mean another one by now.
+fn remove_elsewhere(dir: &CaptureDir, point: &Path) -> Result<()> {
+    let (ours, _) = open_elsewhere(dir, point)?;
+    let store = Path::new(&proc_path(&ours)).join(dir.name());
+    gone(fs::remove_dir_all(&store)).cannot("remove", &store_path(dir, point))?;
+    remove_when_empty(&point.join(ELSEWHERE))
+}
+
+/// The mount points of the file systems that the capture has a store on: found by name, because an interrupted capture has
+/// no list of them.
+fn points(dir: &CaptureDir) -> Result<Vec<PathBuf>> {
+    let is_one = |point: &PathBuf| open_elsewhere(dir, point).is_ok() && store_path(dir, point).join(OBJECTS).is_dir();
+    let mut found: Vec<PathBuf> = mount_points()?.into_values().filter(is_one).collect();
     found.sort();
     found.dedup();
     Ok(found)

@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use crate::content::Sum;
 use crate::dir::CaptureDir;
-use crate::error::Result;
+use crate::error::{CaptureError, Result};
+use crate::gaps::{Gaps, LeftOut, is_below, is_leased, others, told};
 use crate::manifest::{Entry, How, Manifest, Object, Picture, Present, save};
 use crate::node::{Kind, Node};
 use crate::parallel::{OnProgress, each};
@@ -18,7 +19,7 @@ use crate::store::{Shelf, Stores};
 use crate::survey::{Survey, Want, survey};
 
 /// What a capture holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Secured {
     /// Paths described, absent ones and directories included.
     pub paths: u64,
@@ -26,6 +27,8 @@ pub struct Secured {
     pub bytes_copied: u64,
     /// Files kept as one more hard link.
     pub links: u64,
+    /// What somebody who is not root made so that it cannot be looked at: it is left alone by everything that uses the capture.
+    pub left_out: Vec<LeftOut>,
 }
 
 /// Names of one directory that one thread takes at once.
@@ -51,11 +54,14 @@ pub struct Gathered<'a> {
 /// directories was changed.
 pub fn gather<'a>(root: &Path, dir: &'a CaptureDir, selection: &Selection, on_progress: &mut dyn FnMut(u64, u64)) -> Result<Gathered<'a>> {
     let root = Root::open(root)?;
-    let survey = survey(&root, Some(dir), selection)?;
+    let gaps = Gaps::new(&root);
+    let survey = survey(&root, Some(dir), selection, &gaps)?;
     let stores = Stores::create(dir)?;
-    let entries = Keeper { root: &root, stores: &stores, families: Mutex::default() }.keep(&survey, on_progress)?;
-    let secured = summary(&entries);
-    let excluded = survey.excluded.into_iter().collect();
+    let mut entries = Keeper { root: &root, stores: &stores, gaps: &gaps, families: Mutex::default() }.keep(&survey, on_progress)?;
+    let gaps = gaps.into_found();
+    entries.retain(|entry| !is_below(&gaps, &entry.path));
+    let secured = Secured { left_out: told(&gaps), ..summary(&entries) };
+    let excluded = survey.excluded.into_iter().chain(gaps.into_keys()).collect();
     let manifest = Manifest { stores: stores.points(), excluded, entries, ..Manifest::default() };
     Ok(Gathered { dir, stores, manifest, secured })
 }
@@ -98,6 +104,7 @@ type Family = (Object, Option<Sum>);
 struct Keeper<'a> {
     root: &'a Root,
     stores: &'a Stores,
+    gaps: &'a Gaps<'a>,
     families: Mutex<HashMap<Inode, Family>>,
 }
 
@@ -118,15 +125,21 @@ impl Keeper<'_> {
     }
 
     fn take(&self, shelf: &mut Shelf, job: &Job<'_>) -> Result<Vec<Entry>> {
-        let parent = self.root.exact(job.parent)?;
+        let parent = self.gaps.or_leave_out(job.parent, self.root.exact(job.parent))?;
+        let Some(parent) = parent else { return Ok(Vec::new()) };
         let mut entries = Vec::with_capacity(job.names.len());
         for (name, want) in &job.names {
             let path = job.parent.join(name);
-            let node = parent.as_ref().map(|parent| Node::open(parent.as_fd(), name, &path)).transpose()?.flatten();
-            let present = node.map(|node| self.describe(shelf, &node, *want, &path)).transpose()?;
-            entries.push(Entry { path, present });
+            let present = self.name(shelf, parent.as_ref(), (name, *want), &path);
+            let present = self.gaps.or_leave_out(&path, present)?;
+            entries.extend(present.map(|present| Entry { path, present }));
         }
         Ok(entries)
+    }
+
+    fn name(&self, shelf: &mut Shelf, parent: Option<&OwnedFd>, (name, want): (&OsString, Want), path: &Path) -> Result<Option<Present>> {
+        let node = parent.map(|parent| Node::open(parent.as_fd(), name, path)).transpose()?.flatten();
+        node.map(|node| self.describe(shelf, &node, want, path)).transpose()
     }
 
     fn describe(&self, shelf: &mut Shelf, node: &Node, want: Want, path: &Path) -> Result<Present> {
@@ -159,8 +172,17 @@ impl Keeper<'_> {
         };
         match linked {
             Some(object) => Ok((object, None)),
-            None => shelf.copy(self.stores, node, path).map(|(object, sum)| (object, Some(sum))),
+            None => match shelf.copy(self.stores, node, path) {
+                Ok((object, sum)) => Ok((object, Some(sum))),
+                Err(error) => self.instead_of_copy(shelf, node, path, error).map(|object| (object, None)),
+            },
         }
+    }
+
+    /// A link needs no open. If the file is written to later, that is seen, and told when it is put back.
+    fn instead_of_copy(&self, shelf: &mut Shelf, node: &Node, path: &Path, error: CaptureError) -> Result<Object> {
+        let linked = if is_leased(&error) && others(self.root, path).is_some() { shelf.link(self.stores, node, path)? } else { None };
+        linked.ok_or(error)
     }
 }
 
@@ -188,13 +210,15 @@ const PER_PATH: u64 = 400;
 /// Says what a capture would take, without making it.
 pub fn estimate(root: &Path, selection: &Selection) -> Result<Estimate> {
     let root = Root::open(root)?;
-    let survey = survey(&root, None, selection)?;
+    let gaps = Gaps::new(&root);
+    let survey = survey(&root, None, selection, &gaps)?;
     let mut estimate = Estimate { now: survey.count() * PER_PATH, held: 0 };
     for (parent, names) in &survey.wanted {
-        let Some(fd) = root.exact(parent)? else { continue };
+        let Some(Some(fd)) = gaps.or_leave_out(parent, root.exact(parent))? else { continue };
         for (name, want) in names {
             let path: PathBuf = parent.join(name);
-            let Some(node) = Node::open(fd.as_fd(), name, &path)?.filter(|node| node.facts.kind == Kind::File) else { continue };
+            let node = gaps.or_leave_out(&path, Node::open(fd.as_fd(), name, &path))?.flatten();
+            let Some(node) = node.filter(|node| node.facts.kind == Kind::File) else { continue };
             match want.how {
                 How::Linked => estimate.held += node.facts.blocks * 512,
                 How::Copied => estimate.now += node.facts.blocks * 512,

@@ -6,9 +6,10 @@
 //! capture goes on with directories of its own, so that no number is used twice.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -18,13 +19,14 @@ use rustix::io::Errno;
 
 use crate::content::{self, Sum};
 use crate::dir::{CaptureDir, ELSEWHERE, make_private};
-use crate::error::{Context, Result};
+use crate::error::{CaptureError, Context, Result};
 use crate::manifest::{How, Manifest, Object};
 use crate::mounts::{Touched, mount_points};
 use crate::node::{Node, facts};
 
 pub(crate) const OBJECTS: &str = "objects";
 pub(crate) const SHARD: u64 = 1000;
+const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// The stores of a capture that is being made.
 pub(crate) struct Stores {
@@ -108,9 +110,13 @@ impl Stores {
         number
     }
 
-    /// A file system on which no private directory can be made (read-only, without owners, or not ours) has no
-    /// store: its files are copied into the first one.
+    /// A file system on which no private directory can be made (read-only, without owners, or not ours), or whose top folder
+    /// others may write and so could exchange it, has no store: its files are copied into the first one.
     fn make_elsewhere(&self, point: &Path, mount: u64) -> Option<(PathBuf, PathBuf)> {
+        let top = openat(CWD, point, FOLDER, Mode::empty()).ok()?;
+        if !facts(&top, point).ok()?.keeps_ours() {
+            return None;
+        }
         let ours = point.join(ELSEWHERE);
         let path = ours.join(self.dir.name());
         let made = make_private(&ours).and_then(|()| make_private(&path)).and_then(|()| make_store(&path, &self.touched));
@@ -137,7 +143,7 @@ fn after_last(objects: &Path) -> Result<u64> {
 fn make_store(path: &Path, touched: &Touched) -> Result<u64> {
     make_private(&path.join(OBJECTS))?;
     let dir = File::open(path).cannot("open", path)?;
-    touched.note(std::os::fd::AsFd::as_fd(&dir), path)?;
+    touched.note(dir.as_fd(), path)?;
     Ok(facts(&dir, path)?.mount)
 }
 
@@ -205,8 +211,7 @@ fn new_slot(stores: &Stores, store: usize) -> Result<Slot> {
     let path = stores.path(store).join(OBJECTS).join(shard.to_string());
     // CRASH: a directory without objects, given up with the capture.
     mkdirat(CWD, &path, Mode::from_raw_mode(0o700)).cannot("create", &path)?;
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let fd = openat(CWD, &path, flags, Mode::empty()).cannot("open", &path)?;
+    let fd = openat(CWD, &path, FOLDER, Mode::empty()).cannot("open", &path)?;
     Ok(Slot { fd, next: shard * SHARD, end: (shard + 1) * SHARD })
 }
 
@@ -217,10 +222,12 @@ pub(crate) struct Vault {
 
 impl Vault {
     pub(crate) fn open(dir: &CaptureDir, points: &[PathBuf]) -> Result<Self> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let open = |point: &PathBuf| {
-            let path = store_path(dir, point);
-            openat(CWD, &path, flags, Mode::empty()).cannot("open the store", &path)
+            if point.as_os_str().is_empty() {
+                return openat(CWD, dir.path(), FOLDER, Mode::empty()).cannot("open the store", dir.path());
+            }
+            let (_, store) = open_elsewhere(dir, point)?;
+            Ok(store)
         };
         Ok(Self { stores: points.iter().map(open).collect::<Result<_>>()? })
     }
@@ -229,7 +236,7 @@ impl Vault {
     pub(crate) fn object(&self, object: Object, path: &Path) -> Result<Node> {
         let store = self.stores.get(object.store).ok_or(Errno::NOENT).cannot("find the object of", path)?;
         let name = format!("{OBJECTS}/{}/{}", object.number / SHARD, object.number % SHARD);
-        Node::open(std::os::fd::AsFd::as_fd(store), name, path)?.ok_or(Errno::NOENT).cannot("find the object of", path)
+        Node::open(store.as_fd(), name, path)?.ok_or(Errno::NOENT).cannot("find the object of", path)
     }
 }
 
@@ -262,6 +269,19 @@ impl Contents {
 /// The content one file had when it was captured; see [`Contents::read`].
 pub fn content(dir: &CaptureDir, path: &Path) -> Result<Option<Vec<u8>>> {
     Contents::open(dir)?.read(path, u64::MAX)
+}
+
+/// Holds a capture's store on another file system, and the folder that it is in. Both have to be private: whoever may write
+/// the mount's top folder can have put others there.
+pub(crate) fn open_elsewhere(dir: &CaptureDir, point: &Path) -> Result<(OwnedFd, OwnedFd)> {
+    let enter = |from: BorrowedFd<'_>, name: &OsStr, path: PathBuf| {
+        let fd = openat(from, name, FOLDER, Mode::empty()).cannot("open the store", &path)?;
+        if facts(&fd, &path)?.is_private() { Ok(fd) } else { Err(CaptureError::NotPrivate { path }) }
+    };
+    let top = openat(CWD, point, FOLDER, Mode::empty()).cannot("open", point)?;
+    let ours = enter(top.as_fd(), OsStr::new(ELSEWHERE), point.join(ELSEWHERE))?;
+    let store = enter(ours.as_fd(), dir.name(), store_path(dir, point))?;
+    Ok((ours, store))
 }
 
 /// Where a store lies: on another file system below its mount point.

@@ -3,7 +3,7 @@
 //! Parents are resolved through their links; a path whose parent is missing is represented by the first missing
 //! name on its way, and every directory on the way to a path is kept by itself, so that it can be made again.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use rustix::io::Errno;
 
 use crate::dir::{CaptureDir, ELSEWHERE};
 use crate::error::{CaptureError, Context, Result};
+use crate::gaps::{Gaps, unseeable};
 use crate::manifest::{How, Listing};
 use crate::node::{Kind, Node, names};
 use crate::root::{Root, absolute, relative};
@@ -51,8 +52,8 @@ impl Survey {
 }
 
 /// Surveys a selection. The capture's own directory is always excluded.
-pub(crate) fn survey(root: &Root, dir: Option<&CaptureDir>, selection: &Selection) -> Result<Survey> {
-    let mut surveyor = Surveyor { root, places: HashMap::new(), wanted: BTreeMap::new(), excluded: BTreeSet::new() };
+pub(crate) fn survey(root: &Root, dir: Option<&CaptureDir>, selection: &Selection, gaps: &Gaps<'_>) -> Result<Survey> {
+    let mut surveyor = Surveyor { root, gaps, places: HashMap::new(), wanted: BTreeMap::new(), excluded: BTreeSet::new() };
     surveyor.exclude(dir, selection)?;
     for path in &selection.copy {
         surveyor.tree(path, Tree { how: How::Copied, named: None })?;
@@ -104,6 +105,7 @@ enum Place {
 
 struct Surveyor<'a> {
     root: &'a Root,
+    gaps: &'a Gaps<'a>,
     places: HashMap<PathBuf, Place>,
     wanted: BTreeMap<PathBuf, BTreeMap<OsString, Want>>,
     excluded: BTreeSet<PathBuf>,
@@ -112,8 +114,13 @@ struct Surveyor<'a> {
 impl Surveyor<'_> {
     fn exclude(&mut self, dir: Option<&CaptureDir>, selection: &Selection) -> Result<()> {
         for path in &selection.exclude {
-            let (Ok(path) | Err(path)) = self.canonical(path)?;
-            self.excluded.insert(path);
+            let excluded = match self.canonical(path) {
+                Ok(Ok(found) | Err(found)) => found,
+                // What an earlier capture could not look at either; it is canonical.
+                Err(error) if unseeable(&error).is_some() => relative(path)?,
+                Err(error) => return Err(error),
+            };
+            self.excluded.insert(excluded);
         }
         if let Some(dir) = dir {
             let real = dir.path().canonicalize().cannot("find the real path of", dir.path())?;
@@ -123,7 +130,7 @@ impl Surveyor<'_> {
     }
 
     fn excludes(&self, path: &Path) -> bool {
-        path.ancestors().any(|ancestor| self.excluded.contains(ancestor)) || path.file_name().is_some_and(|name| name == ELSEWHERE)
+        self.excluded.iter().any(|excluded| path.starts_with(excluded)) || path.file_name().is_some_and(|name| name == ELSEWHERE)
     }
 
     /// The canonical form of a path, or of what blocks the way to it.
@@ -134,6 +141,25 @@ impl Surveyor<'_> {
             Place::There(parent) => Ok(parent.join(name)),
             Place::Blocked(at) => Err(at),
         })
+    }
+
+    /// The canonical form, or none where the way there cannot be looked at and is left out.
+    fn reach(&mut self, path: &Path) -> Result<Option<Result<PathBuf, PathBuf>>> {
+        match self.canonical(path) {
+            Ok(found) => Ok(Some(found)),
+            Err(error) => match self.obstacle(path)? {
+                Some(at) => self.gaps.leave_out(&at, error).map(|()| None),
+                None => Err(error),
+            },
+        }
+    }
+
+    /// The first on the way to a path that cannot be followed.
+    fn obstacle(&self, path: &Path) -> Result<Option<PathBuf>> {
+        let path = relative(path)?;
+        let mut ways = path.ancestors().skip(1).filter_map(|way| Some((way, self.root.follow(way).ok()??.1)));
+        let next = |(way, canonical): (&Path, PathBuf)| Some(canonical.join(path.strip_prefix(way).ok()?.components().next()?));
+        Ok(ways.next().and_then(next))
     }
 
     fn place(&mut self, parent: &Path) -> Result<Place> {
@@ -159,8 +185,9 @@ impl Surveyor<'_> {
     }
 
     fn single(&mut self, path: &Path) -> Result<()> {
-        let (Ok(path) | Err(path)) = self.canonical(path)?;
-        self.want(&path, Want { how: How::Linked, listing: Listing::Open });
+        if let Some(Ok(path) | Err(path)) = self.reach(path)? {
+            self.want(&path, Want { how: How::Linked, listing: Listing::Open });
+        }
         Ok(())
     }
 
@@ -176,48 +203,69 @@ impl Surveyor<'_> {
 
     fn tree(&mut self, path: &Path, tree: Tree<'_>) -> Result<()> {
         let how = tree.how;
-        let path = match self.canonical(path)? {
-            Ok(path) => path,
-            Err(blocked) => {
+        let path = match self.reach(path)? {
+            None => return Ok(()),
+            Some(Ok(path)) => path,
+            Some(Err(blocked)) => {
                 self.want(&blocked, Want { how, listing: Listing::Open });
                 return Ok(());
             }
         };
-        let parent = self.root.exact(path.parent().unwrap_or(Path::new("")))?;
-        let node = match (&parent, path.file_name()) {
-            (Some(parent), Some(name)) => Node::open(parent.as_fd(), name, &path)?,
-            (None, _) | (_, None) => None,
-        };
-        match node {
-            Some(node) if node.facts.kind == Kind::Directory && !self.excludes(&path) => self.descend(node.as_fd(), &path, tree),
-            _ => {
+        let node = self.node(&path);
+        match self.gaps.or_leave_out(&path, node)? {
+            None => Ok(()),
+            Some(Some(node)) if node.facts.kind == Kind::Directory && !self.excludes(&path) => self.descend(&path, tree),
+            Some(Some(_) | None) => {
                 self.want(&path, Want { how, listing: Listing::Open });
                 Ok(())
             }
         }
     }
 
-    /// Takes every name below an open directory, on its file system only.
-    fn descend(&mut self, dir: BorrowedFd<'_>, path: &Path, tree: Tree<'_>) -> Result<()> {
-        let listing = if tree.how == How::Copied { Listing::Copied } else { Listing::Linked };
-        self.want(path, Want { how: tree.how, listing });
-        for name in names(dir, ".", path)? {
-            let below = path.join(&name);
-            if self.excludes(&below) {
-                continue;
-            }
-            match directory_here(dir, &name, &below)? {
-                Some(fd) => self.descend(fd.as_fd(), &below, tree)?,
-                None => self.want(&below, Want { how: tree.how(dir, &name, &below), listing: Listing::Open }),
-            }
+    fn node(&self, path: &Path) -> Result<Option<Node>> {
+        let parent = self.root.exact(path.parent().unwrap_or(Path::new("")))?;
+        match (&parent, path.file_name()) {
+            (Some(parent), Some(name)) => Node::open(parent.as_fd(), name, path),
+            (None, _) | (_, None) => Ok(None),
+        }
+    }
+
+    /// Takes every name below a directory, on its file system only. However deep it is, one directory is open at a time.
+    fn descend(&mut self, path: &Path, tree: Tree<'_>) -> Result<()> {
+        let mut ahead = vec![path.to_path_buf()];
+        while let Some(path) = ahead.pop() {
+            let below = self.directory(&path, tree);
+            ahead.extend(self.gaps.or_leave_out(&path, below)?.unwrap_or_default());
         }
         Ok(())
     }
 
+    /// Takes the names in a directory; says which are directories themselves.
+    fn directory(&mut self, path: &Path, tree: Tree<'_>) -> Result<Vec<PathBuf>> {
+        let listing = if tree.how == How::Copied { Listing::Copied } else { Listing::Linked };
+        self.want(path, Want { how: tree.how, listing });
+        let mut inside = Vec::new();
+        let Some(dir) = self.root.exact(path)? else { return Ok(inside) };
+        for name in names(dir.as_fd(), ".", path)? {
+            let below = path.join(&name);
+            if self.excludes(&below) {
+                continue;
+            }
+            let found = directory_here(dir.as_fd(), &name, &below);
+            match self.gaps.or_leave_out(&below, found)? {
+                Some(Some(_)) => inside.push(below),
+                Some(None) => self.want(&below, Want { how: tree.how(dir.as_fd(), &name, &below), listing: Listing::Open }),
+                None => {}
+            }
+        }
+        Ok(inside)
+    }
+
     fn add_ancestors(&mut self) {
         let parents: Vec<PathBuf> = self.wanted.keys().cloned().collect();
-        for parent in parents {
-            for ancestor in parent.ancestors() {
+        let mut met = HashSet::new();
+        for parent in &parents {
+            for ancestor in parent.ancestors().take_while(|ancestor| met.insert(*ancestor)) {
                 self.want(ancestor, Want { how: How::Linked, listing: Listing::Open });
             }
         }

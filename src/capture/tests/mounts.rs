@@ -199,3 +199,38 @@ fn a_full_disk_is_an_error_and_what_was_kept_stays_good() {
     assert!(restored.failed.is_empty(), "{restored:?}");
     assert_same(&before, &place.scan());
 }
+
+/// Whoever may write the top folder can exchange ours for another one.
+#[test]
+fn a_file_system_whose_top_folder_others_may_write_has_no_undo_directory() {
+    if !is_root("another file system") {
+        return;
+    }
+    let place = Place::new();
+    let _mounted = Mounted::tmpfs(place.dir("boot"));
+    std::os::unix::fs::chown(place.at("boot"), Some(2), None).unwrap();
+    place.file("boot/kernel", "old kernel");
+    let kept = cycle(&place, &Selection { link: paths(&["/boot/kernel"]), ..Selection::default() }, || place.replace("boot/kernel", "new"));
+    assert_eq!((kept, place.at("boot/.backstep").exists()), ((0, 10), false));
+}
+
+#[test]
+fn an_undo_directory_that_somebody_put_there_is_not_read() {
+    if !is_root("another file system") {
+        return;
+    }
+    let place = Place::new();
+    let _mounted = Mounted::tmpfs(place.dir("boot"));
+    place.file("boot/kernel", "old kernel");
+    let dir = CaptureDir::create(&place.capture()).unwrap();
+    let selection = Selection { link: paths(&["/boot/kernel"]), ..Selection::default() };
+    assert_eq!(secure(&place.root(), &dir, &selection, &mut |_, _| {}).unwrap().links, 1);
+    fs::remove_file(place.at("boot/kernel")).unwrap();
+    fs::rename(place.at("boot/.backstep"), place.at("boot/theirs")).unwrap();
+    let object = place.file(format!("boot/.backstep/{}/objects/0/0", place.attempt), "planted");
+    std::os::unix::fs::chown(place.at("boot/.backstep"), Some(2), Some(2)).unwrap();
+    let error = restore(&place.root(), &dir, RestoreMode::Everything, &mut |_, _| {}).unwrap_err();
+    assert!(error.to_string().contains("private"), "{error}");
+    prune(&dir).unwrap();
+    assert!(object.exists() && !place.at("boot/kernel").exists(), "nothing of theirs is touched");
+}

@@ -50,6 +50,9 @@ where
     PossibleValuesParser::new(names).try_map(|name| name.parse())
 }
 
+/// Longer than it takes systemd to find that the daemon hangs (90 s) and to start it anew.
+const PATIENCE: u64 = 180;
+
 /// Undo for apt: package changes as transactions that complete or are undone.
 #[derive(Debug, Parser)]
 #[command(name = "backstep", version, after_help = AFTER, arg_required_else_help = true, max_term_width = 100)]
@@ -76,7 +79,7 @@ pub(crate) struct Global {
     #[arg(long, global = true, hide = true, value_name = "ADDRESS", default_value = "system")]
     pub(crate) bus: String,
     /// How long the daemon may be away while a transaction is followed
-    #[arg(long, global = true, hide = true, value_name = "SECONDS", default_value_t = 60)]
+    #[arg(long, global = true, hide = true, value_name = "SECONDS", default_value_t = PATIENCE)]
     pub(crate) patience: u64,
 }
 

@@ -39,3 +39,36 @@ pub struct Actor {
     /// The client's claim of its name and version, at most 64 bytes.
     pub client: String,
 }
+
+/// The systemd unit of a `/proc/PID/cgroup`: the outermost, which systemd itself made; empty without one. What is below it may
+/// be delegated, and named by whoever it was delegated to.
+#[must_use]
+pub fn unit_of(cgroup: &str) -> String {
+    cgroup.lines().find_map(unit_of_line).unwrap_or_default()
+}
+
+fn unit_of_line(line: &str) -> Option<String> {
+    let path = line.splitn(3, ':').nth(2)?;
+    // `..` is what is above a namespace.
+    let first = path.split('/').find(|part| !matches!(*part, "" | "..") && !part.ends_with(".slice"))?;
+    let is_unit = [".service", ".scope"].iter().any(|suffix| first.ends_with(suffix));
+    is_unit.then(|| first.chars().filter(|c| !c.is_control()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_unit_is_the_one_that_systemd_made() {
+        assert_eq!(unit_of("0::/user.slice/user-1000.slice/session-3.scope\n"), "session-3.scope");
+        assert_eq!(unit_of("0::/system.slice/backstep-upgrade.service\n"), "backstep-upgrade.service");
+        assert_eq!(unit_of("0::/system.slice/system-getty.slice/getty@tty1.service\n"), "getty@tty1.service");
+        assert_eq!(unit_of("0::/../../init.scope\n"), "init.scope");
+        assert_eq!(unit_of("0::/\n"), "");
+        let forged = "0::/user.slice/user-1000.slice/user@1000.service/app.slice/\u{1b}[31mbackstep-upgrade.service\n";
+        assert_eq!(unit_of(forged), "user@1000.service");
+        assert_eq!(unit_of("0::/system.slice/a\u{1b}b.service/backstep-upgrade.service\n"), "ab.service");
+        assert_eq!(unit_of("0::/lent/backstep-upgrade.service\n"), "");
+    }
+}

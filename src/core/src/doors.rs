@@ -170,7 +170,11 @@ impl Method {
     const fn row(self) -> (Place, Who, &'static str) {
         use Place::{ManagerMethod, RecordMethod, TransactionMethod};
         match self {
-            Self::CreateTransaction => (ManagerMethod, Who::Everybody, "takes a request, bounded; nothing is planned, no path is opened"),
+            Self::CreateTransaction => (
+                ManagerMethod,
+                Who::Everybody,
+                "takes a request, bounded; nothing is planned, no path is opened; a rollback of another's needs view-all",
+            ),
             Self::Submit => (ManagerMethod, Who::Plan, "the same, then the unprivileged planner, then as Execute"),
             Self::GetTransaction => (ManagerMethod, Who::Everybody, "whether an id exists, and its object's path"),
             Self::Retry => (ManagerMethod, Who::OwnerOr(Permission::ViewAll), "takes a recorded request again; it needs its own Execute"),
@@ -364,7 +368,7 @@ const OTHERS: &[Door] = &[
     verb("hold", Who::Plan, CHANGES),
     verb("unhold", Who::Plan, CHANGES),
     verb("rollback", Who::Plan, CHANGES),
-    verb("plan", Who::Everybody, "CreateTransaction, Prepare, Cancel"),
+    verb("plan", Who::Everybody, "CreateTransaction, Prepare, Cancel; of a rollback of another's for holders of view-all"),
     verb("cancel", Who::OwnerOr(Permission::CancelAny), "Cancel"),
     verb("retry", Who::OwnerOr(Permission::ViewAll), "Retry, then as a change"),
     verb("pin", Who::Holder(Permission::Pin), "Pin"),

@@ -12,6 +12,7 @@ pub mod actor;
 pub mod admission;
 pub mod backoff;
 pub mod causes;
+pub mod count;
 pub mod doors;
 pub mod drift;
 pub mod error_code;

@@ -11,6 +11,7 @@ use zbus::fdo::DBusProxy;
 use zbus::names::BusName;
 use zbus_polkit::policykit1::{AuthorityProxy, CheckAuthorizationFlags, Subject};
 
+use crate::asked;
 use crate::callers::Caller;
 
 /// Whether people may be asked.
@@ -73,7 +74,7 @@ impl Authority {
         let cannot = |error: &dyn std::fmt::Display| gone(format!("cannot ask whether the caller is still there: {error}"));
         let name = BusName::try_from(caller.sender.as_str()).map_err(|error| cannot(&error))?;
         let bus = DBusProxy::new(&self.connection).await.map_err(|error| cannot(&error))?;
-        match bus.name_has_owner(name).await {
+        match asked::answer(|| bus.name_has_owner(name.clone())).await {
             Ok(true) => Ok(()),
             Ok(false) => Err(gone("the caller left before the answer came".to_owned())),
             Err(error) => Err(cannot(&error)),
@@ -105,11 +106,30 @@ impl Authority {
         } else {
             "not authorised"
         };
-        Err(Failure::new(ErrorCode::AuthDenied, format!("{permission}: {why}")))
+        Err(refused(permission, why))
     }
+}
+
+/// What an answer that is no yes tells. Not "permission: why": what follows `pin:` is taken for a secret.
+fn refused(permission: Permission, why: &str) -> Failure {
+    Failure::new(ErrorCode::AuthDenied, format!("{why} ({permission})"))
 }
 
 /// The subject of a message's sender: its unique bus name, which cannot be reused or forged.
 pub fn subject(header: &zbus::message::Header<'_>) -> Result<Subject, Failure> {
     Subject::new_for_message_header(header).map_err(|error| Failure::new(ErrorCode::AuthDenied, format!("no subject for polkit: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use backstep_core::scrub::scrub;
+
+    #[test]
+    fn why_somebody_was_turned_away_is_no_secret() {
+        for permission in Permission::ALL {
+            let text = refused(*permission, "authentication is needed and nobody could be asked").text;
+            assert_eq!(scrub(&text), text);
+        }
+    }
 }

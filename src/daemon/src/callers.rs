@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
-use backstep_core::actor::{Actor, Origin};
+use backstep_core::actor::{Actor, Origin, unit_of};
 use backstep_core::inflow::Inflow;
 use backstep_core::{ErrorCode, Failure};
 use nix::unistd::{Uid, User};
@@ -14,6 +14,7 @@ use zbus::fdo::DBusProxy;
 use zbus::message::Header;
 use zbus::names::{BusName, UniqueName};
 
+use crate::asked;
 use crate::lock::lock;
 
 /// Callers remembered at a time.
@@ -75,7 +76,7 @@ impl Callers {
     }
 
     async fn ask(&self, sender: &UniqueName<'_>) -> Result<Caller, Failure> {
-        let credentials = self.bus.get_connection_credentials(BusName::Unique(sender.to_owned())).await;
+        let credentials = asked::answer(|| self.bus.get_connection_credentials(BusName::Unique(sender.to_owned()))).await;
         let Ok(credentials) = credentials else {
             lock(&self.inflow).forget(sender.as_str());
             return Err(denied("the bus does not know the caller"));
@@ -139,22 +140,9 @@ pub fn actor(caller: &Caller, origin: Origin, client: &str) -> Actor {
     }
 }
 
-/// The innermost systemd unit of a `/proc/PID/cgroup`.
-fn unit_of(cgroup: &str) -> String {
-    let is_unit = |part: &&str| [".service", ".scope"].iter().any(|suffix| part.ends_with(suffix));
-    cgroup.lines().flat_map(|line| line.rsplit('/')).find(is_unit).unwrap_or_default().to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_unit_is_the_innermost_of_the_cgroup() {
-        assert_eq!(unit_of("0::/user.slice/user-1000.slice/session-3.scope\n"), "session-3.scope");
-        assert_eq!(unit_of("0::/system.slice/backstep-upgrade.service\n"), "backstep-upgrade.service");
-        assert_eq!(unit_of("0::/\n"), "");
-    }
 
     #[test]
     fn a_client_cannot_put_control_characters_into_the_record() {

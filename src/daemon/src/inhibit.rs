@@ -4,6 +4,8 @@
 use backstep_core::{Direction, StepKind};
 use zbus::OwnedFd;
 
+use crate::asked;
+
 /// The inhibitor, held or not.
 #[derive(Debug, Default)]
 pub struct Inhibitor {
@@ -16,7 +18,7 @@ impl Inhibitor {
         if self.held.is_some() || !(step.changes_system() || direction == Direction::Undo) {
             return;
         }
-        match take(connection).await {
+        match asked::answer(|| take(connection)).await {
             Ok(descriptor) => self.held = Some(descriptor),
             Err(error) => tracing::warn!("shutdown is not held off while packages change: {error}"),
         }

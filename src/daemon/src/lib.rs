@@ -9,6 +9,7 @@
 pub mod adapters;
 pub mod archive;
 pub mod archives;
+pub mod asked;
 pub mod attempts;
 pub mod audit;
 pub mod authority;
@@ -36,6 +37,7 @@ pub mod options;
 pub mod outlet;
 pub mod planner;
 pub mod preferences;
+pub mod reach;
 pub mod rebuild;
 pub mod rebuilt;
 pub mod records;

@@ -19,6 +19,7 @@ use crate::archives::Taken;
 use crate::authority::Interaction;
 use crate::callers::{self, Caller};
 use crate::preferences;
+use crate::reach::Asker;
 use crate::rebuilt::{self, Lost};
 use crate::service::Service;
 
@@ -28,15 +29,15 @@ const REQUEST: usize = 4 << 10;
 /// Takes a request from the bus into the record.
 pub async fn create(
     service: &Service,
-    caller: &Caller,
+    asker: &Asker<'_>,
     kind: &str,
     description: &str,
     options: HashMap<String, OwnedVariant>,
 ) -> Result<Created, Failure> {
     let parsed = request_from_options(kind, description, options, &service.defaults)?;
-    let actor = callers::actor(caller, parsed.origin.unwrap_or(Origin::Dbus), &parsed.client);
+    let actor = callers::actor(asker.caller, parsed.origin.unwrap_or(Origin::Dbus), &parsed.client);
     let id = parsed.id;
-    let (request, archives) = complete(service, caller, parsed).await?;
+    let (request, archives) = complete(service, asker, parsed).await?;
     let created = enter(service, &request, actor, id)?;
     // Of a request that is there already the archives are, too.
     if let Some(taken) = archives.filter(|_| !created.existed) {
@@ -63,10 +64,11 @@ impl Default for RetryClaims {
 }
 
 /// Takes the request of an ended transaction again.
-pub fn retry(service: &Service, caller: &Caller, id: TransactionId, claims: RetryClaims) -> Result<Created, Failure> {
+pub async fn retry(service: &Service, asker: &Asker<'_>, id: TransactionId, claims: RetryClaims) -> Result<Created, Failure> {
     let mut request = service.read(|manager| manager.request_for_retry(id))?;
+    asker.may_undo(service, &request).await?;
     request.description = claims.comment.unwrap_or(request.description);
-    enter(service, &request, callers::actor(caller, claims.origin, &claims.client), None)
+    enter(service, &request, callers::actor(asker.caller, claims.origin, &claims.client), None)
 }
 
 fn enter(service: &Service, request: &Request, actor: Actor, id: Option<TransactionId>) -> Result<Created, Failure> {
@@ -84,7 +86,7 @@ fn enter(service: &Service, request: &Request, actor: Actor, id: Option<Transact
 
 /// Fills in what only the daemon knows: the target that `last` stands for, and copies of archives. Checks the
 /// rest first, so that a bad request, or one that there is no room for, copies nothing.
-async fn complete(service: &Service, caller: &Caller, parsed: ParsedOptions) -> Result<(Request, Option<Taken>), Failure> {
+async fn complete(service: &Service, asker: &Asker<'_>, parsed: ParsedOptions) -> Result<(Request, Option<Taken>), Failure> {
     let mut request = parsed.request;
     match parsed.reverts {
         RevertsTarget::None | RevertsTarget::Id(_) => {}
@@ -92,14 +94,15 @@ async fn complete(service: &Service, caller: &Caller, parsed: ParsedOptions) -> 
         RevertsTarget::Since(at_us) => request.reverts = Some(service.read(|manager| manager.first_since(at_us))?),
         RevertsTarget::LastFailed => request.reverts = Some(service.read(Manager::last_failed)?),
     }
+    asker.may_undo(service, &request).await?;
     if parsed.fds.is_empty() {
         request.validate()?;
         return Ok((request, None));
     }
     service.decide(Manager::expire)?;
-    service.read(|manager| manager.check_room(caller.uid))?;
-    let waiting = waiting_bytes(service, caller.uid)?;
-    let taken = service.archives.take_all(caller.uid, waiting, parsed.fds).await?;
+    service.read(|manager| manager.check_room(asker.caller.uid))?;
+    let waiting = waiting_bytes(service, asker.caller.uid)?;
+    let taken = service.archives.take_all(asker.caller.uid, waiting, parsed.fds).await?;
     request.archives = taken.archives();
     Ok((request, Some(taken)))
 }
@@ -301,11 +304,23 @@ pub async fn submit(
     }
     let service = Arc::clone(service);
     tokio::spawn(async move {
-        if let Err(failure) = plan_and_execute(&service, &caller, &subject, id, interaction).await {
+        if let Err(failure) = plan_later_and_execute(&service, &caller, &subject, id, interaction).await {
             end(&service, id, &failure);
         }
     });
     Ok(())
+}
+
+/// The same as [`plan_and_execute`], for what has waited: what it would undo may be more by now.
+async fn plan_later_and_execute(
+    service: &Arc<Service>,
+    caller: &Caller,
+    subject: &Subject,
+    id: TransactionId,
+    interaction: Interaction,
+) -> Result<(), Failure> {
+    Asker { caller, subject, interaction }.may_plan(service, id).await?;
+    plan_and_execute(service, caller, subject, id, interaction).await
 }
 
 /// Ends what nobody will execute any more; what has ended already stays as it is.

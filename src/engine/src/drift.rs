@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use backstep_core::actor::Actor;
+use backstep_core::count::counted;
 use backstep_core::drift::{self, Drift};
 use backstep_core::{
     Digest, Direction, ErrorCode, Kind, Method, Options, PackageId, Plan, PlanAction, PlanItem, Reason, Request, RequestItem, Stamp,
@@ -108,7 +109,7 @@ fn records(plan: &Plan, drifts: &[Drift], by: &By, worlds: Worlds) -> Vec<Record
     let half: Vec<String> =
         drifts.iter().filter(|drift| !drift.settled).map(|drift| format!("{} is {}", drift.package, drift.after)).collect();
     let (state, code, text) = if half.is_empty() {
-        (StepState::Completed, None, format!("{} packages changed without a transaction", drifts.len()))
+        (StepState::Completed, None, format!("{} changed without a transaction", counted(drifts.len(), "package")))
     } else {
         (StepState::Failed, Some(ErrorCode::DpkgFailed), half.join("; "))
     };

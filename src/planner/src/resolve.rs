@@ -223,14 +223,14 @@ fn check(question: &Question, intent: &Intent, items: &[PlanItem], packages: &[P
         return Err(Failure::new(ErrorCode::PackageHeld, format!("{} would change and is on hold", names(&held))));
     }
     let goes = |item: &&PlanItem| matches!(item.action, PlanAction::Remove | PlanAction::Purge);
-    if items.iter().filter(goes).any(|item| item.package.name.as_str() == OURS && item.from.is_some()) {
-        let text = format!("{OURS} would be removed by itself, and nobody be left to undo it; 'apt-get remove {OURS}' does that");
-        return Err(Failure::new(ErrorCode::DepsUnsatisfiable, text));
-    }
     let essential: Vec<String> =
         items.iter().filter(goes).filter(|item| item.essential).map(|item| item.package.name.to_string()).collect();
     if !essential.is_empty() && !request.options.allow_remove_essential {
         return Err(Failure::new(ErrorCode::PlanEssential, format!("{} would be removed and is essential", names(&essential))));
+    }
+    if items.iter().filter(goes).any(|item| item.package.name.as_str() == OURS && item.from.is_some()) {
+        let text = format!("{OURS} would be removed by itself, and nobody be left to undo it; 'apt-get remove {OURS}' does that");
+        return Err(Failure::new(ErrorCode::DepsUnsatisfiable, text));
     }
     let downgraded = of(&|p| p.marked_downgrade() && !intent.downgrades.contains(&p.index()));
     if !downgraded.is_empty() && !may_downgrade(request) {

@@ -8,6 +8,7 @@ use backstep_wire::files::{FileRow, FileSide, to_line};
 
 use crate::contents;
 use crate::durable::replace;
+use crate::left_out;
 use crate::machine::Machine;
 use crate::owners::Owners;
 use crate::steps::capture_failure;
@@ -24,6 +25,7 @@ pub(crate) fn record(
     dir: &CaptureDir,
     aftermath: Aftermath,
 ) -> Result<String, Failure> {
+    let unseen = left_out::of_files(aftermath.left_out());
     let found = aftermath.save_changes(dir).map_err(|error| capture_failure(&error))?;
     let owners = Owners::of(machine, dir, plan)?;
     let lines: Vec<u8> = found.iter().flat_map(|change| to_line(&row(change, &owners))).collect();
@@ -31,7 +33,7 @@ pub(crate) fn record(
     let error = |error| Failure::new(ErrorCode::WorkerFailed, format!("cannot write {}: {error}", path.display()));
     contents::record(machine, dir, &found)?;
     replace(&path, &lines, 0o600).map_err(error)?;
-    Ok(summary(&found))
+    Ok([Some(summary(&found)), unseen].into_iter().flatten().collect::<Vec<_>>().join("; "))
 }
 
 fn summary(found: &[FileChange]) -> String {

@@ -30,6 +30,7 @@ pub mod guard;
 pub mod hook;
 pub mod inventory;
 pub mod journal;
+mod left_out;
 pub mod locks;
 pub mod machine;
 pub mod order;

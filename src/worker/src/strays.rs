@@ -78,7 +78,7 @@ fn strays() -> Vec<Stray> {
     let own = getpid().as_raw();
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    let stats = pids.filter_map(|pid| parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?));
+    let stats = pids.filter_map(|pid| parse(&String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/stat")).ok()?)));
     stats.filter(|stray| stray.parent == own && !stray.ended).collect()
 }
 

@@ -19,7 +19,7 @@ use futures_util::future::join_all;
 use zbus::message::Flags;
 use zbus::{Message, Variant};
 
-use super::flood::{Quiet, descriptors, quiet_user, status};
+use super::flood::{Quiet, answered, descriptors, quiet_user, status};
 use super::{code, daemon, packages};
 
 /// What the bus gives one user, less the few that a test needs to look on.
@@ -75,16 +75,8 @@ async fn others_are_served(daemon: &Simulated, ben: &Stranger, what: &str, attac
     Ok(())
 }
 
-/// The bus refuses calls to the daemon until it has read what waits there for it.
 async fn served_again(user: &Stranger) -> Result<()> {
-    let served = async {
-        while let Err(error) = user.manager.list_transactions(ListFilter::default()).await {
-            anyhow::ensure!(error.to_string().contains("LimitsExceeded"), "{error}");
-            tokio::time::sleep(PAUSE).await;
-        }
-        Ok(())
-    };
-    tokio::time::timeout(Duration::from_secs(120), served).await.context("another user is not served any more")?
+    tokio::time::timeout(Duration::from_secs(120), answered(user)).await.context("another user is not served any more")?
 }
 
 fn call(member: &'static str) -> zbus::message::Builder<'static> {

@@ -1,8 +1,8 @@
 //! Who was turned away is on record: who, when, where, why.
 
 use anyhow::Result;
-use backstep_bus::{OptionsBuilder, RecordProxy, RefusalRow, RefusalRowFilter, RevertsTarget};
-use backstep_core::ErrorCode;
+use backstep_bus::{OptionsBuilder, RecordProxy, RefusalRow, RefusalRowFilter, RevertsTarget, TransactionProperties};
+use backstep_core::{ErrorCode, TransactionState};
 use backstep_tests::authority::Answer;
 use backstep_tests::private_bus::Client;
 use backstep_tests::stranger::{ANA, BEN, Stranger};
@@ -70,6 +70,67 @@ async fn every_sort_of_refusal_leaves_a_record_and_changes_nothing() -> Result<(
     authority.answers(Answer::Yes).await?;
     assert_eq!(ben.manager.list_refusals(all()).await?.len(), rows.len());
     assert!(root.manager.active().await?.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_rollback_of_another_s_transaction_is_planned_for_nobody_without_the_right() -> Result<()> {
+    let (daemon, authority) = daemon("", Answer::No).await?;
+    let root = Client::new(&daemon.bus).await?;
+    let ana = Stranger::connect(&daemon.bus, ANA).await?;
+    let (id, path) = root.manager.submit("install", "", packages(&["alpha"])).await?;
+    let completed = |one: &TransactionProperties| one.transaction_state() == Some(TransactionState::Completed);
+    root.wait_for(&root.transaction(&path).await?, completed).await?;
+    let reverts = |target| OptionsBuilder::new().reverts(target);
+    let others = || reverts(RevertsTarget::Id(id.parse().expect("an id")));
+    let since = || reverts(RevertsTarget::Since(0)).undo_later();
+    for options in [others(), others().undo_later(), reverts(RevertsTarget::Last), since()] {
+        let made = ana.manager.create_transaction("rollback", "", options.build()).await;
+        assert_eq!(code(made), Some(ErrorCode::AuthDenied));
+    }
+    assert_eq!(code(ana.manager.submit("rollback", "", others().build()).await), Some(ErrorCode::AuthDenied));
+    assert!(authority.take_asked().iter().all(|asked| asked.action == "org.backstep1.view-all"));
+
+    // Who may see it may have it planned, and root is not asked.
+    authority.answers(Answer::Yes).await?;
+    ana.manager.create_transaction("rollback", "", others().build()).await?;
+    let (own, path) = ana.manager.submit("install", "", packages(&["beta"])).await?;
+    root.wait_for(&root.transaction(&path).await?, completed).await?;
+    authority.answers(Answer::No).await?;
+    authority.take_asked();
+    let own = || reverts(RevertsTarget::Id(own.parse().expect("an id")));
+    for options in [own(), own().undo_later(), reverts(RevertsTarget::Last)] {
+        ana.manager.create_transaction("rollback", "", options.build()).await?;
+    }
+    assert!(authority.take_asked().is_empty(), "of one's own nobody is asked");
+    // What came later and is another's is undone with it, and was not there when the first of these was taken.
+    let (_, early) = ana.manager.create_transaction("rollback", "", own().undo_later().build()).await?;
+    let (_, path) = root.manager.submit("rollback", "", others().build()).await?;
+    root.wait_for(&root.transaction(&path).await?, completed).await?;
+    assert_eq!(code(ana.transaction(&early).await?.prepare().await), Some(ErrorCode::AuthDenied));
+    let undone = ana.manager.create_transaction("rollback", "", others().build()).await;
+    assert_eq!(code(undone), Some(ErrorCode::AuthDenied), "by what it was undone is not told");
+    Ok(())
+}
+
+#[tokio::test]
+async fn nobody_gives_a_second_transaction_the_end_of_an_id() -> Result<()> {
+    let (daemon, _authority) = daemon("", Answer::No).await?;
+    let root = Client::new(&daemon.bus).await?;
+    let ana = Stranger::connect(&daemon.bus, ANA).await?;
+    let (id, _) = root.manager.create_transaction("install", "", packages(&["alpha"])).await?;
+    let with = |id: &str| {
+        let mut options = packages(&["alpha"]);
+        options.insert("id", Variant::from(id.to_owned()));
+        options
+    };
+    let taken = format!("01936b2e-7c1a-7d3e-9f10-{}", &id[24..]);
+    assert_eq!(code(ana.manager.create_transaction("install", "", with(&taken)).await), Some(ErrorCode::RequestDuplicate));
+    assert!(root.manager.get_transaction(&id[24..]).await.is_ok(), "it still means one");
+    let own = "01936b2e-7c1a-7d3e-9f10-0123456789ab";
+    for _ in 0..2 {
+        assert_eq!(ana.manager.create_transaction("install", "", with(own)).await?.0, own);
+    }
     Ok(())
 }
 

@@ -1,5 +1,7 @@
 //! The daemon comes and goes while workers go on, and what it tells the system.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use backstep_tests::backstep::{archives, machine};
 use backstep_tests::command;
@@ -122,6 +124,32 @@ fn go_through_fetch_secure_and_apply(machine: &Machine, server: &Server) -> Resu
     assert_one_attempt(machine, &id, "completed")?;
     assert_eq!(machine.package("bs-phases")?.as_deref(), Some("ii 1"));
     wait_for_inhibitor(machine, false)
+}
+
+/// How long systemd waits for a pulse, and then for a process that does not even die.
+const WATCHED: Duration = Duration::from_secs(300);
+
+#[test]
+fn a_daemon_that_hangs_is_replaced_while_the_worker_goes_on() -> Result<()> {
+    let machine = machine()?;
+    let package = Package::new("bs-long", "1").script(Script::Postinst, &wait_at("configure"));
+    machine.add_repository("local", &Repository::new(&[package])?, Transport::Copy)?;
+    let client = Background::start(&machine, &["backstep", "install", "-y", "-m", "long", "bs-long"])?;
+    wait_for_file(&machine, "/run/bs/configure")?;
+    let id = wait_for_state(&machine, "long", "executing")?;
+    let (worker, hung) = (format!("backstep-worker@{id}-1.service"), main_pid(&machine, DAEMON)?);
+    let working = main_pid(&machine, &worker)?;
+    machine.check(["systemctl", "kill", "--signal=STOP", DAEMON])?;
+    wait_until("another daemon serves", WATCHED, || {
+        let pid = main_pid(&machine, DAEMON)?;
+        Ok((pid != 0 && pid != hung && machine.run(["systemctl", "is-active", DAEMON])?.stdout == "active\n").then_some(()))
+    })?;
+    let journal = machine.journal(DAEMON)?;
+    assert!(journal.contains("Watchdog timeout"), "{journal}");
+    assert_eq!(main_pid(&machine, &worker)?, working, "the worker was disturbed");
+    go(&machine, "configure")?;
+    client.end()?.success()?;
+    assert_one_attempt(&machine, &id, "completed")
 }
 
 fn go_through_undo(machine: &Machine) -> Result<()> {

@@ -254,7 +254,12 @@ impl Tracer {
 
     /// A call that counts is about to be made.
     fn point(&mut self, pid: Pid) -> Result<()> {
-        let role = self.roles.get(&pid).copied().or_else(|| Role::of(pid)).unwrap_or(Role::Daemon);
+        // Nobody tells of a child whose parent was killed before its fork was told.
+        let known = self.roles.get(&pid).copied();
+        let role = known.or_else(|| Role::of(pid)).unwrap_or(Role::Daemon);
+        if known.is_none() {
+            self.know(pid, role);
+        }
         let Ok(number) = ptrace::getevent(pid) else { return Ok(()) };
         let name = CALLS.get(usize::try_from(number)?).copied().unwrap_or_default();
         *self.met.entry(role).or_default() += 1;

@@ -5,12 +5,13 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use super::{Change, FileChange, Side};
+use super::{Aftermath, Change, FileChange, Side};
 use crate::after::{by_parent, copied_parents, open, present, present_paths};
 use crate::compare::is_spoiled;
 use crate::content::{self, Sum};
 use crate::dir::CaptureDir;
 use crate::error::{Context, Result};
+use crate::gaps::{Gaps, LeftOut, told};
 use crate::manifest::{Entry, How, Manifest, Present};
 use crate::node::{Kind, Meta, Node, Time};
 use crate::parallel::each;
@@ -24,13 +25,14 @@ type Look = (Entry, Result<Option<Found>>);
 
 /// Looks at every path once, and at the whole system meanwhile: the post-image, and everything that is not as before,
 /// sorted by path.
-pub(super) fn find(root: &Path, dir: &CaptureDir) -> Result<(Manifest, Result<Vec<FileChange>>)> {
+pub(super) fn find(root: &Path, dir: &CaptureDir) -> Result<Aftermath> {
     let manifest = dir.manifest()?;
     let (opened, vault) = (Root::open(root)?, Vault::open(dir, &manifest.stores)?);
-    let finder = Finder { root: &opened, vault: &vault, copied: copied_parents(&manifest), manifest: &manifest };
+    let gaps = Gaps::new(&opened);
+    let finder = Finder { root: &opened, gaps: &gaps, vault: &vault, copied: copied_parents(&manifest), manifest: &manifest };
     let (looks, walked) = std::thread::scope(|scope| {
         let walked = scope.spawn(|| walk(root, dir));
-        let paths = present_paths(&opened, &manifest)?;
+        let paths = present_paths(&opened, &manifest, &gaps)?;
         let jobs = by_parent(&paths);
         let looks = each(&jobs, |_| 1, || (), |(), job| finder.directory(job), &mut |_, _| {}, (0, jobs.len() as u64))?;
         let walked = walked.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -39,16 +41,20 @@ pub(super) fn find(root: &Path, dir: &CaptureDir) -> Result<(Manifest, Result<Ve
     let (mut entries, found): (Vec<Entry>, Vec<_>) = looks.into_iter().unzip();
     entries.sort_unstable_by(|one, other| one.path.cmp(&other.path));
     let changes = found.into_iter().filter_map(Result::transpose).collect::<Result<Vec<Found>>>();
-    let changes = changes.and_then(|found| finder.all(found, &walked?, &entries));
-    Ok((Manifest { excluded: manifest.excluded.clone(), entries, ..Manifest::default() }, changes))
+    let (differing, mut left_out) = walked.map_or_else(|error| (Err(error), Vec::new()), |(found, gaps)| (Ok(found), gaps));
+    let changes = changes.and_then(|found| finder.all(found, &differing?, &entries));
+    left_out.extend(told(&gaps.into_found()));
+    Ok(Aftermath { image: Manifest { excluded: manifest.excluded.clone(), entries, ..Manifest::default() }, changes, left_out })
 }
 
-/// What the pictures of the whole system before and now differ in; nothing without a picture before.
-fn walk(root: &Path, dir: &CaptureDir) -> Result<Vec<Differing>> {
-    match Walk::load(dir)? {
-        Some(before) => Ok(before.differences(&Walk::take(root, dir)?)),
-        None => Ok(Vec::new()),
-    }
+/// What the pictures of the whole system before and now differ in, and what only the one of now leaves out; nothing without
+/// a picture before.
+fn walk(root: &Path, dir: &CaptureDir) -> Result<(Vec<Differing>, Vec<LeftOut>)> {
+    let Some(before) = Walk::load(dir)? else { return Ok((Vec::new(), Vec::new())) };
+    let now = Walk::take(root, dir)?;
+    let (known, mut left_out) = (before.left_out(), now.left_out());
+    left_out.retain(|gap| !known.contains(gap));
+    Ok((before.differences(&now), left_out))
 }
 
 /// A change and the inodes before and after.
@@ -60,6 +66,7 @@ struct Found {
 
 struct Finder<'a> {
     root: &'a Root,
+    gaps: &'a Gaps<'a>,
     vault: &'a Vault,
     manifest: &'a Manifest,
     copied: BTreeSet<PathBuf>,
@@ -67,14 +74,17 @@ struct Finder<'a> {
 
 impl Finder<'_> {
     fn directory(&self, (parent, paths): &(PathBuf, Vec<&Path>)) -> Result<Vec<Look>> {
-        let fd = self.root.exact(parent)?;
+        let Some(fd) = self.gaps.or_leave_out(parent, self.root.exact(parent))? else { return Ok(Vec::new()) };
         let in_copied = parent.ancestors().any(|ancestor| self.copied.contains(ancestor));
         let mut looks = Vec::with_capacity(paths.len());
         for path in paths {
             let before = self.manifest.find(path).and_then(|entry| entry.present.as_ref());
-            let node = open(fd.as_ref(), path)?;
             let hashed = in_copied || before.is_some_and(|present| present.digest.is_some());
-            let after = node.as_ref().map(|node| present(node, before, hashed, path)).transpose()?;
+            let look = open(fd.as_ref(), path).and_then(|node| match node {
+                Some(node) => present(&node, before, hashed, path).map(|after| (Some(node), Some(after))),
+                None => Ok((None, None)),
+            });
+            let Some((node, after)) = self.gaps.or_leave_out(path, look)? else { continue };
             let found = self.path(path, before, node.as_ref().zip(after.as_ref()));
             looks.push((Entry { path: path.to_path_buf(), present: after }, found));
         }
@@ -128,9 +138,10 @@ impl Finder<'_> {
             if known.binary_search_by(|entry| entry.path.as_path().cmp(path)).is_ok() || self.manifest.excludes(path) {
                 continue;
             }
-            let parent = self.root.exact(path.parent().unwrap_or(Path::new("")))?;
-            let now = open(parent.as_ref(), path)?;
-            let after = now.map(|now| Ok::<_, crate::CaptureError>(side(&now.meta(path)?, None))).transpose()?;
+            let parent = self.root.exact(path.parent().unwrap_or(Path::new("")));
+            let now = parent.and_then(|parent| open(parent.as_ref(), path));
+            let after = now.and_then(|now| now.map(|now| Ok(side(&now.meta(path)?, None))).transpose());
+            let Some(after) = self.gaps.or_leave_out(path, after)? else { continue };
             let change = match one.seen {
                 Seen::Created => Change::Created,
                 Seen::Vanished => Change::Removed,

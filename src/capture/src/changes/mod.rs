@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use crate::dir::CaptureDir;
 use crate::error::Result;
+use crate::gaps::LeftOut;
 use crate::manifest::{Manifest, Picture, save};
 use crate::node::Kind;
 
@@ -78,13 +79,20 @@ pub struct FileChange {
 pub struct Aftermath {
     image: Manifest,
     changes: Result<Vec<FileChange>>,
+    left_out: Vec<LeftOut>,
 }
 
 impl Aftermath {
     /// Looks. Changes by others are told if a [`Walk`](crate::Walk) was saved with the capture.
     pub fn look(root: &Path, dir: &CaptureDir) -> Result<Self> {
-        let (image, changes) = find::find(root, dir)?;
-        Ok(Self { image, changes })
+        find::find(root, dir)
+    }
+
+    /// What could not be looked at, and could be before: what others than root made so of what was captured, and what is
+    /// missing in the picture of the whole system.
+    #[must_use]
+    pub fn left_out(&self) -> &[LeftOut] {
+        &self.left_out
     }
 
     /// Writes the post-image durably; done again it replaces the one before.

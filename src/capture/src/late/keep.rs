@@ -1,7 +1,8 @@
 //! Keeping things late: objects first, then their records, then durability, then what is known.
 
+use std::ffi::OsString;
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::statfs;
 
@@ -10,6 +11,7 @@ use super::known::{Held, Key, Known};
 use super::record::Record;
 use crate::content::Sum;
 use crate::error::{Context, Result};
+use crate::gaps::is_leased;
 use crate::manifest::{Entry, Inode, Listing, Object, Present, Renaming};
 use crate::node::{Facts, Kind, Node, names};
 use crate::store::{OBJECTS, SHARD};
@@ -31,11 +33,19 @@ pub(super) enum Fate {
     Stays,
 }
 
+/// What a name in a directory was.
+enum Inside {
+    /// A directory, still to be looked into.
+    Directory,
+    /// All that is to be known is.
+    Done,
+}
+
 /// Records of one call, and what becomes known by them.
 #[derive(Default)]
 pub(super) struct Batch {
     records: Vec<Record>,
-    paths: Vec<(std::path::PathBuf, Kind, Listing)>,
+    paths: Vec<(PathBuf, Kind, Listing)>,
     inodes: Vec<(Key, Held)>,
 }
 
@@ -133,7 +143,16 @@ impl Late {
         let Some(link) = link else {
             let (object, sum) = match held.and_then(|held| held.copy) {
                 Some(copy) => copy,
-                None => self.copy(path, node)?,
+                None => match self.copy(path, node) {
+                    Ok(copy) => copy,
+                    // A link needs no open, and what goes is not written to any more.
+                    Err(error) if is_leased(&error) => {
+                        let link = self.link(path, node)?.ok_or(error)?;
+                        batch.inodes.push((key, Held { born: false, link: Some(link), copy: None, end: 0 }));
+                        return Ok((Some(link), None));
+                    }
+                    Err(error) => return Err(error),
+                },
             };
             batch.inodes.push((key, Held { born: false, link: None, copy: Some((object, sum)), end: 0 }));
             return Ok((Some(object), Some(sum)));
@@ -169,7 +188,7 @@ impl Late {
     fn add_whole(&mut self, path: &Path, batch: &mut Batch) -> Result<()> {
         self.add_parents(path, batch)?;
         match (self.node(path)?, self.knowledge.known(path)) {
-            (Some(node), _) if node.facts.kind == Kind::Directory => self.add_tree(path, &node, batch),
+            (Some(node), _) if node.facts.kind == Kind::Directory => self.add_tree(path, batch),
             // It is gone, and what was in it went before it: all of that is known.
             (_, Some(Known::Present { kind: Kind::Directory, .. })) => {
                 add_closed(path, batch);
@@ -179,7 +198,18 @@ impl Late {
         }
     }
 
-    fn add_tree(&mut self, path: &Path, node: &Node, batch: &mut Batch) -> Result<()> {
+    /// However deep it is, a few directories are open at a time.
+    fn add_tree(&mut self, path: &Path, batch: &mut Batch) -> Result<()> {
+        let mut ahead = vec![path.to_path_buf()];
+        while let Some(path) = ahead.pop() {
+            if let Some(node) = self.node(&path)?.filter(|node| node.facts.kind == Kind::Directory) {
+                self.add_directory(&path, &node, batch, &mut ahead)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn add_directory(&mut self, path: &Path, node: &Node, batch: &mut Batch, ahead: &mut Vec<PathBuf>) -> Result<()> {
         match self.knowledge.known(path) {
             Some(_) => add_closed(path, batch),
             None => self.add_path(path, node, Fate::Stays, Listing::Linked, batch)?,
@@ -190,21 +220,35 @@ impl Late {
                 batch.records.push(Record::Excluded(below));
                 continue;
             }
-            let known = self.knowledge.known(&below);
-            let stays = match known {
-                Some(Known::Absent) => true,
-                Some(Known::Present { kind, listing, .. }) => kind != Kind::Directory || listing != Listing::Open,
-                None => false,
-            };
-            let Some(inside) = Node::open(node.as_fd(), &name, &below)?.filter(|_| !stays) else { continue };
-            let here = inside.facts.kind == Kind::Directory && directory_here(node.as_fd(), &name, &below)?.is_some();
-            if here {
-                self.add_tree(&below, &inside, batch)?;
-            } else if known.is_none() {
-                self.add_path(&below, &inside, Fate::Stays, Listing::Open, batch)?;
+            let inside = self.add_name(node, &name, &below, batch);
+            match inside {
+                Ok(Inside::Directory) => ahead.push(below),
+                Ok(Inside::Done) => {}
+                Err(error) => {
+                    if !self.or_leave_out(&below, Err(error))? {
+                        batch.records.push(Record::Excluded(below));
+                    }
+                }
             }
         }
         Ok(())
+    }
+
+    fn add_name(&mut self, node: &Node, name: &OsString, below: &Path, batch: &mut Batch) -> Result<Inside> {
+        let known = self.knowledge.known(below);
+        let stays = match known {
+            Some(Known::Absent) => true,
+            Some(Known::Present { kind, listing, .. }) => kind != Kind::Directory || listing != Listing::Open,
+            None => false,
+        };
+        let Some(inside) = Node::open(node.as_fd(), name, below)?.filter(|_| !stays) else { return Ok(Inside::Done) };
+        if inside.facts.kind == Kind::Directory && directory_here(node.as_fd(), name, below)?.is_some() {
+            return Ok(Inside::Directory);
+        }
+        if known.is_none() {
+            self.add_path(below, &inside, Fate::Stays, Listing::Open, batch)?;
+        }
+        Ok(Inside::Done)
     }
 
     fn link(&mut self, path: &Path, node: &Node) -> Result<Option<Object>> {

@@ -30,16 +30,18 @@ use rustix::io::Errno;
 use crate::dir::CaptureDir;
 use crate::error::{Context, Result};
 use crate::exclude::is_excluded;
+use crate::gaps::{LeftOut, others, unseeable};
 use crate::manifest::{Listing, Object};
 use crate::node::{Facts, Kind, facts_at};
-use crate::root::{Root, relative};
+use crate::root::{Root, absolute, relative};
 use crate::store::{Shelf, Stores};
 use keep::Fate;
 use known::{BORN, Key, Knowledge, Known};
 use log::Log;
+use record::Record;
 
 /// What a late capture did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Summary {
     /// Calls, of whatever kind.
     pub calls: u64,
@@ -55,7 +57,12 @@ pub struct Summary {
     pub created: u64,
     /// Calls for paths that are left alone.
     pub excluded: u64,
+    /// What was not kept, because somebody who is not root made it so that it cannot be looked at. The first of them only.
+    pub left_out: Vec<LeftOut>,
 }
+
+/// More of what was left out is not told of.
+const MOST_LEFT_OUT: usize = 100;
 
 /// A late capture that is being made, beside a complete eager one. One at a time.
 ///
@@ -110,50 +117,101 @@ impl Late {
     /// Before a file is opened for writing or truncated, or created if it is not there.
     pub fn before_write(&mut self, path: &Path) -> Result<()> {
         self.called()?;
-        self.write(inner(path)?.as_ref(), 0)
+        let path = inner(path)?;
+        let kept = self.write(path.as_ref(), 0);
+        self.or_leave_out(path.as_ref(), kept).map(drop)
     }
 
     /// Before a name is made that is not there: file (`O_EXCL`), directory, symbolic or hard link, device. An open that
     /// may as well write to what is there is a [`before_write`](Self::before_write).
     pub fn before_create(&mut self, path: &Path) -> Result<()> {
         self.called()?;
-        self.create(inner(path)?.as_ref())
+        let path = inner(path)?;
+        let kept = self.create(path.as_ref());
+        self.or_leave_out(path.as_ref(), kept).map(drop)
     }
 
     /// Before a name is removed, also that of an empty directory.
     pub fn before_remove(&mut self, path: &Path) -> Result<()> {
         self.called()?;
-        self.remove(inner(path)?.as_ref(), Fate::Goes)
+        let path = inner(path)?;
+        let kept = self.remove(path.as_ref(), Fate::Goes);
+        self.or_leave_out(path.as_ref(), kept).map(drop)
     }
 
     /// Before a name becomes another one, which may be there.
     pub fn before_rename(&mut self, from: &Path, to: &Path) -> Result<()> {
         self.called()?;
         let (from, to) = (inner(from)?, inner(to)?);
-        self.move_away(from.as_ref(), to.as_ref())?;
-        self.arrive(from.as_ref(), to.as_ref())
+        self.rename(from.as_ref(), to.as_ref())
     }
 
     /// Before two names change places.
     pub fn before_exchange(&mut self, one: &Path, other: &Path) -> Result<()> {
         self.called()?;
         let (one, other) = (inner(one)?, inner(other)?);
-        self.move_away(one.as_ref(), other.as_ref())?;
-        self.move_away(other.as_ref(), one.as_ref())?;
-        self.arrive(one.as_ref(), other.as_ref())?;
-        self.arrive(other.as_ref(), one.as_ref())
+        let (one, other) = (one.as_ref(), other.as_ref());
+        if !self.leaves(one, other)? || !self.leaves(other, one)? {
+            return Ok(());
+        }
+        let kept = self.arrive(one, other);
+        self.or_leave_out(other, kept)?;
+        let kept = self.arrive(other, one);
+        self.or_leave_out(one, kept).map(drop)
     }
 
     /// Before owner, mode or extended attributes are changed, of a link or of what it leads to.
     pub fn before_meta(&mut self, path: &Path) -> Result<()> {
         self.called()?;
-        self.meta(inner(path)?.as_ref(), 0)
+        let path = inner(path)?;
+        let kept = self.meta(path.as_ref(), 0);
+        self.or_leave_out(path.as_ref(), kept).map(drop)
     }
 
     /// Makes everything durable.
     pub fn finish(mut self) -> Result<Summary> {
         self.log.sync()?;
         Ok(self.summary)
+    }
+
+    fn rename(&mut self, from: &Path, to: &Path) -> Result<()> {
+        if !self.leaves(from, to)? {
+            return Ok(());
+        }
+        let kept = self.arrive(from, to);
+        self.or_leave_out(to, kept).map(drop)
+    }
+
+    /// What could not be kept at its old name is left alone at its new one, too.
+    fn leaves(&mut self, from: &Path, to: &Path) -> Result<bool> {
+        let kept = self.move_away(from, to);
+        let is_kept = self.or_leave_out(from, kept)?;
+        if !is_kept {
+            self.leave_alone(to)?;
+        }
+        Ok(is_kept)
+    }
+
+    /// A change goes on although what is there cannot be kept, if somebody who is not root can have made it so: then the path
+    /// is left alone, and told of. Answers whether it was kept.
+    fn or_leave_out(&mut self, path: &Path, kept: Result<()>) -> Result<bool> {
+        let Err(error) = kept else { return Ok(true) };
+        let why = unseeable(&error).filter(|_| others(&self.root, path).is_some());
+        let Some(why) = why else { return Err(error) };
+        if self.summary.left_out.len() < MOST_LEFT_OUT {
+            self.summary.left_out.push(LeftOut { path: absolute(path), why: why.to_string() });
+        }
+        self.leave_alone(path).map(|()| false)
+    }
+
+    /// What is known of a path already stays of use.
+    fn leave_alone(&mut self, path: &Path) -> Result<()> {
+        if self.knowledge.path(path).is_some() {
+            return Ok(());
+        }
+        let end = self.log.append(&[Record::Excluded(path.to_path_buf())])?;
+        self.excluded.push(path.to_path_buf());
+        self.log.sync_to(end)
     }
 
     fn called(&mut self) -> Result<()> {
@@ -166,7 +224,10 @@ impl Late {
         match facts.kind {
             Kind::File => self.keep_content(path, &facts),
             Kind::Symlink => match self.beyond(path, links)? {
-                Some(target) => self.write(&target, links + 1),
+                Some(target) => {
+                    let kept = self.write(&target, links + 1);
+                    self.or_leave_out(&target, kept).map(drop)
+                }
                 None => Ok(()),
             },
             // What is written to the others goes elsewhere than into the file system.
@@ -263,7 +324,8 @@ impl Late {
         if facts.kind == Kind::Symlink
             && let Some(target) = self.beyond(path, links)?
         {
-            return self.meta(&target, links + 1);
+            let kept = self.meta(&target, links + 1);
+            return self.or_leave_out(&target, kept).map(drop);
         }
         Ok(())
     }

@@ -3,19 +3,24 @@
 //! Linked content needs none of this: every name that is linked back to the same object shares its inode.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::os::fd::AsFd;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, linkat};
 use rustix::io::Errno;
 
-use super::place::{TEMPORARY, fresh};
+use super::bench::Bench;
+use super::place::fresh;
 use super::verdict::Verdict;
-use super::{Item, Restored, Restorer};
+use super::{Item, Restored, Restorer, is_dressed};
 use crate::after::open;
 use crate::error::{Context, Result};
 use crate::manifest::{Entry, How, Manifest, Object};
 use crate::node::{Kind, Node};
+
+/// The name of the bench: there is one at a time.
+const FAMILY: &str = "family";
 
 /// Entries by the copy they share.
 pub(super) type Families<'a> = BTreeMap<Object, Vec<&'a Entry>>;
@@ -68,39 +73,49 @@ impl Restorer<'_> {
         let Some(item) = item(entry) else { return Ok(()) };
         let Some(dir) = self.root.exact(entry.path.parent().unwrap_or(Path::new("")))? else { return self.homeless(&item, restored) };
         self.touched.note(dir.as_fd(), &entry.path)?;
-        self.put(dir.as_fd(), &format!("{TEMPORARY}family"), &item, restored)
+        let bench = Bench::open(dir.as_fd(), FAMILY, &entry.path)?;
+        self.put(&bench, &item, restored)?;
+        bench.close(&entry.path)
     }
 
     fn join(&self, entry: &Entry, leader: &Entry, restored: &mut Restored) -> Result<()> {
-        let (path, temporary) = (&entry.path, format!("{TEMPORARY}family"));
+        let path = &entry.path;
         let (Some(item), Some(name)) = (item(entry), path.file_name()) else { return Ok(()) };
         let Some(dir) = self.root.exact(path.parent().unwrap_or(Path::new("")))? else { return self.homeless(&item, restored) };
-        let node = Node::open(dir.as_fd(), name, path)?;
-        let first = self.node(&leader.path)?.filter(|first| first.facts.kind == Kind::File);
-        let Some(first) = first.filter(|first| self.holds(first, &item).unwrap_or(false)) else {
-            return self.put(dir.as_fd(), &temporary, &item, restored);
-        };
+        let bench = Bench::open(dir.as_fd(), FAMILY, path)?;
+        if !self.link_to(leader, &bench, name, &item, restored)? {
+            self.put(&bench, &item, restored)?;
+        }
+        bench.close(path)
+    }
+
+    /// Makes a name one more of the leader's; says false when it has to be put back by itself.
+    fn link_to(&self, leader: &Entry, bench: &Bench<'_>, name: &OsStr, item: &Item<'_>, restored: &mut Restored) -> Result<bool> {
+        let path = &item.entry.path;
+        let node = Node::open(bench.dir, name, path)?;
+        let first = self.node(&leader.path)?.filter(|first| first.facts.kind == Kind::File && is_dressed(&first.facts, &item.present.meta));
+        let Some(first) = first.filter(|first| self.holds(first, item).unwrap_or(false)) else { return Ok(false) };
         if node.as_ref().is_some_and(|node| node.facts.same_inode(&first.facts)) {
-            return Ok(());
+            return Ok(true);
         }
-        if self.verdict(entry, node.as_ref())? != Verdict::Restore {
-            return self.put(dir.as_fd(), &temporary, &item, restored);
+        if self.verdict(item.entry, node.as_ref())? != Verdict::Restore {
+            return Ok(false);
         }
-        if node.is_some_and(|node| node.facts.kind == Kind::Directory) && !self.remove_name(dir.as_fd(), name, path, restored)? {
-            return self.keep(dir.as_fd(), &temporary, &item, restored);
+        if node.is_some_and(|node| node.facts.kind == Kind::Directory) && !self.remove_name(bench.dir, name, path, restored)? {
+            return self.keep(bench, item, restored).map(|()| true);
         }
-        self.touched.note(dir.as_fd(), path)?;
-        let link = || linkat(CWD, first.proc_path(), &dir, temporary.as_str(), AtFlags::SYMLINK_FOLLOW);
-        match fresh(link, dir.as_fd(), temporary.as_str()) {
+        self.touched.note(bench.dir, path)?;
+        let (work, temporary) = (bench.work(path)?, bench.temporary());
+        match fresh(|| linkat(CWD, first.proc_path(), work, temporary, AtFlags::SYMLINK_FOLLOW), work, temporary) {
             Ok(()) => {}
             // Where it can have no second name, an equal file is the next best.
-            Err(Errno::XDEV | Errno::MLINK | Errno::PERM) => return self.put(dir.as_fd(), &temporary, &item, restored),
+            Err(Errno::XDEV | Errno::MLINK | Errno::PERM) => return Ok(false),
             Err(error) => return Err(error).cannot("link back", path),
         }
         self.fuse.burn()?;
-        self.rename(dir.as_fd(), &temporary, name, path)?;
+        self.settle(bench, name, path)?;
         restored.relinked += 1;
-        Ok(())
+        Ok(true)
     }
 }
 

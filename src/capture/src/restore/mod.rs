@@ -4,6 +4,7 @@
 //! Every change is made so that a restore interrupted between any two of them, and started again, ends the same.
 //! A path that cannot be put back does not keep the others from it: it is reported.
 
+mod bench;
 mod family;
 mod inode;
 mod metadata;
@@ -27,10 +28,11 @@ use crate::error::{CaptureError, Context, Result};
 use crate::fuse::Fuse;
 use crate::manifest::{Entry, How, Listing, Manifest, Object, Present};
 use crate::mounts::Touched;
-use crate::node::{Kind, Node, Time};
+use crate::node::{Facts, Kind, Meta, Node, Time, facts};
 use crate::parallel::each;
 use crate::root::{Parents, Root, absolute};
 use crate::store::Vault;
+use bench::Bench;
 use metadata::Times;
 use verdict::Verdict;
 
@@ -225,6 +227,7 @@ impl<'a> Restorer<'a> {
 
     fn put_all(&self, on_progress: &mut dyn FnMut(u64, u64), mut restored: Restored) -> Result<Restored> {
         let total = self.manifest.entries.len() as u64;
+        self.clear_benches(&mut restored)?;
         self.make_directories(&mut restored)?;
         let families = family::families(self.manifest);
         let jobs = self.jobs(&families);
@@ -281,23 +284,26 @@ impl<'a> Restorer<'a> {
             return Ok(false);
         }
         self.touched.note(dir, &entry.path)?;
-        self.make_complete(dir, name, entry, present)?;
+        let bench = Bench::open(dir, "directory", &entry.path)?;
+        self.make_complete(&bench, name, entry, present)?;
+        bench.close(&entry.path)?;
         restored.directories += 1;
         Ok(true)
     }
 
     /// A directory appears under its name with its owner and mode, so that a half-made one never looks like drift.
-    fn make_complete(&self, dir: BorrowedFd<'_>, name: &OsStr, entry: &Entry, present: &Present) -> Result<()> {
-        let (path, temporary) = (&entry.path, format!("{}directory", place::TEMPORARY));
-        match mkdirat(dir, temporary.as_str(), Mode::from_raw_mode(0o700)) {
+    fn make_complete(&self, bench: &Bench<'_>, name: &OsStr, entry: &Entry, present: &Present) -> Result<()> {
+        let (path, work) = (&entry.path, bench.work(&entry.path)?);
+        self.fuse.burn()?;
+        match mkdirat(work, bench.temporary(), Mode::from_raw_mode(0o700)) {
             // A crash left it.
             Ok(()) | Err(Errno::EXIST) => {}
             Err(error) => return Err(error).cannot("create the directory", path),
         }
         self.fuse.burn()?;
-        let mut made = Node::open(dir, &temporary, path)?.ok_or(Errno::NOENT).cannot("open", path)?;
+        let mut made = Node::open(work, bench.temporary(), path)?.ok_or(Errno::NOENT).cannot("open", path)?;
         metadata::apply(&mut made, &present.meta, Times::Leave, self.fuse, path)?;
-        self.rename(dir, &temporary, name, path)
+        self.settle(bench, name, path)
     }
 
     fn present(&self) -> impl DoubleEndedIterator<Item = (&'a Entry, &'a Present)> {
@@ -314,7 +320,7 @@ impl<'a> Restorer<'a> {
             }
             let parent = entry.path.parent().unwrap_or(Path::new(""));
             let at = open.get(parent).copied().filter(|at| jobs[*at].items.len() < CHUNK).unwrap_or_else(|| {
-                jobs.push(Job { parent, items: Vec::new(), temporary: format!("{}{}", place::TEMPORARY, jobs.len()) });
+                jobs.push(Job { parent, items: Vec::new(), temporary: jobs.len().to_string() });
                 jobs.len() - 1
             });
             open.insert(parent, at);
@@ -332,10 +338,13 @@ impl<'a> Restorer<'a> {
             return Ok(restored);
         };
         self.touched.note(fd.as_fd(), job.parent)?;
+        let bench = Bench::open(fd.as_fd(), &job.temporary, job.parent)?;
         for item in &job.items {
-            let result = self.put(fd.as_fd(), &job.temporary, item, &mut restored);
+            let result = self.put(&bench, item, &mut restored);
             restored.note(&item.entry.path, result)?;
         }
+        let closed = bench.close(job.parent);
+        restored.note(job.parent, closed)?;
         Ok(restored)
     }
 
@@ -367,6 +376,15 @@ impl<'a> Restorer<'a> {
         Ok(())
     }
 
+    /// Whether a directory may have the owner and mode that were recorded: not one that somebody who may write its parent
+    /// could have put in its place. One that we make anew has them before it has its name.
+    fn may_dress_directory(&self, dir: BorrowedFd<'_>, entry: &Entry, node: &Node) -> Result<bool> {
+        let recorded = |entry: &Entry| entry.present.as_ref().is_some_and(|present| node.facts.is_still(&present.meta));
+        let left = self.after.and_then(|after| after.find(&entry.path));
+        let is_dressed = entry.present.as_ref().is_some_and(|present| is_dressed(&node.facts, &present.meta));
+        Ok(is_dressed || recorded(entry) || left.is_some_and(recorded) || facts(dir, &entry.path)?.is_ours_alone())
+    }
+
     fn finish_directory(&self, dir: BorrowedFd<'_>, entry: &Entry, present: &Present, restored: &mut Restored) -> Result<()> {
         let Some(name) = entry.path.file_name() else { return Ok(()) };
         let Some(mut node) = Node::open(dir, name, &entry.path)?.filter(|node| node.facts.kind == Kind::Directory) else { return Ok(()) };
@@ -379,12 +397,20 @@ impl<'a> Restorer<'a> {
             Verdict::Restore => {}
         }
         let (before, path) = (&present.meta, &entry.path);
+        if !self.may_dress_directory(dir, entry, &node)? {
+            return Err(Errno::PERM).cannot("tell whose folder took the place of", path);
+        }
         if metadata::apply(&mut node, before, Times::Restore, self.fuse, path)? | metadata::freeze(&mut node, before, self.fuse, path)? {
             self.touched.note(dir, &entry.path)?;
             restored.metadata += 1;
         }
         Ok(())
     }
+}
+
+/// Whether an inode has the owner and the mode that was recorded, so that putting them back gives nobody anything.
+fn is_dressed(facts: &Facts, meta: &Meta) -> bool {
+    (facts.uid, facts.gid, facts.mode) == (meta.uid, meta.gid, meta.mode)
 }
 
 fn shared(families: &family::Families<'_>, object: Object) -> bool {

@@ -6,12 +6,13 @@ use std::fs::File;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, makedev, mknodat, openat, renameat, symlinkat, unlinkat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, makedev, mknodat, openat, symlinkat, unlinkat};
 use rustix::io::Errno;
 
+use super::bench::Bench;
 use super::metadata::{Times, apply, freeze, thaw};
 use super::verdict::Verdict;
-use super::{Item, Restored, Restorer};
+use super::{Item, Restored, Restorer, is_dressed};
 use crate::compare::is_spoiled;
 use crate::content;
 use crate::error::{CaptureError, Context, Result};
@@ -20,22 +21,19 @@ use crate::node::{Kind, Node};
 use crate::root::absolute;
 use crate::state::{has_digest, is_device};
 
-/// How temporary names begin. One that a crash leaves is used again by the next run, because jobs are the same.
-pub(super) const TEMPORARY: &str = ".backstep-tmp.";
-
 impl Restorer<'_> {
     /// Makes one name what it was.
-    pub(super) fn put(&self, dir: BorrowedFd<'_>, temporary: &str, item: &Item<'_>, restored: &mut Restored) -> Result<()> {
-        let path = &item.entry.path;
+    pub(super) fn put(&self, bench: &Bench<'_>, item: &Item<'_>, restored: &mut Restored) -> Result<()> {
+        let (path, dir) = (&item.entry.path, bench.dir);
         let Some(name) = path.file_name() else { return Ok(()) };
         let node = Node::open(dir, name, path)?;
         match self.verdict(item.entry, node.as_ref())? {
             Verdict::Restore => {}
             Verdict::Leave => return Ok(()),
-            Verdict::Keep => return self.keep(dir, temporary, item, restored),
+            Verdict::Keep => return self.keep(bench, item, restored),
         }
         if let Some(mut node) = node {
-            if self.holds(&node, item)? {
+            if self.holds(&node, item)? && self.may_dress(bench, &node, item)? {
                 return self.touch_up(&mut node, item, restored);
             }
             thaw(&mut node, self.fuse, path)?;
@@ -44,10 +42,10 @@ impl Restorer<'_> {
                 return Ok(());
             }
             if node.facts.kind == Kind::Directory && !self.remove_name(dir, name, path, restored)? {
-                return self.keep(dir, temporary, item, restored);
+                return self.keep(bench, item, restored);
             }
         }
-        self.replace(dir, temporary, name, item, restored)
+        self.replace(bench, name, item, restored)
     }
 
     /// Whether the content (or target, or device) is back already.
@@ -81,6 +79,19 @@ impl Restorer<'_> {
     /// The inode that the file was, if it was written in place and has its content back.
     fn mended_link(&self, item: &Item<'_>) -> Option<Object> {
         item.present.object.and_then(|object| self.mended.get(&object)).copied()
+    }
+
+    /// Whether an inode with the right content may have the owner and mode that were recorded: not one that somebody who may
+    /// write the folder could have put there, and may hold open for writing.
+    fn may_dress(&self, bench: &Bench<'_>, node: &Node, item: &Item<'_>) -> Result<bool> {
+        let (path, before) = (&item.entry.path, &item.present.meta);
+        if bench.is_ours() || is_dressed(&node.facts, before) || node.facts.is_still(before) {
+            return Ok(true);
+        }
+        match self.mended_link(item).or(item.present.object).filter(|object| object.how == How::Linked) {
+            Some(link) => Ok(self.vault.object(link, path)?.facts.same_inode(&node.facts)),
+            None => Ok(false),
+        }
     }
 
     fn touch_up(&self, node: &mut Node, item: &Item<'_>, restored: &mut Restored) -> Result<()> {
@@ -147,58 +158,53 @@ impl Restorer<'_> {
         }
     }
 
-    fn replace(&self, dir: BorrowedFd<'_>, temporary: &str, name: &OsStr, item: &Item<'_>, restored: &mut Restored) -> Result<()> {
+    fn replace(&self, bench: &Bench<'_>, name: &OsStr, item: &Item<'_>, restored: &mut Restored) -> Result<()> {
         let relinked = match self.mended_link(item).or(item.present.object) {
-            Some(object) if object.how == How::Linked => self.relink(dir, temporary, name, item, object, restored)?,
+            Some(object) if object.how == How::Linked => self.relink(bench, name, item, object, restored)?,
             Some(_) | None => false,
         };
         if relinked {
             restored.relinked += 1;
         } else {
-            self.put_copy(dir, temporary, name, item)?;
+            self.put_copy(bench, name, item)?;
             restored.copied += 1;
         }
         Ok(())
     }
 
     /// Gives the kept inode its name back; false when it cannot have one there.
-    fn relink(
-        &self,
-        dir: BorrowedFd<'_>,
-        temporary: &str,
-        name: &OsStr,
-        item: &Item<'_>,
-        object: Object,
-        restored: &mut Restored,
-    ) -> Result<bool> {
+    fn relink(&self, bench: &Bench<'_>, name: &OsStr, item: &Item<'_>, object: Object, restored: &mut Restored) -> Result<bool> {
         let path = &item.entry.path;
         let mut kept = self.vault.object(object, path)?;
         let times = self.times(&kept, item, restored);
         apply(&mut kept, &item.present.meta, times, self.fuse, path)?;
-        // In the same directory: a rename between two takes a lock of the whole file system.
-        match fresh(|| linkat(CWD, kept.proc_path(), dir, temporary, AtFlags::SYMLINK_FOLLOW), dir, temporary) {
+        // In the same directory where that is safe: a rename between two takes a lock of the whole file system.
+        let (work, temporary) = (bench.work(path)?, bench.temporary());
+        match fresh(|| linkat(CWD, kept.proc_path(), work, temporary, AtFlags::SYMLINK_FOLLOW), work, temporary) {
             Ok(()) => {}
             Err(Errno::XDEV | Errno::MLINK | Errno::PERM | Errno::OPNOTSUPP) => return Ok(false),
             Err(error) => return Err(error).cannot("link back", path),
         }
         self.fuse.burn()?;
-        self.rename(dir, temporary, name, path).map(|()| true)
+        self.settle(bench, name, path).map(|()| true)
     }
 
     /// Makes a new inode like the one from before and renames it to `name`.
-    pub(super) fn put_copy(&self, dir: BorrowedFd<'_>, temporary: &str, name: &OsStr, item: &Item<'_>) -> Result<()> {
+    pub(super) fn put_copy(&self, bench: &Bench<'_>, name: &OsStr, item: &Item<'_>) -> Result<()> {
         let path = &item.entry.path;
-        self.make(dir, temporary, item)?;
+        let (work, temporary) = (bench.work(path)?, bench.temporary());
         self.fuse.burn()?;
-        let mut made = Node::open(dir, temporary, path)?.ok_or(Errno::NOENT).cannot("open the new", path)?;
+        self.make(work, temporary, item)?;
+        self.fuse.burn()?;
+        let mut made = Node::open(work, temporary, path)?.ok_or(Errno::NOENT).cannot("open the new", path)?;
         apply(&mut made, &item.present.meta, Times::Restore, self.fuse, path)?;
-        self.rename(dir, temporary, name, path)?;
+        self.settle(bench, name, path)?;
         // CRASH: it can be changed; the next run makes it so again.
         freeze(&mut made, &item.present.meta, self.fuse, path).map(|_| ())
     }
 
-    pub(super) fn rename(&self, dir: BorrowedFd<'_>, temporary: &str, name: &OsStr, path: &Path) -> Result<()> {
-        renameat(dir, temporary, dir, name).cannot("put back", path)?;
+    pub(super) fn settle(&self, bench: &Bench<'_>, name: &OsStr, path: &Path) -> Result<()> {
+        bench.place(name, path)?;
         self.fuse.burn()
     }
 

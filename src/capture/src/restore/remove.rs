@@ -9,13 +9,13 @@ use std::path::Path;
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, openat2, unlinkat};
 use rustix::io::Errno;
 
+use super::bench::{self, TEMPORARY};
 use super::metadata::thaw;
-use super::place::TEMPORARY;
 use super::{Kept, Restored, Restorer, Strangers, is_listed};
 use crate::compare::intruders;
 use crate::dir::ELSEWHERE;
 use crate::error::{Context, Result};
-use crate::node::{Kind, Node, names};
+use crate::node::{Kind, Node, facts, names};
 use crate::root::{Parents, absolute};
 use crate::state::is_as_recorded;
 
@@ -46,16 +46,35 @@ impl Restorer<'_> {
         if self.after.is_some() {
             return Ok(());
         }
-        let parents: BTreeSet<&Path> = self.manifest.entries.iter().filter_map(|entry| entry.path.parent()).collect();
-        for parent in parents {
+        for parent in self.parents() {
             let result = self.remove_temporaries_in(parent, restored);
             restored.note(parent, result)?;
         }
         Ok(())
     }
 
+    /// Removes what a crash left in folders that others may write.
+    pub(super) fn clear_benches(&self, restored: &mut Restored) -> Result<()> {
+        for parent in self.parents() {
+            let result = match self.root.exact(parent)? {
+                Some(dir) if !facts(&dir, parent)?.is_ours_alone() => bench::clear(dir.as_fd(), parent),
+                Some(_) | None => Ok(()),
+            };
+            restored.note(parent, result)?;
+        }
+        Ok(())
+    }
+
+    fn parents(&self) -> BTreeSet<&Path> {
+        self.manifest.entries.iter().filter_map(|entry| entry.path.parent()).collect()
+    }
+
     fn remove_temporaries_in(&self, parent: &Path, restored: &mut Restored) -> Result<()> {
         let Some(dir) = self.root.exact(parent)? else { return Ok(()) };
+        // What has such a name there can be anybody's: ours is in private folders.
+        if !facts(&dir, parent)?.is_ours_alone() {
+            return bench::clear(dir.as_fd(), parent);
+        }
         for name in names(dir.as_fd(), ".", parent)? {
             let path = parent.join(&name);
             if name.as_bytes().starts_with(TEMPORARY.as_bytes()) && self.manifest.find(&path).is_none() {

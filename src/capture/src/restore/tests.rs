@@ -12,6 +12,10 @@ use crate::{Late, Selection, compare, record_after, secure, selection_of};
 use common::{Place, assert_same, chmod, paths};
 
 fn damaged_place() -> (Place, CaptureDir, std::collections::BTreeMap<PathBuf, String>) {
+    damaged_place_with(|_| ())
+}
+
+fn damaged_place_with(prepare: impl Fn(&Place)) -> (Place, CaptureDir, std::collections::BTreeMap<PathBuf, String>) {
     let place = Place::new();
     for path in ["usr/a", "usr/b/c", "etc/a", "etc/b/c", "etc/d"] {
         place.file(path, path);
@@ -19,6 +23,7 @@ fn damaged_place() -> (Place, CaptureDir, std::collections::BTreeMap<PathBuf, St
     fs::hard_link(place.at("etc/a"), place.at("etc/twin")).unwrap();
     place.link("usr/l", "a");
     chmod(place.at("usr/a"), 0o4755);
+    prepare(&place);
     let dir = CaptureDir::create(&place.capture()).unwrap();
     let selection = Selection {
         link: paths(&["/usr/a", "/usr/b/c", "/usr/l"]),
@@ -102,6 +107,17 @@ fn interrupted_everywhere(mode: RestoreMode, damaged: impl Fn() -> (Place, Captu
     }
 }
 
+/// The same where others may write, so that everything is made in private folders.
+fn damaged_place_of_others() -> (Place, CaptureDir, std::collections::BTreeMap<PathBuf, String>) {
+    damaged_place_with(|place| ["usr", "usr/b", "etc", "etc/b"].iter().for_each(|path| chmod(place.at(path), 0o777)))
+}
+
+#[test]
+fn a_restore_in_folders_of_others_can_be_interrupted_anywhere() {
+    interrupted_everywhere(RestoreMode::Everything, damaged_place_of_others);
+    interrupted_everywhere(RestoreMode::KeepDrifted, damaged_place_of_others);
+}
+
 #[test]
 fn a_full_restore_can_be_interrupted_anywhere() {
     interrupted_everywhere(RestoreMode::Everything, damaged_place);
@@ -137,7 +153,7 @@ fn a_restore_that_is_itself_undone_leaves_nothing_of_its_own_wherever_it_was_int
         record_after(&place.root(), &dir).unwrap();
         let (undo, before) = (capture_again(&place, &dir), place.scan());
         let first = restore_until(&place.root(), &dir, RestoreMode::KeepDrifted, &Fuse::of(steps), &mut |_, _| {});
-        let is_own = |path: &PathBuf| path.to_string_lossy().contains(place::TEMPORARY);
+        let is_own = |path: &PathBuf| path.to_string_lossy().contains(bench::TEMPORARY);
         left += usize::from(place.scan().keys().any(is_own));
         let undone = restore(&place.root(), &undo, RestoreMode::Everything, &mut |_, _| {}).unwrap();
         assert!(undone.failed.is_empty(), "after {steps}: {undone:?}");

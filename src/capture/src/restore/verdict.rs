@@ -1,11 +1,11 @@
 //! Whether a path is ours to put back: three-way, by what was before, what the transaction left and what is now.
 
 use std::ffi::{OsStr, OsString};
-use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use backstep_core::AttemptId;
 
+use super::bench::Bench;
 use super::{Item, Kept, Restored, Restorer};
 use crate::dir::CaptureDir;
 use crate::error::Result;
@@ -88,12 +88,12 @@ impl Restorer<'_> {
     }
 
     /// Leaves what is there and puts the captured file beside it, when it is a file.
-    pub(super) fn keep(&self, dir: BorrowedFd<'_>, temporary: &str, item: &Item<'_>, restored: &mut Restored) -> Result<()> {
+    pub(super) fn keep(&self, bench: &Bench<'_>, item: &Item<'_>, restored: &mut Restored) -> Result<()> {
         let path = &item.entry.path;
         let ours = match item.present.meta.kind {
             Kind::File => {
                 let name = beside(path.file_name().unwrap_or_default(), self.suffix);
-                self.put_copy(dir, temporary, &name, item)?;
+                self.put_copy(bench, &name, item)?;
                 Some(absolute(&path.with_file_name(name)))
             }
             Kind::Directory | Kind::Symlink | Kind::Fifo | Kind::Socket | Kind::CharDevice | Kind::BlockDevice => None,

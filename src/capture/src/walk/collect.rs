@@ -1,8 +1,10 @@
 //! Looking at every name: directories are taken from one heap by as many threads as there are cores.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ffi::OsStr;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
@@ -20,11 +22,15 @@ use crate::root::Root;
 /// Space for the names of one directory, as the kernel hands them out.
 const LISTING: usize = 64 * 1024;
 
+/// Gaps that are told by their own paths.
+const MOST: usize = 100;
+
 /// Takes the picture, in as many parts as threads.
-pub(super) fn collect(root: &Path, dir: &CaptureDir) -> Result<Vec<Part>> {
+pub(super) fn collect(root: &Path, dir: &CaptureDir) -> Result<(Vec<Part>, BTreeMap<PathBuf, String>)> {
     let root = Root::open(root)?;
     let own = dir.path().canonicalize().cannot("find the real path of", dir.path())?;
-    let collector = Collector { own: root.inside(&own), mounted: mounted(&root)?, root, heap: Mutex::default(), more: Condvar::new() };
+    let (own, mounted) = (root.inside(&own), mounted(&root)?);
+    let collector = Collector { own, mounted, root, heap: Mutex::default(), more: Condvar::new(), gaps: Mutex::default() };
     let top = collector.root.exact(Path::new(""))?.ok_or(Errno::NOENT).cannot("open", Path::new("/"))?;
     let device = fstat(&top).cannot("examine", Path::new("/"))?.st_dev;
     collector.change(|heap| {
@@ -32,10 +38,12 @@ pub(super) fn collect(root: &Path, dir: &CaptureDir) -> Result<Vec<Part>> {
         heap.open.push((PathBuf::new(), device));
     });
     let threads = thread::available_parallelism().map_or(1, usize::from);
-    thread::scope(|scope| {
+    let parts = thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(|| collector.work())).collect();
         workers.into_iter().map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
-    })
+    });
+    let gaps = collector.gaps.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok((parts, gaps))
 }
 
 /// Mount points below the root, and whether a file system is to be looked at there.
@@ -49,7 +57,6 @@ fn mounted(root: &Root) -> Result<HashMap<PathBuf, bool>> {
 struct Heap {
     open: Vec<(PathBuf, u64)>,
     busy: usize,
-    failed: bool,
     devices: HashSet<u64>,
 }
 
@@ -59,6 +66,7 @@ struct Collector {
     mounted: HashMap<PathBuf, bool>,
     heap: Mutex<Heap>,
     more: Condvar,
+    gaps: Mutex<BTreeMap<PathBuf, String>>,
 }
 
 impl Collector {
@@ -68,33 +76,33 @@ impl Collector {
         changed
     }
 
-    fn work(&self) -> Result<Part> {
+    fn work(&self) -> Part {
         let mut part = Part::default();
         let mut buffer = vec![MaybeUninit::uninit(); LISTING];
         while let Some((path, device)) = self.next() {
-            let below = self.directory(path, device, &mut part, &mut buffer);
+            let below = self.directory(&path, device, &mut part, &mut buffer).unwrap_or_else(|error| {
+                self.leave_out(path, error.errno().unwrap_or(Errno::IO));
+                Vec::new()
+            });
             self.change(|heap| {
                 heap.busy -= 1;
-                match &below {
-                    Ok(_) => {}
-                    Err(_) => heap.failed = true,
-                }
+                heap.open.extend(below);
             });
-            let below = below?;
-            if !below.is_empty() {
-                self.change(|heap| heap.open.extend(below));
-            }
         }
-        Ok(part)
+        part
+    }
+
+    /// Of many gaps only the folders are told in which they are.
+    fn leave_out(&self, path: PathBuf, why: Errno) {
+        let mut gaps = self.gaps.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = if gaps.len() < MOST { Some(path) } else { path.parent().map(Path::to_path_buf) };
+        gaps.extend(place.map(|place| (place, why.to_string())));
     }
 
     /// Waits for a directory; none when all are done.
     fn next(&self) -> Option<(PathBuf, u64)> {
         let mut heap = self.heap.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            if heap.failed {
-                return None;
-            }
             if let Some(next) = heap.open.pop() {
                 heap.busy += 1;
                 return Some(next);
@@ -107,13 +115,13 @@ impl Collector {
     }
 
     /// Looks at every name in a directory; says which directories are to be looked at next.
-    fn directory(&self, path: PathBuf, device: u64, part: &mut Part, buffer: &mut [MaybeUninit<u8>]) -> Result<Vec<(PathBuf, u64)>> {
+    fn directory(&self, path: &Path, device: u64, part: &mut Part, buffer: &mut [MaybeUninit<u8>]) -> Result<Vec<(PathBuf, u64)>> {
         let mut below = Vec::new();
-        let Some(fd) = self.open(&path)? else { return Ok(below) };
-        let (start, left_out) = (part.facts.len(), self.left_out(&path));
+        let Some(fd) = self.open(path)? else { return Ok(below) };
+        let (start, left_out) = (part.facts.len(), self.left_out(path));
         let mut names = RawDir::new(&fd, buffer);
         while let Some(entry) = names.next() {
-            let entry = entry.cannot("list", &path)?;
+            let entry = entry.cannot("list", path).inspect_err(|_| part.facts.truncate(start))?;
             let name = entry.file_name();
             if name == c"." || name == c".." {
                 continue;
@@ -125,10 +133,14 @@ impl Collector {
                 Ok(stat) => stat,
                 // Gone in between.
                 Err(Errno::NOENT) => continue,
-                Err(error) => return Err(error).cannot("examine what is in", &path),
+                Err(error) => {
+                    let inside = path.join(OsStr::from_bytes(name.to_bytes()));
+                    self.leave_out(inside, error);
+                    continue;
+                }
             };
             if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-                let inside = path.join(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(name.to_bytes()));
+                let inside = path.join(OsStr::from_bytes(name.to_bytes()));
                 if self.enters(&inside, stat.st_dev, device) {
                     below.push((inside, stat.st_dev));
                 }
@@ -136,7 +148,7 @@ impl Collector {
             push(part, &stat, name.to_bytes());
         }
         sort(part, start);
-        part.directories.push(Directory { path, start, end: part.facts.len() });
+        part.directories.push(Directory { path: path.to_path_buf(), start, end: part.facts.len() });
         Ok(below)
     }
 
@@ -172,7 +184,7 @@ impl Collector {
 /// The name of a path, if it lies right in a directory.
 fn name_in<'a>(place: &'a Path, directory: &Path) -> Option<&'a [u8]> {
     let name = place.file_name().filter(|_| place.parent() == Some(directory));
-    name.map(std::ffi::OsStr::as_encoded_bytes)
+    name.map(OsStr::as_encoded_bytes)
 }
 
 fn push(part: &mut Part, stat: &Stat, name: &[u8]) {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use rustix::fs::FileType;
 
 use super::{Directory, Fact, Part, Walk};
+use crate::gaps::is_below;
 use crate::root::absolute;
 
 /// How a path differs.
@@ -48,6 +49,11 @@ pub(super) fn differences(before: &Walk, after: &Walk) -> Vec<Differing> {
         let new = if order.is_ge() { new.next() } else { None };
         directory(old, new, &mut found);
     }
+    let is_known = |one: &Differing| {
+        let path = one.path.strip_prefix("/").unwrap_or(&one.path);
+        !is_below(&before.gaps, path) && !is_below(&after.gaps, path)
+    };
+    found.retain(is_known);
     found.sort();
     found
 }

@@ -1,5 +1,6 @@
 //! A picture as a file: directories with their names, numbers in as few bytes as they need, then a checksum.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -55,6 +56,11 @@ pub(crate) fn encode(walk: &Walk) -> Vec<u8> {
             number(&mut out, zigzag(fact.ctime.wrapping_sub(fact.mtime)));
         }
     }
+    // A picture without gaps ends here, as those of earlier versions do.
+    for (path, why) in &walk.gaps {
+        text(&mut out, path.as_os_str().as_bytes());
+        text(&mut out, why.as_bytes());
+    }
     let sum = Sha256::digest(&out);
     out.extend_from_slice(&sum);
     out
@@ -76,7 +82,12 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Walk> {
         }
         part.directories.push(Directory { path, start, end: part.facts.len() });
     }
-    reader.0.is_empty().then(|| Walk::of(vec![part]))
+    let mut gaps = BTreeMap::new();
+    while !reader.0.is_empty() {
+        let path = PathBuf::from(std::ffi::OsString::from_vec(reader.text()?.to_vec()));
+        gaps.insert(path, String::from_utf8(reader.text()?.to_vec()).ok()?);
+    }
+    Some(Walk::of(vec![part], gaps))
 }
 
 /// Seven bits a byte, the lowest first; the eighth says that more follow.

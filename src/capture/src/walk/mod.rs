@@ -2,7 +2,7 @@
 //!
 //! Invariants: only the root's and other local, writable file systems are looked at, each once; symbolic links are
 //! not followed; the named exclusions are left out. A picture costs one call to list a directory and one to look
-//! at each name.
+//! at each name. What cannot be looked at is left out alone, and told: a picture of all the rest is better than none.
 //!
 //! Absent on purpose: extended attributes, which would double the cost. Whatever sets one also sets the time of
 //! change, so a changed one is seen, if not told apart. Device numbers of file systems, which another start of the
@@ -12,12 +12,14 @@ mod collect;
 mod difference;
 mod file;
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::dir::CaptureDir;
 use crate::error::Result;
+use crate::gaps::{LeftOut, told};
 
 #[cfg(feature = "hostile")]
 pub(crate) use file::{HEADER, decode, encode};
@@ -73,6 +75,8 @@ pub struct Walk {
     parts: Vec<Part>,
     /// Part and place of every directory, by path.
     order: Vec<(usize, usize)>,
+    /// What could not be looked at, with everything below, and why, sorted by path.
+    gaps: BTreeMap<PathBuf, String>,
 }
 
 impl Walk {
@@ -81,7 +85,7 @@ impl Walk {
     /// Taken after [`secure`](crate::secure()) and before anything is changed: keeping a link changes a file's time of
     /// change and its number of links.
     pub fn take(root: &Path, dir: &CaptureDir) -> Result<Self> {
-        collect::collect(root, dir).map(Self::of)
+        collect::collect(root, dir).map(|(parts, gaps)| Self::of(parts, gaps))
     }
 
     /// Puts the picture into a capture's directory, durably.
@@ -94,7 +98,13 @@ impl Walk {
         file::load(dir.path())
     }
 
-    /// What is not in `later` as it is here, sorted by path.
+    /// What could not be looked at, because it is unreadable or too deep: nothing is known of what is below.
+    #[must_use]
+    pub fn left_out(&self) -> Vec<LeftOut> {
+        told(&self.gaps)
+    }
+
+    /// What is not in `later` as it is here, sorted by path. What one of both left out is no difference.
     #[must_use]
     pub fn differences(&self, later: &Self) -> Vec<Differing> {
         difference::differences(self, later)
@@ -106,14 +116,14 @@ impl Walk {
         self.parts.iter().map(|part| part.facts.len()).sum()
     }
 
-    fn of(parts: Vec<Part>) -> Self {
+    fn of(parts: Vec<Part>, gaps: BTreeMap<PathBuf, String>) -> Self {
         let mut order: Vec<(usize, usize)> =
             parts.iter().enumerate().flat_map(|(at, part)| (0..part.directories.len()).map(move |directory| (at, directory))).collect();
         order.sort_unstable_by(|one, other| {
             let path = |(part, directory): &(usize, usize)| parts[*part].directories[*directory].path.as_os_str();
             path(one).cmp(path(other))
         });
-        Self { parts, order }
+        Self { parts, order, gaps }
     }
 
     fn directories(&self) -> impl Iterator<Item = (&Part, &Directory)> {

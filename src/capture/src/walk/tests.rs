@@ -95,3 +95,27 @@ fn a_saved_picture_is_the_same_and_a_damaged_one_is_noticed() {
         assert!(Walk::load(&place.dir()).is_err(), "cut at {at}");
     }
 }
+
+#[test]
+fn what_is_deeper_than_a_path_can_be_is_left_out_alone_and_told() {
+    let place = Place::new();
+    let clear = place.take();
+    let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY;
+    let mut fd = rustix::fs::open(place.at("usr/b"), flags, rustix::fs::Mode::empty()).unwrap();
+    for _ in 0..40 {
+        rustix::fs::mkdirat(&fd, "n".repeat(250), rustix::fs::Mode::from_raw_mode(0o755)).unwrap();
+        fd = rustix::fs::openat(&fd, "n".repeat(250), flags, rustix::fs::Mode::empty()).unwrap();
+    }
+    let deep = place.take();
+    let [gap] = deep.left_out().try_into().unwrap();
+    assert!(gap.path.starts_with("/usr/b") && gap.why.starts_with("File name too long"), "{gap}");
+    assert_eq!(clear.left_out(), []);
+    let above = gap.path.ancestors().count() - Path::new("/usr/b").ancestors().count();
+    assert_eq!(found(&clear, &deep).len(), above - 1, "what is above is seen, and of the gap nothing");
+    // A picture that is kept knows its gaps.
+    deep.save(&place.dir()).unwrap();
+    let kept = Walk::load(&place.dir()).unwrap().unwrap();
+    assert_eq!(kept.left_out(), deep.left_out());
+    fs::write(place.at("usr/a"), "changed").unwrap();
+    assert_eq!(found(&kept, &place.take()), [("/usr/a".to_owned(), Seen::Content)]);
+}

@@ -15,7 +15,7 @@ pub(crate) async fn status(session: &Session, ui: &Ui) -> Result<u8, ClientError
     let version = session.manager.version().await?;
     let unfinished = ListFilter { unfinished: Some(true), limit: Some(200), ..ListFilter::default() };
     let open = session.manager.list_transactions(unfinished).await?;
-    let last = session.manager.list_transactions(ListFilter { limit: Some(1), ..ListFilter::default() }).await?;
+    let last = last_ended(session, &open).await?;
     let of = |wanted: fn(TransactionState) -> bool| -> Vec<ListRow> {
         open.iter().filter(|row| row.state.parse().is_ok_and(wanted)).cloned().collect()
     };
@@ -47,6 +47,17 @@ pub(crate) async fn status(session: &Session, ui: &Ui) -> Result<u8, ClientError
     Ok(0)
 }
 
+/// The newest that is not open: of so many, one is not.
+async fn last_ended(session: &Session, open: &[ListRow]) -> Result<Vec<ListRow>, ClientError> {
+    let limit = u32::try_from(open.len()).unwrap_or(u32::MAX).saturating_add(1);
+    let newest = session.manager.list_transactions(ListFilter { limit: Some(limit), ..ListFilter::default() }).await?;
+    Ok(first_besides(newest, open).into_iter().collect())
+}
+
+fn first_besides(rows: Vec<ListRow>, others: &[ListRow]) -> Option<ListRow> {
+    rows.into_iter().find(|row| others.iter().all(|other| other.id != row.id))
+}
+
 type Group = (&'static str, &'static str, Vec<ListRow>);
 
 fn document(version: &str, groups: &[Group], kept: &UndoMaterial) -> Value {
@@ -67,4 +78,16 @@ fn text(ui: &Ui, version: &str, groups: &[Group], kept: &UndoMaterial) -> String
         text.push_str("\nSee 'backstep repair' for how to decide.\n");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_one_is_not_the_one_that_runs() {
+        let rows = ["c", "b", "a"].map(|id| ListRow { id: id.into(), ..ListRow::default() });
+        let last = |open: &[ListRow]| first_besides(rows.to_vec(), open).map(|row| row.id);
+        assert_eq!((last(&[]).as_deref(), last(&rows[..1]).as_deref(), last(&rows)), (Some("c"), Some("b"), None));
+    }
 }

@@ -71,7 +71,7 @@ impl Course {
         table(ui, &columns, &items.iter().map(cells).collect::<Vec<_>>())
     }
 
-    /// Every doing and undoing of a step, in order; empty when nothing was begun.
+    /// Every doing and undoing of a step, in order; of which attempt when there were several. Empty when nothing was begun.
     pub(crate) fn steps(&self, ui: &Ui) -> String {
         let columns = [
             Column::Left("Step"),
@@ -80,24 +80,25 @@ impl Course {
             Column::Right("Attempt"),
             Column::Left("Began"),
             Column::Right("Took"),
-            Column::Flexible("What"),
+            Column::Sentence("What"),
         ];
         if self.runs.is_empty() {
             String::new()
         } else {
-            table(ui, &columns, &self.runs.iter().map(|run| self.cells(run)).collect::<Vec<_>>())
+            let several = self.runs.iter().any(|run| run.attempt > Some(1));
+            table(ui, &columns, &self.runs.iter().map(|run| self.cells(run, several)).collect::<Vec<_>>())
         }
     }
 
-    fn cells(&self, run: &Run) -> Vec<Cell> {
+    fn cells(&self, run: &Run, several: bool) -> Vec<Cell> {
         let state = run.state.replace('_', " ");
         let what = if run.code.is_empty() { run.text.clone() } else { format!("{} ({})", run.text, run.code) };
         vec![
             self.title(&run.step).into(),
             escaped(&run.direction).into(),
             step_ink(&run.state).map_or_else(|| Cell::from(escaped(&state)), |ink| Cell::inked(escaped(&state), ink)),
-            run.attempt.filter(|attempt| *attempt > 0).map(|attempt| attempt.to_string()).unwrap_or_default().into(),
-            time::full(run.started).into(),
+            run.attempt.filter(|_| several).map(|attempt| attempt.to_string()).unwrap_or_default().into(),
+            time::of_day(run.started).into(),
             run.duration.map(|us| time::duration(us.max(1))).unwrap_or_default().into(),
             escaped(&what).into(),
         ]
@@ -209,14 +210,16 @@ mod tests {
 
     #[test]
     fn both_directions_are_told_with_their_times() {
-        let course = Course::read(&document());
+        let mut course = Course::read(&document());
         let expected = "\
-Step            Direction  State      Attempt   Took  What
-Fetch archives  forward    completed        1  1.5 s  done\\n
-apply           forward    unknown          1
-apply           undo       undone           1  2.0 s  done\\n
+Step            Direction  State       Took  What
+Fetch archives  forward    completed  1.5 s  done\\n
+apply           forward    unknown
+apply           undo       undone     2.0 s  done\\n
 ";
         assert_eq!(course.steps(&Ui::plain()), expected);
+        course.runs[2].attempt = Some(2);
+        assert!(course.steps(&Ui::plain()).contains("Attempt"), "the second attempt is told");
         let expected = "\
 Package    Before  Planned  Last seen         State
 lib:amd64  none    2        half-installed 2  half

@@ -41,9 +41,10 @@ fn push(out: &mut String, c: char, lines: bool) {
     }
 }
 
-/// Control characters, and those that turn the direction of writing.
+/// Control characters, those that turn the direction of writing or end a line, and those that nobody sees.
 fn is_unsafe(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || turns || matches!(c, '\u{200b}' | '\u{2028}' | '\u{2029}' | '\u{2060}' | '\u{feff}')
 }
 
 #[cfg(test)]
@@ -54,6 +55,8 @@ mod tests {
     fn nothing_reaches_the_terminal_as_a_command() {
         assert_eq!(escaped("a\u{1b}[31mb\nc\u{9b}d\u{202e}e"), "a\\x1b[31mb\\nc\\x9bd\\u{202e}e");
         assert_eq!(escaped("Größe …"), "Größe …");
+        assert_eq!(escaped("a\u{200b}\u{2060}\u{feff}b"), "a\\u{200b}\\u{2060}\\u{feff}b", "what nobody sees");
+        assert_eq!(escaped("\u{61c}\u{2028}\u{2029}"), "\\u{61c}\\u{2028}\\u{2029}");
         assert_eq!(escaped_json("{\"a\":\"\u{9b}ä\u{7f}\u{202e}\"}\n"), "{\"a\":\"\\u009bä\\u007f\\u202e\"}\n");
         assert_eq!(escaped_log(b"10%\r20%\r\nx\ty\x07\xff\n"), "10%\n20%\nx\ty\\x07\u{fffd}\n");
     }

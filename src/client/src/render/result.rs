@@ -207,7 +207,7 @@ pub(crate) fn log_tail(ui: &Ui, tail: &[u8]) -> Vec<String> {
     lines[start..end].iter().map(|line| ui.paint(Ink::Dim, &format!("  | {line}"))).collect()
 }
 
-/// The steps as a table, with times.
+/// The steps as a table, with times; of which attempt when there were several.
 pub(crate) fn steps(ui: &Ui, steps: &[StepRow]) -> String {
     let columns = [
         Column::Left("Step"),
@@ -215,9 +215,10 @@ pub(crate) fn steps(ui: &Ui, steps: &[StepRow]) -> String {
         Column::Right("Attempt"),
         Column::Left("Began"),
         Column::Right("Took"),
-        Column::Flexible("What"),
+        Column::Sentence("What"),
     ];
-    let rows: Vec<Vec<Cell>> = steps.iter().map(step_cells).collect();
+    let several = steps.iter().any(|step| step.attempt > 1);
+    let rows: Vec<Vec<Cell>> = steps.iter().map(|step| step_cells(step, several)).collect();
     table(ui, &columns, &rows)
 }
 
@@ -231,7 +232,7 @@ pub(crate) fn step_ink(state: &str) -> Option<Ink> {
     }
 }
 
-fn step_cells(step: &StepRow) -> Vec<Cell> {
+fn step_cells(step: &StepRow, several: bool) -> Vec<Cell> {
     let ink = step_ink(&step.state);
     let state = step.state.replace('_', " ");
     let took = if step.started > 0 && step.finished > 0 { time::duration((step.finished - step.started).max(1)) } else { String::new() };
@@ -239,8 +240,8 @@ fn step_cells(step: &StepRow) -> Vec<Cell> {
     vec![
         escaped(&step.title).into(),
         ink.map_or_else(|| Cell::from(escaped(&state)), |ink| Cell::inked(escaped(&state), ink)),
-        if step.attempt == 0 { String::new() } else { step.attempt.to_string() }.into(),
-        time::full(step.started).into(),
+        if several { step.attempt.to_string() } else { String::new() }.into(),
+        time::of_day(step.started).into(),
         took.into(),
         text.into(),
     ]

@@ -37,6 +37,11 @@ pub(crate) fn full(at_us: i64) -> String {
     local(at_us, &Local)
 }
 
+/// The local time of day, for what stands beside its date.
+pub(crate) fn of_day(at_us: i64) -> String {
+    full(at_us).split(' ').next_back().unwrap_or_default().to_owned()
+}
+
 /// `<0.1 s`, `0.4 s`, `12 s`, `3 min 5 s`, `2 h 5 min`; empty for what did not happen.
 pub(crate) fn duration(us: i64) -> String {
     if us <= 0 {
@@ -68,6 +73,7 @@ mod tests {
         assert!(!when(now - 86_400 * SECOND, now).contains("ago"));
         assert_eq!(when(0, now), "");
         assert_eq!(local(now, &Utc), "2023-11-14 22:13:20");
+        assert!(full(now).ends_with(&of_day(now)) && of_day(now).len() == 8, "{}", of_day(now));
     }
 
     #[test]

@@ -364,7 +364,17 @@ fn a_log_is_safe_for_the_terminal() {
     run(&bus, "install -y hello");
     for line in [format!("log {}", daemon.short()), format!("log --follow {}", daemon.short())] {
         assert_eq!(out(&run(&bus, &line)), "one\ntwo \\x1b]0;x\\x07 ä\n", "{line}");
+        let told = out(&run(&bus, &format!("{line} --json")));
+        let pieces: Vec<serde_json::Value> = told.lines().map(|piece| serde_json::from_str(piece).expect("json")).collect();
+        let log: String = pieces.iter().filter_map(|piece| piece["log"].as_str()).collect();
+        assert_eq!((log.as_str(), &pieces[0]["id"]), ("one\r\ntwo \u{1b}]0;x\u{7} ä", &daemon.id().into()), "{line}");
     }
+    let bus = Bus::start();
+    let daemon = Daemon::start(&bus, install());
+    run(&bus, "install -y hello");
+    let empty = run(&bus, &format!("log {}", daemon.short()));
+    assert_eq!(err(&empty), format!("No program wrote anything. What was done says 'backstep show {}'.\n", daemon.short()));
+    assert_eq!(out(&empty), "");
 }
 
 #[test]
@@ -461,11 +471,9 @@ fn show_has_the_course_and_the_end_of_the_log() {
     let daemon = Daemon::start(&bus, Script { document, run: run_of.clone(), log: b"Setting up hello\n".to_vec(), ..install() });
     run(&bus, "install -y hello");
     let shown = out(&run(&bus, &format!("show {}", daemon.short())));
-    for part in [
-        "hello:amd64  none    2        installed 2  done\n",
-        "apply  forward    completed        1  2.0 s  1 package\n",
-        "  | Setting up hello\n",
-    ] {
+    for part in
+        ["hello:amd64  none    2        installed 2  done\n", "apply  forward    completed  2.0 s  1 package\n", "  | Setting up hello\n"]
+    {
         assert!(shown.contains(part), "{part}\n{shown}");
     }
     let json: serde_json::Value = serde_json::from_slice(&run(&bus, &format!("show --json {}", daemon.short())).stdout).expect("json");

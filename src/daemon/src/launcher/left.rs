@@ -22,8 +22,9 @@ pub(super) fn works_on(worker: u32, left: &[Left]) -> bool {
 /// Looks at processes; those that ended meanwhile are left out. One that cannot be seen is taken for the worker's.
 pub(super) fn look(worker: u32, pids: impl Iterator<Item = u32>) -> Vec<Left> {
     let unseen = Left { session: worker, ended: false };
-    pids.filter_map(|pid| match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
-        Ok(stat) => Some(parse(&stat).unwrap_or(unseen)),
+    pids.filter_map(|pid| match std::fs::read(format!("/proc/{pid}/stat")) {
+        // A name need not be UTF-8.
+        Ok(stat) => Some(parse(&String::from_utf8_lossy(&stat)).unwrap_or(unseen)),
         Err(error) if error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(nix::libc::ESRCH) => None,
         Err(_) => Some(unseen),
     })
@@ -68,5 +69,19 @@ mod tests {
         let own = nix::unistd::getsid(None).expect("a session").as_raw().cast_unsigned();
         // No process has this number: it is above the kernel's highest.
         assert_eq!(look(1, [std::process::id(), 1 << 30].into_iter()), [left(own)]);
+    }
+
+    #[test]
+    #[allow(clippy::disallowed_methods)] // A process to look at.
+    fn a_process_whose_name_is_no_text_is_seen() {
+        use std::io::Read;
+        use std::process::{Command, Stdio};
+        let script = "printf '\\377' >/proc/$$/comm; echo; read ended";
+        let mut child = Command::new("sh").args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("sh");
+        child.stdout.as_mut().expect("its output").read_exact(&mut [0]).expect("the name is set");
+        let seen = look(1, [child.id()].into_iter());
+        drop(child.stdin.take());
+        child.wait().expect("it ends");
+        assert!(seen.len() == 1 && seen[0].session != 1 && !seen[0].ended, "{seen:?}");
     }
 }

@@ -4,6 +4,7 @@ use backstep_core::{AttemptId, ErrorCode, Failure};
 use zbus::OwnedObjectPath;
 
 use super::left::{look, works_on};
+use crate::asked;
 
 /// The part of systemd's manager that is needed.
 #[zbus::proxy(
@@ -48,7 +49,7 @@ impl Systemd {
         let unit = unit_name(attempt);
         let failed = |error: zbus::Error| Failure::new(ErrorCode::WorkerFailed, format!("cannot start {unit}: {error}"));
         let manager = ServiceManagerProxy::new(&self.connection).await.map_err(failed)?;
-        manager.start_unit(&unit, "fail").await.map_err(failed)?;
+        asked::once(manager.start_unit(&unit, "fail")).await.map_err(failed)?;
         Ok(())
     }
 
@@ -56,7 +57,7 @@ impl Systemd {
     /// not know has ended; one that cannot be asked about is taken for alive, because nothing may be decided beside a
     /// living worker.
     pub(super) async fn is_alive(&self, attempt: AttemptId) -> bool {
-        match self.lives(attempt).await {
+        match asked::answer(|| self.lives(attempt)).await {
             Ok(lives) => lives,
             Err(zbus::Error::MethodError(name, _, _)) => name.as_str() != "org.freedesktop.systemd1.NoSuchUnit",
             Err(error) => {

@@ -23,6 +23,7 @@ use crate::authority::{self, Interaction};
 use crate::callers::Caller;
 use crate::door::Visit;
 use crate::foreign;
+use crate::reach::Asker;
 use crate::requests::{self, RetryClaims};
 use crate::service::Service;
 
@@ -47,7 +48,7 @@ impl ManagerObject {
     ) -> Result<(String, OwnedObjectPath), BusError> {
         let visit = Visit::begin(&self.service, &header, Method::CreateTransaction).await?;
         foreign::refresh(&self.service).await;
-        let result = self.create(visit.caller(), &kind, &description, options).await;
+        let result = self.create(visit.caller(), &kind, &description, options, &header).await;
         visit.end(result)
     }
 
@@ -61,7 +62,7 @@ impl ManagerObject {
     ) -> Result<(String, OwnedObjectPath), BusError> {
         let mut visit = Visit::begin(&self.service, &header, Method::Submit).await?;
         foreign::refresh(&self.service).await;
-        let created = requests::create(&self.service, visit.caller(), &kind, &description, options).await;
+        let created = self.taken(visit.caller(), &kind, &description, options, &header).await;
         if let Ok(created) = &created {
             visit.is_about(created.id);
         }
@@ -250,9 +251,22 @@ impl ManagerObject {
         kind: &str,
         description: &str,
         options: HashMap<String, OwnedVariant>,
+        header: &Header<'_>,
     ) -> Result<(String, OwnedObjectPath), Failure> {
-        let created = requests::create(&self.service, caller, kind, description, options).await?;
+        let created = self.taken(caller, kind, description, options, header).await?;
         self.answer(created.id).await
+    }
+
+    async fn taken(
+        &self,
+        caller: &Caller,
+        kind: &str,
+        description: &str,
+        options: HashMap<String, OwnedVariant>,
+        header: &Header<'_>,
+    ) -> Result<Created, Failure> {
+        let asker = Asker { caller, subject: &authority::subject(header)?, interaction: interaction(header) };
+        requests::create(&self.service, &asker, kind, description, options).await
     }
 
     async fn submit_created(
@@ -283,7 +297,8 @@ impl ManagerObject {
         let id = found?;
         let caller = self.owner_of(id, header).await?;
         let claims = retry_options(options)?;
-        let created = requests::retry(&self.service, &caller, id, claims)?;
+        let asker = Asker { caller: &caller, subject: &authority::subject(header)?, interaction: interaction(header) };
+        let created = requests::retry(&self.service, &asker, id, claims).await?;
         self.answer(created.id).await
     }
 

@@ -19,6 +19,7 @@ use crate::attempts::{AttemptFile, Keep};
 use crate::authority::{self, Interaction};
 use crate::callers::Caller;
 use crate::door::Visit;
+use crate::reach::Asker;
 use crate::service::Service;
 use crate::{contents, log, requests};
 
@@ -36,8 +37,8 @@ pub(super) struct TransactionObject {
 impl TransactionObject {
     async fn prepare(&self, #[zbus(header)] header: Header<'_>) -> Result<(), BusError> {
         let visit = self.visit(&header, Method::Prepare).await?;
-        let allowed = owner_or(&self.service, &header, self.owner, None).await;
-        visit.end(allowed.and_then(|_| requests::prepare(&self.service, self.id)))
+        let allowed = self.may_prepare(&header).await;
+        visit.end(allowed.and_then(|()| requests::prepare(&self.service, self.id)))
     }
 
     async fn execute(&self, digest: String, #[zbus(header)] header: Header<'_>) -> Result<(), BusError> {
@@ -327,6 +328,12 @@ impl TransactionObject {
 }
 
 impl TransactionObject {
+    async fn may_prepare(&self, header: &Header<'_>) -> Result<(), Failure> {
+        let caller = owner_or(&self.service, header, self.owner, None).await?;
+        let asker = Asker { caller: &caller, subject: &authority::subject(header)?, interaction: interaction(header) };
+        asker.may_plan(&self.service, self.id).await
+    }
+
     async fn visit(&self, header: &Header<'_>, method: Method) -> Result<Visit, BusError> {
         Visit::at(&self.service, header, method, self.id).await
     }

@@ -41,6 +41,7 @@ impl Manager {
         };
         match self.ledger.summary(id)? {
             None => {
+                self.check_end(id)?;
                 self.check_target(request)?;
                 self.check_room(new.actor.uid)?;
             }
@@ -93,6 +94,15 @@ impl Manager {
         }
         let nothing = || Failure::new(ErrorCode::UndoNothing, "no failed transaction left anything to undo");
         self.ledger.last_failed()?.ok_or_else(nothing)
+    }
+
+    /// People name transactions by the ends of their ids, and the whole id is the caller's choice: an end that is on record
+    /// would mean two of them for ever.
+    fn check_end(&self, id: TransactionId) -> Result<(), Failure> {
+        if self.ledger.find(&id.short())?.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::new(ErrorCode::RequestDuplicate, format!("another transaction has an id that ends in {}", id.short())))
     }
 
     fn check_target(&self, request: &Request) -> Result<(), Failure> {

@@ -46,6 +46,12 @@ impl Manager {
         Ok(Question { id, request, request_digest: backstep_wire::digest(&bytes), revert, later, held, wanted })
     }
 
+    /// Whose transactions a rollback would undo.
+    pub fn owners_undone(&self, request: &Request) -> Result<Vec<u32>, Failure> {
+        let undone = self.later(request)?.into_iter().chain(request.reverts);
+        undone.map(|id| Ok(self.ledger.summary(id)?.ok_or_else(|| unknown(id))?.actor.uid)).collect()
+    }
+
     /// What a rollback undoes before its target.
     fn later(&self, request: &Request) -> Result<Vec<TransactionId>, Failure> {
         match (request.reverts, request.scope()) {

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use backstep_core::count::counted;
 use backstep_core::record::{Filter, Summary};
 use backstep_core::recovery::{self, Decision, Remains};
 use backstep_core::{AttemptId, Direction, ErrorCode, Event, Failure, TransactionId, TransactionState};
@@ -113,7 +114,7 @@ impl Manager {
                 self.record(id, vec![Event::Completed])?;
             }
             Decision::Attention => {
-                let text = format!("{} attempts ended without a result", status.attempts);
+                let text = format!("{} ended without a result", counted(status.attempts, "attempt"));
                 self.record(id, vec![Event::AttentionNeeded { code: ErrorCode::WorkerLost, text }])?;
             }
             Decision::Resume(direction) => self.resume(attempt, direction, captured)?,

@@ -23,7 +23,7 @@ const INSTALLED: &str = "
     Package: local-only\nVersion: 1\n
     Package: autolib\nVersion: 1\n
     Package: autouser\nVersion: 1\nDepends: autolib\n
-    Package: backstepd\nVersion: 1\n";
+    Package: backstepd\nVersion: 1\nDepends: base\n";
 
 const AVAILABLE: &str = "
     Package: base\nVersion: 1\nEssential: yes\n

@@ -12,6 +12,7 @@ use std::{cell::RefCell, fs};
 use backstep_apt::arguments::environment;
 use backstep_apt::pre_install_pkgs::Change;
 use backstep_capture::{CaptureDir, prune};
+use backstep_core::count::counted;
 use backstep_core::request::ConffilePolicy;
 use backstep_core::{Direction, ErrorCode, Failure, Plan, Stamp, StepKind, StepState, TransactionId};
 use backstep_engine::runner::Journal;
@@ -28,7 +29,7 @@ use crate::facts::{self, Facts};
 use crate::journal::{self, FileJournal};
 use crate::machine::Machine;
 use crate::run::{boot, private};
-use crate::{archives, steps};
+use crate::{archives, left_out, steps};
 
 /// Where apt writes what dpkg says.
 pub(super) const TERMINAL: &str = "var/log/apt/term.log";
@@ -164,7 +165,10 @@ impl Open {
         match unkept.map_or_else(|| steps::keep(&context, &mut |_, _| {}), Err) {
             Ok(secured) => {
                 self.journal.record(Record::Captured { paths: secured.paths, bytes: secured.bytes_copied })?;
-                self.end(StepState::Completed, None, format!("{} paths secured", secured.paths))
+                if let Some(text) = left_out::of_capture(&secured.left_out) {
+                    self.journal.record(Record::Noted { code: Some(ErrorCode::CaptureFailed), text })?;
+                }
+                self.end(StepState::Completed, None, format!("{} secured", counted(secured.paths, "path")))
             }
             Err(why) => self.give_up(&machine.capture(self.run.attempt()), &why).and(Err(why)),
         }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use backstep_apt::interrupted::interrupted;
 use backstep_apt::pre_install_pkgs::Change;
 use backstep_capture::{Aftermath, CaptureDir};
+use backstep_core::count::counted;
 use backstep_core::{Digest, Direction, ErrorCode, Failure, Plan, Retention, StepKind, StepState};
 use backstep_engine::runner::{Journal, World};
 use backstep_wire::foreign::{Foreign, Process};
@@ -184,7 +185,7 @@ fn trouble(plan: &Plan, facts: &Facts) -> Option<Failure> {
 
 fn applied(plan: &Plan, trouble: Option<&Failure>, journal: &mut FileJournal) -> Result<(), Failure> {
     let (state, code, text) = match trouble {
-        None => (StepState::Completed, None, format!("{} packages changed by apt", plan.items.len())),
+        None => (StepState::Completed, None, format!("{} changed by apt", counted(plan.items.len(), "package"))),
         Some(why) => (StepState::Failed, Some(why.code), why.text.clone()),
     };
     journal.record(Record::StepEnded { step: StepKind::Apply, state, code, text })

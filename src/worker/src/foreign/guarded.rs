@@ -199,7 +199,7 @@ fn seen(text: &str) -> Vec<Said> {
         }
     }
     lost.extend(silent);
-    let code = (total.unkept + total.refused > 0).then_some(ErrorCode::CaptureFailed);
+    let code = total.is_trouble().then_some(ErrorCode::CaptureFailed);
     let lost = lost.into_iter().map(|call| Said {
         code: Some(ErrorCode::CaptureFailed),
         text: format!("the guard of dpkg, {call}, did not say what it saw; what it kept is kept"),

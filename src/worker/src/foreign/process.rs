@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use backstep_core::actor::{Actor, Origin};
+use backstep_core::actor::{Actor, Origin, unit_of};
 use backstep_core::limits;
 use backstep_core::scrub::scrub;
 use backstep_wire::foreign::{Process, Stat};
@@ -33,7 +33,7 @@ pub(super) fn lives(process: Process) -> bool {
 }
 
 fn stat(pid: u32) -> Option<Stat> {
-    Stat::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    Stat::parse(&String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/stat")).ok()?))
 }
 
 /// The nearest process above us that is no shell.
@@ -71,11 +71,6 @@ fn proc_text(pid: u32, file: &str) -> Option<String> {
 fn asked_by(environ: &str) -> Option<u32> {
     let value = |name: &str| environ.split('\0').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=')?.parse().ok());
     ASKED_BY.iter().find_map(|name| value(name))
-}
-
-fn unit_of(cgroup: &str) -> String {
-    let is_unit = |part: &&str| [".service", ".scope"].iter().any(|suffix| part.ends_with(suffix));
-    cgroup.lines().flat_map(|line| line.rsplit('/')).find(is_unit).unwrap_or_default().to_owned()
 }
 
 /// The command line of a process.

@@ -9,13 +9,14 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
-use backstep_capture::{CaptureDir, CaptureError, Late, Walk, is_left_alone};
+use backstep_capture::{CaptureDir, CaptureError, Late, LeftOut, Walk, is_left_alone};
 use backstep_core::causes::said;
 use backstep_core::{ErrorCode, Failure};
 use backstep_supervise::{Change, Errno, Rules, Seen, Sink, Verdict, prepare, protect_from_oom, say_prepared};
 
 use super::{Report, open_watch_over};
 use crate::durable::replace;
+use crate::left_out;
 use crate::machine::AttemptFiles;
 use crate::steps::capture_failure;
 
@@ -49,6 +50,7 @@ pub fn guard(files: &AttemptFiles, capture: &Path, guarded: Guarded) -> Result<(
     let late = Late::open(Path::new("/"), &dir).map_err(|error| capture_failure(&error))?;
     let mut keeper = Keeper {
         late: Some(late),
+        unseen: String::new(),
         walk: Some(std::thread::spawn(move || picture(Path::new("/"), &dir))),
         guarded,
         missed: Missed::default(),
@@ -64,8 +66,16 @@ pub fn guard(files: &AttemptFiles, capture: &Path, guarded: Guarded) -> Result<(
 
 /// Takes the picture of the whole system, beside apt's start. The first guard's stands: a second one, of dpkg's purge,
 /// comes when the change has begun.
-fn picture(root: &Path, dir: &CaptureDir) -> Result<(), CaptureError> {
-    if Walk::load(dir)?.is_some() { Ok(()) } else { Walk::take(root, dir)?.save(dir) }
+fn picture(root: &Path, dir: &CaptureDir) -> Result<Vec<LeftOut>, CaptureError> {
+    if Walk::load(dir)?.is_some() {
+        return Ok(Vec::new());
+    }
+    let walk = Walk::take(root, dir)?;
+    walk.save(dir).map(|()| walk.left_out())
+}
+
+fn no_picture(why: &str) -> String {
+    format!("no picture of the whole system, so it is not told what others changed meanwhile: {why}")
 }
 
 /// What was changed without being kept.
@@ -94,8 +104,10 @@ impl Missed {
 
 struct Keeper {
     late: Option<Late>,
+    /// What is missing in the picture, in words.
+    unseen: String,
     /// The picture that is being taken: no change of what it shows is let through before it is there.
-    walk: Option<JoinHandle<Result<(), CaptureError>>>,
+    walk: Option<JoinHandle<Result<Vec<LeftOut>, CaptureError>>>,
     guarded: Guarded,
     missed: Missed,
     /// Where the reason of a refusal is left for the worker.
@@ -107,10 +119,14 @@ struct Keeper {
 impl Keeper {
     /// Without the picture it is not told what others changed meanwhile; nothing else is missing.
     fn finish_walk(&mut self) {
-        match self.walk.take().map(JoinHandle::join) {
-            None | Some(Ok(Ok(()))) => {}
-            Some(Ok(Err(error))) => eprintln!("backstep-worker: no picture of the whole system: {}", said(&error)),
-            Some(Err(_)) => eprintln!("backstep-worker: no picture of the whole system: its thread panicked"),
+        let Some(walk) = self.walk.take() else { return };
+        self.unseen = match walk.join() {
+            Ok(Ok(left_out)) => left_out::of_picture(&left_out).unwrap_or_default(),
+            Ok(Err(error)) => no_picture(&said(&error)),
+            Err(_) => no_picture("its thread panicked"),
+        };
+        if !self.unseen.is_empty() {
+            eprintln!("backstep-worker: {}", self.unseen);
         }
     }
 
@@ -157,6 +173,8 @@ impl Keeper {
             created: kept.created,
             unkept: self.missed.calls,
             first_unkept: self.missed.first.clone(),
+            left_out: left_out::of_capture(&kept.left_out).unwrap_or_default(),
+            unseen_before: std::mem::take(&mut self.unseen),
         })
     }
 }
@@ -209,6 +227,23 @@ mod tests {
         assert!(first.differences(&now).iter().any(|one| one.path.ends_with("opt/made")), "it was made after the first");
     }
 
+    /// A guard whose picture came out so.
+    fn report_of(picture: Result<Vec<LeftOut>, CaptureError>) -> Report {
+        let Scene { folder: _folder, mut keeper } = scene(Guarded::Own);
+        keeper.walk = Some(std::thread::spawn(|| picture));
+        keeper.finish_walk();
+        keeper.report(&Seen::default()).expect("report")
+    }
+
+    #[test]
+    fn what_is_missing_in_the_picture_of_the_whole_system_is_on_record() {
+        let report = report_of(Ok(vec![LeftOut { path: "/srv/theirs".into(), why: "no".to_owned() }]));
+        assert!(report.is_trouble() && report.to_string().ends_with("cannot be looked at: /srv/theirs (no)"), "{report}");
+        let report = report_of(Err(CaptureError::Incomplete { dir: "/x".into() }));
+        assert!(report.is_trouble() && report.to_string().contains("; no picture of the whole system"), "{report}");
+        assert!(!report_of(Ok(Vec::new())).is_trouble());
+    }
+
     struct Scene {
         folder: tempfile::TempDir,
         keeper: Keeper,
@@ -226,7 +261,7 @@ mod tests {
         std::fs::rename(dir.path().join("objects"), folder.path().join("away")).expect("rename");
         std::fs::write(dir.path().join("objects"), "in the way").expect("write");
         let (refused, over) = (folder.path().join("refused"), folder.path().join("over"));
-        Scene { folder, keeper: Keeper { late, walk: None, guarded, missed: Missed::default(), refused, over } }
+        Scene { folder, keeper: Keeper { late, walk: None, unseen: String::new(), guarded, missed: Missed::default(), refused, over } }
     }
 
     fn removal() -> Change {

@@ -58,9 +58,21 @@ pub struct Report {
     /// Why, of the first of these.
     #[serde(default)]
     pub first_unkept: String,
+    /// What it left out, because somebody who is not root made it so that it cannot be looked at, in words.
+    #[serde(default)]
+    pub left_out: String,
+    /// What is missing in the picture of the whole system, in words.
+    #[serde(default)]
+    pub unseen_before: String,
 }
 
 impl Report {
+    /// Whether something is not in the undo material that belongs there.
+    #[must_use]
+    pub const fn is_trouble(&self) -> bool {
+        self.unkept + self.refused > 0 || !self.left_out.is_empty() || !self.unseen_before.is_empty()
+    }
+
     /// Both as one: what the guards of one change saw.
     #[must_use]
     pub fn and(self, later: Self) -> Self {
@@ -74,19 +86,24 @@ impl Report {
             created: self.created + later.created,
             unkept: self.unkept + later.unkept,
             first_unkept: if self.unkept > 0 { self.first_unkept } else { later.first_unkept },
+            left_out: if self.left_out.is_empty() { later.left_out } else { self.left_out },
+            unseen_before: if self.unseen_before.is_empty() { later.unseen_before } else { self.unseen_before },
         }
     }
 }
 
 impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { told, refused, unseen, links, copies, bytes_copied, created, unkept, first_unkept } = self;
+        let Self { told, refused, unseen, links, copies, bytes_copied, created, unkept, first_unkept, left_out, unseen_before } = self;
         write!(f, "guard: {told} changes seen, {links} files linked and {copies} copied ({bytes_copied} bytes), {created} new names")?;
         if refused + unseen > 0 {
             write!(f, "; {refused} refused, {unseen} not understood")?;
         }
         if *unkept > 0 {
             write!(f, "; {unkept} not kept, the first: {first_unkept}")?;
+        }
+        for missing in [left_out, unseen_before].into_iter().filter(|text| !text.is_empty()) {
+            write!(f, "; {missing}")?;
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use backstep_apt::arguments;
 use backstep_apt::status_fd::{AptLine, apt_line};
+use backstep_core::count::counted;
 use backstep_core::{Archive, ArchiveSource, ErrorCode, Failure, Method, StepKind};
 use backstep_engine::runner::{Done, Left, Need, Stage, Step, UndoError, Undone};
 
@@ -288,7 +289,7 @@ impl Step for Fetch {
         Ok(if missing.is_empty() {
             Done::already("all archives are here")
         } else {
-            Done::applied(format!("{} archives fetched", missing.len()))
+            Done::applied(format!("{} fetched", counted(missing.len(), "archive")))
         })
     }
 

@@ -2,6 +2,7 @@
 
 use backstep_capture::{CaptureDir, CaptureError, Secured, Selection, compare, gather, selection_of};
 use backstep_core::causes::{causes, said};
+use backstep_core::count::counted;
 use backstep_core::{ErrorCode, Failure, Method, StepKind};
 use backstep_engine::runner::{Done, Left, Need, Stage, Step, UndoError, Undone};
 use nix::errno::Errno;
@@ -12,7 +13,7 @@ use crate::facts::{self, Facts};
 use crate::prepare;
 use crate::settle::{self, Whose};
 use crate::units::Units;
-use crate::{alternatives, selection, units};
+use crate::{alternatives, left_out, selection, units};
 
 /// See the module.
 pub(super) struct Secure {
@@ -146,7 +147,10 @@ impl Step for Secure {
         })?;
         trouble?;
         stage.captured(secured.paths, secured.bytes_copied)?;
-        Ok(Done::applied(format!("{} paths secured", secured.paths)))
+        if let Some(text) = left_out::of_capture(&secured.left_out) {
+            stage.note(Some(ErrorCode::CaptureFailed), text)?;
+        }
+        Ok(Done::applied(format!("{} secured", counted(secured.paths, "path"))))
     }
 
     fn verify(&mut self, _: &mut Stage<'_>) -> Result<(), Failure> {

@@ -7,6 +7,7 @@ use backstep_apt::arguments::commands;
 use backstep_apt::interrupted::interrupted;
 use backstep_apt::status::State;
 use backstep_apt::status_fd::{AptLine, apt_line};
+use backstep_core::count::counted;
 use backstep_core::{ErrorCode, Failure, PackageId, PlanAction};
 use backstep_engine::runner::{Done, Stage};
 
@@ -51,7 +52,7 @@ pub(super) fn change(context: &Context, before: &Facts, killed: &mut bool, stage
     }
     judge(context, before, &Told::default(), None)?;
     marks::set_auto(context)?;
-    Ok(Done::applied(format!("{} packages changed", context.plan.items.len())))
+    Ok(Done::applied(format!("{} changed", counted(context.plan.items.len(), "package"))))
 }
 
 /// A reinstall looks the same before and after: it is never there already.

@@ -1,5 +1,7 @@
 //! `backstep generate`: man pages and completions, for packagers.
 
+mod completions;
+
 use std::fs;
 use std::path::Path;
 
@@ -17,22 +19,23 @@ pub(crate) fn generate(what: Generated, dir: &Path) -> Result<u8, ClientError> {
         Generated::Man => {
             clap_mangen::generate_to(Cli::command(), dir).map_err(failed)?;
             for page in fs::read_dir(dir).map_err(failed)? {
-                polish(&page.map_err(failed)?.path()).map_err(failed)?;
+                rewrite(&page.map_err(failed)?.path(), polished).map_err(failed)?;
             }
         }
         Generated::Completions => {
             for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-                clap_complete::generate_to(shell, &mut Cli::command(), "backstep", dir).map_err(failed)?;
+                let file = clap_complete::generate_to(shell, &mut Cli::command(), "backstep", dir).map_err(failed)?;
+                rewrite(&file, |made| completions::with_names(shell, made, &Cli::command())).map_err(failed)?;
             }
         }
     }
     Ok(0)
 }
 
-#[allow(clippy::disallowed_methods)] // A page that a crash leaves empty is made again by the next build.
-fn polish(path: &Path) -> std::io::Result<()> {
+#[allow(clippy::disallowed_methods)] // What a crash leaves empty is made again by the next build.
+fn rewrite(path: &Path, change: impl Fn(&str) -> String) -> std::io::Result<()> {
     let text = fs::read_to_string(path)?;
-    fs::write(path, polished(&text))
+    fs::write(path, change(&text))
 }
 
 /// A page that says which program's it is, whose notes are named as such, and whose indented lines (tables) stay as they are: man(1) fills all others.
