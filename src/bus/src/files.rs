@@ -21,7 +21,6 @@ pub struct ContentsRow {
 #[zbus(signature = "a{sv}")]
 #[allow(missing_docs)]
 pub struct BlameRow {
-    pub hidden: Option<bool>,
     pub transaction: Option<String>,
     pub kind: Option<String>,
     pub state: Option<String>,

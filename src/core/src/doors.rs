@@ -231,7 +231,7 @@ impl Method {
             Self::FindFile => (
                 RecordMethod,
                 Who::SelfOr(Permission::ViewAll),
-                "how many transactions changed a path; how, and which, of one's own; opens no path that a caller named",
+                "which of one's own transactions changed a path, and how; opens no path that a caller named",
             ),
             Self::GetUndoMaterial => (RecordMethod, Who::Everybody, "counts and sizes of undo material, and the limits"),
             Self::ListGenerations => (

@@ -13,8 +13,8 @@ use backstep_wire::files::{FileRow, from_line};
 
 use crate::attempts::{AttemptFile, Attempts, failure};
 
-/// The changes of a path, also as what it was renamed from, newest first; at most so many. `visible` says whether the
-/// caller may see what this user did.
+/// The changes of a path, also as what it was renamed from, newest first; at most so many, and none by users of whom
+/// `visible` says no: even their number would tell of a file in a folder that the caller may not search.
 pub fn blame(
     attempts: &Attempts,
     reader: &Reader,
@@ -25,17 +25,17 @@ pub fn blame(
     for (attempt, row) in search(attempts, path)? {
         // What was never recorded as a transaction, or not yet, is nobody's.
         let Some(summary) = reader.summary(attempt.transaction).map_err(|error| Failure::from(&error))? else { continue };
+        if !visible(summary.actor.uid) {
+            continue;
+        }
         let items = reader.items(attempt.transaction).map_err(|error| Failure::from(&error))?;
-        found.push((summary.finished.map(|stamp| stamp.utc_us), told(&summary, &items, row, visible(summary.actor.uid))));
+        found.push((summary.finished.map(|stamp| stamp.utc_us), told(&summary, &items, row)));
     }
     found.sort_by_key(|(at, _)| std::cmp::Reverse(at.unwrap_or(i64::MAX)));
     Ok(found.into_iter().map(|(_, row)| row).take(limit).collect())
 }
 
-fn told(summary: &Summary, items: &[ItemRecord], row: FileRow, visible: bool) -> BlameRow {
-    if !visible {
-        return BlameRow { hidden: Some(true), ..BlameRow::default() };
-    }
+fn told(summary: &Summary, items: &[ItemRecord], row: FileRow) -> BlameRow {
     let item = items.iter().find(|item| Some(&item.package) == row.package.as_ref());
     BlameRow {
         path: Some(row.path),

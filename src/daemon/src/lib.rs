@@ -50,5 +50,6 @@ pub mod simulate;
 pub mod socket;
 pub mod status_file;
 pub mod thresholds;
+pub mod turns;
 pub mod upkeep;
 pub mod work;

@@ -136,24 +136,16 @@ pub fn prepare(service: &Arc<Service>, id: TransactionId) -> Result<(), Failure>
 
 async fn plan(service: &Arc<Service>, question: Question) {
     let call = service.call();
-    let id = question.id;
+    let (id, owner) = (question.id, question.owner);
     let answer = answer(service, question).await;
     if let Ok(plan) = &answer {
-        count(service, id, backstep_wire::plan::to_bytes(plan).len());
+        // Counted as the owner's.
+        service.wrote(owner, backstep_wire::plan::to_bytes(plan).len());
     }
     if let Err(failure) = service.decide(|manager| manager.planned(id, answer)) {
         tracing::error!("cannot record the plan of {id}: {failure}");
     }
     drop(call);
-}
-
-/// Counts a plan as its owner's.
-fn count(service: &Service, id: TransactionId, bytes: usize) {
-    match service.read(|manager| manager.ledger().summary(id)) {
-        Ok(Some(summary)) => service.wrote(summary.actor.uid, bytes),
-        Ok(None) => {}
-        Err(failure) => tracing::error!("cannot tell whose plan {id} is: {failure}"),
-    }
 }
 
 /// While a transaction changes the system, dpkg is between two states that nobody should plan from: the planner is
@@ -199,7 +191,7 @@ async fn ask(service: &Arc<Service>, question: Question) -> Answer {
 async fn ask_again(service: &Arc<Service>, question: Question, first: Answer, lost: Vec<Lost>) -> Answer {
     let (attempts, archives) = (service.attempts.clone(), service.archives.clone());
     // Whoever may ask for a plan has the daemon read and write for it: no more of that at a time than of planning.
-    let permit = service.planners.acquire().await.map_err(|error| Failure::new(ErrorCode::Internal, error.to_string()))?;
+    let permit = service.planners.take(question.owner).await?;
     let made = tokio::task::spawn_blocking(move || rebuilt::make(&lost, &attempts, &archives)).await;
     drop(permit);
     let made = made.map_err(|error| Failure::new(ErrorCode::Internal, format!("rebuilding archives failed: {error}")))?;
@@ -231,7 +223,7 @@ fn is_material(answer: &Answer) -> bool {
 }
 
 async fn consult(service: &Arc<Service>, question: Question, rebuilt: &[LocalArchive]) -> Answer {
-    let leave_out = question.held?;
+    let (leave_out, owner) = (question.held?, question.owner);
     // The planner reads what apt reads.
     preferences::refresh(service)?;
     let mut archives = service.archives.open_local(&question.request.archives)?;
@@ -249,7 +241,7 @@ async fn consult(service: &Arc<Service>, question: Question, rebuilt: &[LocalArc
         later: question.later.into_iter().map(|revert| with_what_is_kept(service, revert)).collect(),
     };
     let planner = service.planner.clone();
-    let permit = service.planners.acquire().await.map_err(|error| Failure::new(ErrorCode::Internal, error.to_string()))?;
+    let permit = service.planners.take(owner).await?;
     let asked = tokio::task::spawn_blocking(move || planner.ask(&question, &files)).await;
     drop(permit);
     asked.unwrap_or_else(|error| Err(Failure::new(ErrorCode::Internal, format!("asking the planner failed: {error}"))))

@@ -13,7 +13,7 @@ use backstep_core::admission::Admission;
 use backstep_core::limits::Limits;
 use backstep_core::{AttemptId, Failure, Options, TransactionId};
 use backstep_engine::{Manager, Notice};
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::sync::{Notify, mpsc};
 
 use crate::archives::Archives;
 use crate::attempts::Attempts;
@@ -27,9 +27,8 @@ use crate::lock::lock;
 use crate::planner::Planner;
 use crate::preferences::PreferencesFile;
 use crate::records::Records;
+use crate::turns::Turns;
 
-/// Planners at a time; the socket that starts them takes twice as many.
-const PLANNERS: usize = 4;
 /// Messages whose sender may not see others' transactions, that are remembered.
 const UNSEEING: usize = 64;
 /// Transactions whose properties are kept ready.
@@ -71,8 +70,8 @@ pub struct Service {
     pub warnings: Vec<String>,
     /// Bounds on what callers may do.
     pub limits: Limits,
-    /// How many planners may work at a time.
-    pub planners: Semaphore,
+    /// Whose planners may work.
+    pub planners: Turns,
     admission: Mutex<Admission>,
     settling: AtomicBool,
     began: tokio::time::Instant,
@@ -155,7 +154,7 @@ impl Service {
             limits: parts.limits,
             settling: AtomicBool::new(false),
             began: tokio::time::Instant::now(),
-            planners: Semaphore::new(PLANNERS),
+            planners: Turns::default(),
             planning: Mutex::new(BTreeSet::new()),
             manager: Mutex::new(parts.manager),
             shown: Mutex::new(BTreeMap::new()),

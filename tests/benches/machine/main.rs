@@ -26,7 +26,8 @@ use crate::report::Report;
 fn main() -> Result<()> {
     let chosen: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let wanted = |part: &str| chosen.is_empty() || chosen.iter().any(|word| word == part);
-    let machine = Machine::boot_on(&image()?, Storage::Disk)?;
+    let mut machine = Machine::boot_on(&image()?, Storage::Disk)?;
+    machine.run_for_long();
     // The daemon is warm where it is not said to be cold, and ends only when it is told to.
     machine.write("/etc/backstep/backstep.toml.d/bench.toml", "[daemon]\nidle-exit = 86400\n", 0o644)?;
     let mut report = Report::default();

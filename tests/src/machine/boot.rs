@@ -15,6 +15,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::cgroup;
+use super::lifetime::Lifetime;
 use super::store::MachineFolder;
 use crate::command;
 use crate::wait::wait_until;
@@ -23,12 +24,15 @@ use crate::wait::wait_until;
 const START_LIMIT: Duration = Duration::from_secs(20);
 /// How long a shutdown in order may take; longer than the 90 s that systemd gives a service that does not stop.
 const POWER_OFF_LIMIT: Duration = Duration::from_secs(120);
+/// How long a machine may run; the longest test takes a third of it on a slow host.
+const LIFE_LIMIT: Duration = Duration::from_secs(15 * 60);
 
 /// A started container.
 #[derive(Debug)]
 pub(super) struct Container {
     child: Child,
     leader: Pid,
+    lifetime: Option<Lifetime>,
 }
 
 impl Container {
@@ -50,13 +54,18 @@ impl Container {
             None => find_leader(pid),
         });
         match leader {
-            Ok(leader) => Ok(Self { child, leader }),
+            Ok(leader) => Ok(Self { child, leader, lifetime: Some(Lifetime::start(LIFE_LIMIT, move || kill_in_time(pid, leader))) }),
             Err(error) => {
                 child.kill()?;
                 child.wait()?;
                 Err(error)
             }
         }
+    }
+
+    /// Lets it run for as long as its owner likes.
+    pub(super) fn lift_limit(&mut self) {
+        self.lifetime = None;
     }
 
     /// Process 1 of the machine, as the host numbers it.
@@ -91,6 +100,14 @@ impl Container {
         // The kernel kills all processes of a machine together with its process 1.
         kill(self.leader, Signal::SIGKILL).context("cannot kill the machine")?;
         self.child.wait().context("cannot wait for systemd-nspawn").map(drop)
+    }
+}
+
+/// Kills process 1 if it is still the child of its systemd-nspawn.
+fn kill_in_time(nspawn: Pid, leader: Pid) {
+    if matches!(find_leader(nspawn), Ok(Some(found)) if found == leader) {
+        let killed = kill(leader, Signal::SIGKILL);
+        eprintln!("a machine ran longer than {LIFE_LIMIT:?} and was killed: {killed:?}");
     }
 }
 

@@ -4,11 +4,12 @@
 //! virtual machine: a plain folder on the host, booted by systemd-nspawn, which shares the host's network. A plain
 //! folder and not an overlay, because hard links, renames and inode numbers must be those of a real file system.
 //! Needs root. Invariants: a machine belongs to the process that booted it and goes with it; only processes that were
-//! started here are ended; every machine has its own control group. Absent on purpose: what Backstep is.
+//! started here are ended; a machine that runs for a quarter of an hour is killed; every machine has its own control group. Absent on purpose: what Backstep is.
 
 mod boot;
 mod cgroup;
 mod image;
+mod lifetime;
 mod mirror;
 mod run;
 mod store;
@@ -57,6 +58,13 @@ impl Machine {
         let machine = Self { container: Some(container), folder };
         machine.wait_until_up()?;
         Ok(machine)
+    }
+
+    /// Lets the machine run for longer than the quarter of an hour after which it is killed, until it is rebooted.
+    pub fn run_for_long(&mut self) {
+        if let Some(container) = &mut self.container {
+            container.lift_limit();
+        }
     }
 
     /// Powers the machine off, keeps its files, and boots it again.

@@ -6,7 +6,7 @@ use backstep_tests::package::Script;
 use backstep_tests::wait::wait_until;
 use serde_json::Value;
 
-use crate::clients::PATIENCE;
+use crate::clients::{PATIENCE, backstep};
 use crate::scene::{Scene, plain};
 
 /// The row about a path in an answer that is a list.
@@ -80,9 +80,16 @@ fn what_not_everybody_could_read_is_shown_to_root_only() -> Result<()> {
     let root = scene.change("remove bs-look")?;
     install(&["diff", root.id()])?.failure(5)?;
     let theirs: Value = serde_json::from_str(&install(&["blame", "/usr/share/bs-look/version"])?.success()?.stdout)?;
-    assert_eq!(theirs[0], serde_json::json!({ "hidden": true }), "{theirs:#}");
+    let mine_only = theirs.as_array().is_some_and(|rows| rows.len() == 1 && rows[0]["transaction"] == id.as_str());
+    ensure!(mine_only, "{theirs:#}");
+    ensure!(root_sees(&scene, "/usr/share/bs-look/version")? == 2, "root sees both");
     install(&["pin", &id])?.failure(5)?;
     Ok(())
+}
+
+fn root_sees(scene: &Scene, path: &str) -> Result<usize> {
+    let rows: Value = serde_json::from_str(&backstep(&scene.machine, &["blame", "--json", path])?.success()?.stdout)?;
+    Ok(rows.as_array().map_or(0, Vec::len))
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use nix::unistd::Uid;
 use serde_json::Value;
 
 use crate::error::ClientError;
@@ -18,7 +19,9 @@ pub(crate) async fn blame(session: &Session, ui: &Ui, args: &BlameArgs) -> Resul
     if ui.json {
         ui.line(&rows.iter().map(record_json::blame_row).collect::<Value>().to_string())?;
     } else if rows.is_empty() {
-        ui.note("No transaction is known that changed it.")?;
+        let seen = if Uid::effective().is_root() { "" } else { " of yours" };
+        let more = if seen.is_empty() { "" } else { " Those of others: sudo backstep blame" };
+        ui.note(&format!("No transaction{seen} is known that changed it.{more}"))?;
     } else {
         ui.write(&table::table(ui, &rows, time::now_us()))?;
     }

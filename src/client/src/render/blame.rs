@@ -23,10 +23,6 @@ pub(crate) fn table(ui: &Ui, rows: &[BlameRow], now_us: i64) -> String {
 }
 
 fn cells(row: &BlameRow, now_us: i64) -> Vec<Cell> {
-    if row.hidden == Some(true) {
-        let hidden = Cell::inked("another user's", Ink::Dim);
-        return vec![hidden, "".into(), "".into(), "".into(), "".into(), "".into(), "".into()];
-    }
     let uid = row.uid.map(|uid| uid.to_string());
     let undone = if row.reverted_by.is_some() { " (undone)" } else { "" };
     vec![
@@ -79,14 +75,12 @@ mod tests {
             },
             BlameRow { uid: Some(7), by_others: Some(true), reverted_by: some(id), ..row("written") },
             BlameRow { moved_from: some("/a\u{1b}"), path: some("/b"), description: some("why"), ..row("renamed") },
-            BlameRow { hidden: Some(true), ..BlameRow::default() },
         ];
         let expected = "\
 Id Kind Who Change Package Comment
 0123456789ab upgrade ana replaced a:all 1 → 2
 upgrade (undone) 7 written by others meanwhile none's
 upgrade renamed from /a\\x1b to /b none's why
-another user's
 ";
         let squeezed = |text: &str| text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>();
         assert_eq!(squeezed(&table(&Ui::plain(), &rows, 0)), expected.lines().collect::<Vec<_>>());

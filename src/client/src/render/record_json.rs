@@ -40,7 +40,6 @@ pub(crate) fn contents_row(row: &ContentsRow) -> Value {
 pub(crate) fn blame_row(row: &BlameRow) -> Value {
     known(object!(
         row,
-        hidden,
         transaction,
         kind,
         state,

@@ -68,6 +68,7 @@ fn question(mut newest_first: Vec<Plan>, part: &[&str]) -> Question {
         options: Options { undo_later: part.is_empty(), ..Options::default() },
     };
     Question {
+        owner: 1000,
         id: id(9),
         request,
         request_digest: Digest([0; 32]),

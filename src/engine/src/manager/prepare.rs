@@ -13,6 +13,8 @@ use super::{Manager, plan_of, unknown, wrong_state};
 pub struct Question {
     /// For which transaction.
     pub id: TransactionId,
+    /// Whose it is.
+    pub owner: u32,
     /// The request.
     pub request: Request,
     /// SHA-256 of its bytes.
@@ -35,6 +37,7 @@ impl Manager {
         if status.state != TransactionState::Created {
             return Err(wrong_state(id, status.state, "prepare"));
         }
+        let owner = self.ledger.summary(id)?.ok_or_else(|| unknown(id))?.actor.uid;
         let bytes = self.ledger.request_bytes(id)?.ok_or_else(|| unknown(id))?;
         let request =
             backstep_wire::request::from_bytes(&bytes).map_err(|error| Failure::new(ErrorCode::StoreFailed, error.to_string()))?;
@@ -43,7 +46,7 @@ impl Manager {
         let items = later.iter().chain(&revert).flat_map(|revert| &revert.plan.items);
         let wanted = items.filter_map(|item| Some((item.package.clone(), item.from.clone()?))).collect();
         let held = self.held(id).map(|held| held.leave_out);
-        Ok(Question { id, request, request_digest: backstep_wire::digest(&bytes), revert, later, held, wanted })
+        Ok(Question { id, owner, request, request_digest: backstep_wire::digest(&bytes), revert, later, held, wanted })
     }
 
     /// Whose transactions a rollback would undo.
