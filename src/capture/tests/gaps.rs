@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -161,6 +162,18 @@ fn a_file_system_that_came_during_the_change_stops_neither_its_end_nor_its_undo(
     drifted(&place.root(), &dir).unwrap();
     let unseen: Vec<String> = compare(&place.root(), &dir).unwrap().iter().map(ToString::to_string).collect();
     assert_eq!(unseen, ["/etc/svc: it cannot be looked at", "/etc/svc/file: it cannot be looked at"]);
+
+    fs::write(place.at("etc/roots"), "changed").unwrap();
+    for mode in [RestoreMode::Everything, RestoreMode::Early] {
+        let restored = restore(&place.root(), &dir, mode, &mut |_, _| {}).unwrap();
+        let failed: BTreeSet<String> = restored.failed.iter().map(|failed| failed.path.display().to_string()).collect();
+        assert_eq!(failed.into_iter().collect::<Vec<_>>(), ["/etc/svc"]);
+        assert_eq!(fs::read_to_string(place.at("etc/roots")).unwrap(), "root's", "what can be put back is");
+    }
+    fs::write(place.at("etc/roots"), "changed").unwrap();
+    let restored = restore(&place.root(), &dir, RestoreMode::KeepDrifted, &mut |_, _| {}).unwrap();
+    assert_eq!(restored.failed.len(), 1, "{:?}", restored.failed);
+    assert_eq!(fs::read_to_string(place.at("etc/roots")).unwrap(), "changed", "what others changed since stays");
 }
 
 #[test]

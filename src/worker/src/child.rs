@@ -574,7 +574,8 @@ mod tests {
     fn asking_to_stop_interrupts_the_child_and_waits_for_it() {
         let folder = tempfile::tempdir().expect("folder");
         let pipe = Pipe::new().expect("pipe");
-        let script = format!("trap 'exit 9' INT; echo ready >/dev/fd/{}; while :; do sleep 0.05; done", pipe.number());
+        // It ends by itself where the signal is ignored, as in the background jobs of a shell.
+        let script = format!("trap 'exit 9' INT; echo ready >/dev/fd/{}; for i in $(seq 600); do sleep 0.05; done", pipe.number());
         let mut heard = Heard { lines: Vec::new(), stop_after: 1 };
         let call = Call { status: Some(pipe), ..shell(&script) };
         assert_eq!(processes(folder.path()).run(call, &mut heard), Ok(Ended::Code(9)));

@@ -124,6 +124,8 @@ impl Restored {
         self.kept.sort();
         self.kept.dedup();
         self.failed.sort_by(|one, other| one.path.cmp(&other.path));
+        // A directory that cannot be looked at is met more than once.
+        self.failed.dedup_by(|one, other| one.path == other.path && one.error.to_string() == other.error.to_string());
         self.spoiled.sort();
     }
 }
@@ -331,21 +333,22 @@ impl<'a> Restorer<'a> {
 
     fn fill(&self, job: &Job<'_>) -> Result<Restored> {
         let mut restored = Restored::default();
+        let result = self.fill_directory(job, &mut restored);
+        restored.note(job.parent, result)?;
+        Ok(restored)
+    }
+
+    fn fill_directory(&self, job: &Job<'_>, restored: &mut Restored) -> Result<()> {
         let Some(fd) = self.root.exact(job.parent)? else {
-            for item in &job.items {
-                self.homeless(item, &mut restored)?;
-            }
-            return Ok(restored);
+            return job.items.iter().try_for_each(|item| self.homeless(item, restored));
         };
         self.touched.note(fd.as_fd(), job.parent)?;
         let bench = Bench::open(fd.as_fd(), &job.temporary, job.parent)?;
         for item in &job.items {
-            let result = self.put(&bench, item, &mut restored);
+            let result = self.put(&bench, item, restored);
             restored.note(&item.entry.path, result)?;
         }
-        let closed = bench.close(job.parent);
-        restored.note(job.parent, closed)?;
-        Ok(restored)
+        bench.close(job.parent)
     }
 
     /// The directory was taken away or replaced by someone, and that is kept; or it could not be made again.

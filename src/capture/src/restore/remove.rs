@@ -56,13 +56,17 @@ impl Restorer<'_> {
     /// Removes what a crash left in folders that others may write.
     pub(super) fn clear_benches(&self, restored: &mut Restored) -> Result<()> {
         for parent in self.parents() {
-            let result = match self.root.exact(parent)? {
-                Some(dir) if !facts(&dir, parent)?.is_ours_alone() => bench::clear(dir.as_fd(), parent),
-                Some(_) | None => Ok(()),
-            };
+            let result = self.clear_bench(parent);
             restored.note(parent, result)?;
         }
         Ok(())
+    }
+
+    fn clear_bench(&self, parent: &Path) -> Result<()> {
+        match self.root.exact(parent)? {
+            Some(dir) if !facts(&dir, parent)?.is_ours_alone() => bench::clear(dir.as_fd(), parent),
+            Some(_) | None => Ok(()),
+        }
     }
 
     fn parents(&self) -> BTreeSet<&Path> {
