@@ -90,7 +90,8 @@ impl Container {
         let child = &mut self.child;
         let ended = wait_until("the machine is off", POWER_OFF_LIMIT, || Ok(child.try_wait()?.map(drop)));
         if ended.is_err() {
-            self.kill()?;
+            // A machine with a process of ours that nobody waits for cannot end: the kernel keeps it.
+            self.kill().context("after it did not power off")?;
         }
         ended
     }
@@ -99,7 +100,8 @@ impl Container {
     pub(super) fn kill(mut self) -> Result<()> {
         // The kernel kills all processes of a machine together with its process 1.
         kill(self.leader, Signal::SIGKILL).context("cannot kill the machine")?;
-        self.child.wait().context("cannot wait for systemd-nspawn").map(drop)
+        let child = &mut self.child;
+        wait_until("systemd-nspawn has ended", START_LIMIT, || Ok(child.try_wait()?.map(drop)))
     }
 }
 

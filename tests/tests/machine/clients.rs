@@ -20,10 +20,23 @@ pub(crate) fn backstep(machine: &Machine, words: &[&str]) -> Result<Output> {
     machine.run([&["backstep"], words].concat())
 }
 
-/// A command that runs while the test goes on.
+/// A command that runs while the test goes on; it is killed when this value goes.
+///
+/// Make it after its machine, so that it goes first: at its end systemd stops all processes for a moment, and what entered
+/// the machine from outside would stay stopped, and the machine with it.
 pub(crate) struct Background {
-    child: Child,
+    child: Option<Child>,
     line: String,
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take()
+            && let Err(error) = child.kill().and_then(|()| child.wait())
+        {
+            eprintln!("{}: {error}", self.line);
+        }
+    }
 }
 
 impl Background {
@@ -31,19 +44,20 @@ impl Background {
     pub(crate) fn start(machine: &Machine, words: &[&str]) -> Result<Self> {
         let mut command = machine.call(words).command()?;
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-        Ok(Self { child, line: words.join(" ") })
+        Ok(Self { child: Some(child), line: words.join(" ") })
     }
 
     /// Waits for its end.
-    pub(crate) fn end(self) -> Result<Output> {
-        let output = self.child.wait_with_output()?;
+    pub(crate) fn end(mut self) -> Result<Output> {
+        let output = self.child.take().context("it has ended")?.wait_with_output()?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Ok(Output { command: self.line, status: output.status, stdout: text(&output.stdout), stderr: text(&output.stderr) })
+        Ok(Output { command: self.line.clone(), status: output.status, stdout: text(&output.stdout), stderr: text(&output.stderr) })
     }
 
     /// An error with what it printed if it has ended.
     pub(crate) fn check_running(&mut self) -> Result<()> {
-        ensure!(self.child.try_wait()?.is_none(), "{} ended too early", self.line);
+        let ended = self.child.as_mut().map(Child::try_wait).transpose()?.flatten();
+        ensure!(ended.is_none(), "{} ended too early", self.line);
         Ok(())
     }
 }

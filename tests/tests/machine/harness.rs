@@ -8,6 +8,8 @@ use backstep_tests::package::{Package, Script};
 use backstep_tests::repository::{Repository, Transport};
 use backstep_tests::snapshot::{Snapshot, VOLATILE};
 
+use crate::clients::Background;
+
 fn machine() -> Result<Machine> {
     Machine::boot(&Image::debian()?)
 }
@@ -100,6 +102,13 @@ fn derived_image_is_made_once() -> Result<()> {
     derive("first")?;
     assert_eq!(Machine::boot(&derive("second")?)?.read("/root/derived")?, "first");
     Ok(())
+}
+
+#[test]
+fn a_command_that_a_test_left_keeps_no_machine_from_ending() -> Result<()> {
+    let mut machine = machine()?;
+    drop(Background::start(&machine, &["sleep", "600"])?);
+    machine.power_off()
 }
 
 #[test]
