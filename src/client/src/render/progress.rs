@@ -1,5 +1,7 @@
 //! Progress: one bar that never goes back, or plain lines where no terminal is.
 
+use std::time::Instant;
+
 use backstep_bus::TransactionProperties;
 use backstep_core::{StepState, TransactionState};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -15,9 +17,33 @@ pub(crate) enum Progress {
     /// Nothing is wanted.
     None,
     /// A bar on the terminal's standard error.
-    Bar(ProgressBar),
+    Bar(ProgressBar, Estimate),
     /// A line for each phase, on standard output.
     Lines(String),
+}
+
+/// The remaining time as it was last told: between two tellings it runs on by itself, in a script of minutes, too.
+#[derive(Debug)]
+pub(crate) struct Estimate {
+    told: i32,
+    at: Instant,
+}
+
+impl Default for Estimate {
+    fn default() -> Self {
+        Self { told: -1, at: Instant::now() }
+    }
+}
+
+impl Estimate {
+    /// Seconds from now on, below 0 when it has taken longer than was told; none when nothing is known.
+    fn left(&mut self, told: i32, now: Instant) -> Option<i32> {
+        if told != self.told {
+            *self = Self { told, at: now };
+        }
+        let gone = i32::try_from(now.saturating_duration_since(self.at).as_secs()).unwrap_or(i32::MAX);
+        (told >= 0).then(|| told.saturating_sub(gone))
+    }
 }
 
 impl Progress {
@@ -26,7 +52,7 @@ impl Progress {
         if !ui.progress {
             Self::None
         } else if ui.bar {
-            Self::Bar(bar(ProgressDrawTarget::stderr()))
+            Self::Bar(bar(ProgressDrawTarget::stderr()), Estimate::default())
         } else {
             Self::Lines(String::new())
         }
@@ -36,10 +62,11 @@ impl Progress {
     pub(crate) fn update(&mut self, ui: &Ui, properties: &TransactionProperties) -> Result<(), ClientError> {
         match self {
             Self::None => Ok(()),
-            Self::Bar(bar) => {
+            Self::Bar(bar, estimate) => {
                 bar.set_position(bar.position().max(u64::from(properties.permille.min(1000))));
                 bar.set_message(message(properties));
-                bar.set_prefix(time_left(properties));
+                let left = estimate.left(properties.remaining_seconds, Instant::now());
+                bar.set_prefix(left.map(|left| time_left(properties, left)).unwrap_or_default());
                 Ok(())
             }
             Self::Lines(last) => {
@@ -57,7 +84,7 @@ impl Progress {
     /// Says something beside the progress.
     pub(crate) fn say(&self, ui: &Ui, text: &str) -> Result<(), ClientError> {
         match self {
-            Self::Bar(bar) => {
+            Self::Bar(bar, _) => {
                 bar.suspend(|| ui.warn(text));
                 Ok(())
             }
@@ -69,7 +96,7 @@ impl Progress {
 
     /// Takes the bar away.
     pub(crate) fn clear(&self) {
-        if let Self::Bar(bar) = self {
+        if let Self::Bar(bar, _) = self {
             bar.finish_and_clear();
         }
     }
@@ -102,13 +129,14 @@ fn detail(properties: &TransactionProperties) -> String {
     if package.is_empty() || text.contains(&package) { text } else { format!("{text}: {package}") }
 }
 
-/// The remaining time, while there is any and it is known.
-fn time_left(properties: &TransactionProperties) -> String {
+/// The remaining time, while there is any.
+fn time_left(properties: &TransactionProperties, seconds: i32) -> String {
     let over = properties.transaction_state().is_some_and(TransactionState::is_final);
-    if over || properties.remaining_seconds < 0 || !properties.waits_for.is_empty() {
-        return String::new();
+    match seconds {
+        _ if over || !properties.waits_for.is_empty() => String::new(),
+        ..-1 => "longer than expected".to_owned(),
+        -1.. => format!("about {} left", remaining(seconds)),
     }
-    format!("about {} left", remaining(properties.remaining_seconds))
 }
 
 /// The title of the step that runs.
@@ -156,6 +184,7 @@ fn phase(properties: &TransactionProperties) -> String {
 mod tests {
     use super::*;
     use backstep_bus::StepRow;
+    use std::time::Duration;
 
     fn running(permille: u32, state: &str, title: &str) -> TransactionProperties {
         let step = StepRow { state: "running".into(), title: title.into(), ..StepRow::default() };
@@ -164,10 +193,10 @@ mod tests {
 
     #[test]
     fn the_bar_never_goes_back() {
-        let mut progress = Progress::Bar(ProgressBar::hidden());
+        let mut progress = Progress::Bar(ProgressBar::hidden(), Estimate::default());
         for (permille, expected) in [(100, 100), (50, 100), (400, 400), (5000, 1000), (0, 1000)] {
             progress.update(&Ui::plain(), &running(permille, "executing", "Change packages")).expect("update");
-            let Progress::Bar(bar) = &progress else { panic!("a bar") };
+            let Progress::Bar(bar, _) = &progress else { panic!("a bar") };
             assert_eq!(bar.position(), expected);
         }
     }
@@ -178,14 +207,12 @@ mod tests {
         assert_eq!(message(&properties), "Change packages");
         properties.phase = "Unpacking".into();
         properties.current_package = "hello".into();
-        properties.remaining_seconds = 65;
-        assert_eq!((message(&properties), time_left(&properties)), ("Unpacking: hello".into(), "about 1 min 5 s left".into()));
-        properties.remaining_seconds = 0;
-        assert_eq!(time_left(&properties), "about 1 s left");
+        assert_eq!((message(&properties), time_left(&properties, 65)), ("Unpacking: hello".into(), "about 1 min 5 s left".into()));
+        assert_eq!([0, -1, -2].map(|left| time_left(&properties, left)), ["about 1 s left", "about 1 s left", "longer than expected"]);
         properties.state = "cancelling".into();
         assert_eq!(message(&properties), "Stopping: Unpacking: hello");
         properties.waits_for = "transaction 0123 of alice".into();
-        assert_eq!((message(&properties), time_left(&properties)), ("waiting for transaction 0123 of alice".into(), String::new()));
+        assert_eq!((message(&properties), time_left(&properties, 5)), ("waiting for transaction 0123 of alice".into(), String::new()));
     }
 
     #[test]
@@ -202,9 +229,20 @@ mod tests {
 
     #[test]
     fn what_has_ended_has_no_time_left() {
-        let mut properties = running(1000, "completed", "Commit");
-        properties.remaining_seconds = 0;
-        assert_eq!((message(&properties), time_left(&properties)), (String::new(), String::new()));
+        let properties = running(1000, "completed", "Commit");
+        assert_eq!((message(&properties), time_left(&properties, 0)), (String::new(), String::new()));
+    }
+
+    #[test]
+    fn the_time_runs_on_while_nothing_new_is_told() {
+        let (mut estimate, now) = (Estimate::default(), Instant::now());
+        let after = |seconds| now + Duration::from_secs(seconds);
+        assert_eq!(estimate.left(-1, now), None);
+        assert_eq!(estimate.left(60, now), Some(60));
+        assert_eq!(estimate.left(60, after(25)), Some(35));
+        assert_eq!(estimate.left(60, after(62)), Some(-2));
+        assert_eq!(estimate.left(61, after(62)), Some(61), "told anew");
+        assert_eq!(estimate.left(-1, after(63)), None);
     }
 
     /// A terminal of so many columns that remembers what was written.
@@ -245,12 +283,12 @@ mod tests {
     #[test]
     fn the_time_is_seen_beside_the_longest_name() {
         let screen = Screen(80, Default::default());
-        let mut progress = Progress::Bar(bar(ProgressDrawTarget::term_like(Box::new(screen.clone()))));
+        let mut progress = Progress::Bar(bar(ProgressDrawTarget::term_like(Box::new(screen.clone()))), Estimate::default());
         let mut properties = running(550, "executing", "Change packages");
         properties.phase = "Configuring a-package-with-quite-a-long-name-that-no-line-of-80-columns-holds (amd64)".into();
         properties.remaining_seconds = 65;
         progress.update(&Ui::plain(), &properties).expect("update");
-        if let Progress::Bar(bar) = &progress {
+        if let Progress::Bar(bar, _) = &progress {
             bar.force_draw();
         }
         let shown = screen.1.lock().expect("the screen").clone();
