@@ -21,5 +21,6 @@ pub mod repository;
 pub mod security;
 pub mod snapshot;
 pub mod stranger;
+pub mod torn;
 pub mod wait;
 pub mod web;

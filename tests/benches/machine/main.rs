@@ -14,6 +14,7 @@ mod packages;
 mod plain;
 mod record;
 mod report;
+mod torn;
 
 use anyhow::Result;
 use backstep_tests::backstep::image;
@@ -22,7 +23,7 @@ use backstep_tests::machine::{Machine, Storage};
 use crate::report::Report;
 
 /// Without a word on the command line everything is measured and written; with the names of parts (`plain`, `packages`,
-/// `bus`, `large`, `idle`) only those, and the lines are only shown.
+/// `bus`, `large`, `idle`, `torn`) only those, and the lines are only shown.
 fn main() -> Result<()> {
     let chosen: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let wanted = |part: &str| chosen.is_empty() || chosen.iter().any(|word| word == part);
@@ -46,6 +47,9 @@ fn main() -> Result<()> {
     }
     if wanted("idle") {
         idle(&machine, &runtime, &mut report)?;
+    }
+    if wanted("torn") {
+        torn::measure(&mut report)?;
     }
     if chosen.is_empty() { report.write() } else { Ok(()) }
 }

@@ -49,6 +49,13 @@ impl Report {
         self.line(format!("{what} | {value:.1} {unit} | – | – | ≤ {limit} {unit} | {} | {rounds}", met(value <= limit)));
     }
 
+    /// Counts of what should not be, of ours and of the peer, one a round.
+    pub(crate) fn counts(&mut self, what: &str, peer: &str, ours: &[usize], peers: &[usize]) {
+        let all = |counts: &[usize]| counts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let none = ours.iter().all(|count| *count == 0);
+        self.line(format!("{what} | {} | {} ({peer}) | – | 0 | {} | {}", all(ours), all(peers), met(none), ours.len()));
+    }
+
     fn line(&mut self, line: String) {
         eprintln!("{line}");
         self.0.push(format!("| {line} |\n"));

@@ -164,6 +164,19 @@ impl MachineFolder {
         Ok(made)
     }
 
+    /// Takes a file system that was made for the machine away and mounts what had reached its file by now.
+    pub(super) fn mount_again(&self) -> Result<()> {
+        let (file, copy) = (made_in(&self.folder), self.folder.with_extension("again"));
+        ensure!(file.exists(), "only a machine on a file system of its own can lose what was not written");
+        // Mount namespaces of other machines may hold it for as long as they run: the copy is another device.
+        command::run("umount", [Path::new("--lazy"), &self.folder])?;
+        command::run("cp", [Path::new("--sparse=always"), &file, &copy])?;
+        fs::rename(&copy, &file)?;
+        let kind = command::run("blkid", ["--output=value".as_ref(), "--match-tag=TYPE".as_ref(), file.as_os_str()])?.stdout;
+        let options = if kind.trim() == "xfs" { "loop,nouuid" } else { "loop" };
+        command::run("mount", [Path::new("-o"), Path::new(options), &file, &self.folder]).map(drop)
+    }
+
     /// The machine's name.
     pub(super) fn name(&self) -> &str {
         &self.name
