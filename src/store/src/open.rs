@@ -5,13 +5,14 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use backstep_core::{BootId, Stamp};
+use backstep_core::{BootId, Digest, Stamp};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
+use crate::chain::digest_of;
 use crate::due;
 use crate::error::StoreError;
-use crate::migrate::{MIGRATIONS, migrate, schema_version};
+use crate::migrate::{MIGRATIONS, NEWEST_SCHEMA, migrate, schema_version};
 use crate::verify::check_ends;
 
 /// Before it, a WAL file that is reset at the wrong moment loses commits.
@@ -199,17 +200,19 @@ pub(crate) fn keep_plans(conn: &Connection) -> Result<(), StoreError> {
 
 /// The schema is the one that the migrations make: no table, index or trigger is missing or another.
 fn check_schema(conn: &Connection) -> Result<(), StoreError> {
-    let made = Connection::open_in_memory()?;
-    for migration in MIGRATIONS {
-        made.execute_batch(migration.sql)?;
+    if schema_digest(conn)?.to_string() == NEWEST_SCHEMA {
+        Ok(())
+    } else {
+        Err(StoreError::corrupt("its tables, indexes or triggers are not its schema's"))
     }
-    if schema(conn)? == schema(&made)? { Ok(()) } else { Err(StoreError::corrupt("its tables, indexes or triggers are not its schema's")) }
 }
 
-fn schema(conn: &Connection) -> Result<Vec<(String, String, String)>, StoreError> {
+/// The digest of all that SQLite knows of a file's schema: names, tables and texts.
+pub(crate) fn schema_digest(conn: &Connection) -> Result<Digest, StoreError> {
     let mut statement = conn.prepare("SELECT name, tbl_name, coalesce(sql, '') FROM sqlite_schema ORDER BY name")?;
-    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    let rows = statement.query_map([], |row| Ok([row.get::<_, String>(0)?, row.get(1)?, row.get(2)?].join("\0")))?;
+    let rows: Vec<String> = rows.collect::<Result<_, _>>()?;
+    Ok(digest_of(rows.join("\0").as_bytes()))
 }
 
 pub(crate) fn quick_check(conn: &Connection) -> Result<(), StoreError> {

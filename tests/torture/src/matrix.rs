@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::daemon;
 use crate::judge::judge;
 use crate::place::{Place, folder};
 use crate::random::Random;
@@ -17,6 +18,8 @@ const CLEAN_STARTS: u32 = 3;
 pub struct Matrix {
     _folder: tempfile::TempDir,
     place: Place,
+    /// Backstep's state after a start without a transaction.
+    begun: Vec<u8>,
     tracer: Tracer,
     program: PathBuf,
     /// Runs so far.
@@ -40,12 +43,17 @@ impl Matrix {
         nix::sys::prctl::set_child_subreaper(true)?;
         let folder = folder()?;
         let place = Place::make(folder.path())?;
-        Ok(Self { place, _folder: folder, tracer: Tracer::new(), program: std::env::current_exe()?, runs: 0, failures: Vec::new() })
+        daemon::with(place.dir(), async |_| Ok(()))?;
+        let begun = place.take_state()?;
+        Ok(Self { place, begun, _folder: folder, tracer: Tracer::new(), program: std::env::current_exe()?, runs: 0, failures: Vec::new() })
     }
 
     /// Plays a scenario, strikes each start of the daemon in turn, starts until all is at rest, and judges.
     pub fn run(&mut self, scenario: &Scenario, strikes: &[Strike]) -> Result<Went> {
         self.place.again()?;
+        if !scenario.is_first {
+            self.place.put_state(&self.begun)?;
+        }
         self.runs += 1;
         let mut went = Went { struck: 0, points: [0; 3] };
         let mut rested = false;

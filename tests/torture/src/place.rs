@@ -54,6 +54,18 @@ impl Place {
         universe::fill(&self.machine())
     }
 
+    /// The state as it is now, to begin again from with [`Place::put_state`].
+    pub fn take_state(&self) -> Result<Vec<u8>> {
+        let mut all = tar::Builder::new(Vec::new());
+        all.append_dir_all(".", &self.state).context("cannot copy the state")?;
+        Ok(all.into_inner()?)
+    }
+
+    /// Puts a state that was taken in the place of none.
+    pub fn put_state(&self, taken: &[u8]) -> Result<()> {
+        tar::Archive::new(taken).unpack(&self.state).context("cannot put the state back")
+    }
+
     /// The folder.
     #[must_use]
     pub fn dir(&self) -> &Path {

@@ -91,6 +91,9 @@ pub struct Scenario {
     pub wishes: &'static [Wish],
     /// What is done with them.
     pub acts: &'static [Act],
+    /// Whether Backstep has never run on the system. Making the record takes more calls than a transaction; one of the
+    /// scenarios tells of that.
+    pub is_first: bool,
 }
 
 /// A request that completes.
@@ -114,16 +117,17 @@ const ONE: &[Act] = &[Act::Submit(0), Act::Finish(0)];
 const TWO: &[Act] = &[Act::Submit(0), Act::Finish(0), Act::Submit(1), Act::Finish(1)];
 
 const fn one(name: &'static str, wishes: &'static [Wish]) -> Scenario {
-    Scenario { name, wishes, acts: ONE }
+    Scenario { name, wishes, acts: ONE, is_first: false }
 }
 
 const fn two(name: &'static str, wishes: &'static [Wish]) -> Scenario {
-    Scenario { name, wishes, acts: TWO }
+    Scenario { name, wishes, acts: TWO, is_first: false }
 }
 
 /// All of them.
 pub const SCENARIOS: &[Scenario] = &[
     one("install", &[wish(Kind::Install, &["omega"])]),
+    Scenario { is_first: true, ..one("install at the first start", &[wish(Kind::Install, &["omega"])]) },
     one("install with a dependency", &[wish(Kind::Install, &["alpha"])]),
     one("install and upgrade many", &[wish(Kind::Install, &["alpha", "beta", "gamma", "omega"])]),
     one("update one", &[wish(Kind::Update, &["beta"])]),
@@ -151,11 +155,13 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "an update is undone by packages",
         wishes: &[wish(Kind::Update, &["beta"]), undo(0)],
         acts: &[Act::Submit(0), Act::Finish(0), Act::Drift, Act::Submit(1), Act::Finish(1)],
+        is_first: false,
     },
     Scenario {
         name: "two wait, the later one first",
         wishes: &[wish(Kind::Install, &["omega"]), Wish { priority: 5, ..wish(Kind::Remove, &["delta"]) }],
         acts: &[Act::Submit(0), Act::Submit(1), Act::Finish(0), Act::Finish(1)],
+        is_first: false,
     },
 ];
 

@@ -5,7 +5,8 @@ use backstep_core::{ErrorCode, Kind};
 use rusqlite::Connection;
 
 use super::{Fixture, drop_triggers, id, run};
-use crate::migrate::{MIGRATIONS, backup_path, migrate};
+use crate::migrate::{MIGRATIONS, NEWEST_SCHEMA, backup_path, migrate};
+use crate::open::schema_digest;
 use crate::{Reader, Store};
 
 /// The rows of a file of each schema, from the first on; a later one has those of the earlier ones, too.
@@ -41,6 +42,15 @@ fn version(conn: &Connection) -> i64 {
 
 fn events(conn: &Connection) -> i64 {
     conn.query_row("SELECT count(*) FROM events", [], |row| row.get(0)).expect("count")
+}
+
+#[test]
+fn the_digest_of_the_newest_schema_is_that_of_what_the_migrations_make() {
+    let made = Connection::open_in_memory().expect("open");
+    for migration in MIGRATIONS {
+        made.execute_batch(migration.sql).expect("migration");
+    }
+    assert_eq!(schema_digest(&made).expect("schema").to_string(), NEWEST_SCHEMA);
 }
 
 #[test]
