@@ -3,7 +3,7 @@
 //! The daemon's side is the real manager over the real record, with the real planner; there is no bus. The worker is
 //! a program of its own. Absent on purpose: judging, which is done from outside, when nothing runs any more.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -11,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use backstep_core::{AttemptId, TransactionState};
 use backstep_torture::daemon::{Daemon, failed, with_worker};
+use backstep_torture::fake::wait_for_go;
 use backstep_torture::place::{Place, add_line};
 use backstep_torture::scenario::{Wish, actor, id};
 use backstepd::planner::Planner;
@@ -18,12 +19,14 @@ use nix::unistd::Pid;
 
 use crate::cell::PROGRAM;
 use crate::scene::Scenario;
-use crate::tracer::{Role, Strike, Tracer};
+use crate::tracer::{Kill, Look, Role, Tracer};
 
 /// Backstep's state, from a cell's root.
 pub const STATE: &str = "var/lib/backstep";
 const WORKER: &str = "/usr/libexec/backstep/backstep-worker";
 const PLANNER: &str = "/usr/libexec/backstep/backstep-planner";
+/// What is said of a strike that met no call.
+pub const NOTHING: &str = "nothing";
 /// How often an attempt is started for one transaction at most.
 const MOST_WORK: u32 = 8;
 
@@ -80,6 +83,7 @@ fn submit(daemon: &mut Daemon, number: usize, wish: &Wish) -> Result<()> {
 
 /// Starts as the daemon does after a crash, and works until everything has ended, or waits for a person.
 pub fn settle() -> Result<()> {
+    wait_for_go()?;
     daemon(rest)
 }
 
@@ -94,21 +98,40 @@ async fn rest(daemon: &mut Daemon) -> Result<()> {
     Ok(())
 }
 
-/// Runs the worker up to the kill, or without one to its end, then recovers; prints what it met.
-pub fn point(scenario: &Scenario, strike: Option<Strike>) -> Result<()> {
-    let mut worker = start(&["become"], &attempt_of(scenario).to_string())?;
-    let pid = pid_of(&worker)?;
-    let mut tracer = Tracer::seize(pid, strike)?;
-    worker.stdin.take().context("no standard input")?.write_all(b"x")?;
-    tracer.until_ended(pid)?;
+/// Runs the worker up to the kill, or without one to its end, then recovers, which may be killed once, too; prints what
+/// it met.
+pub fn point(scenario: &Scenario, kill: Option<Kill>) -> Result<()> {
+    let worker = start(&["become"], &attempt_of(scenario).to_string())?;
+    let tracer = trace(worker, Role::Worker, kill.map_or(Look::All, |kill| Look::Until(kill.first, kill.recovery)))?.0;
+    let mut struck = tracer.struck;
     // Others that the worker has started may still run: recovery has to wait for them.
-    let daemon = start(&["settle"], "")?;
-    tracer.until_ended(pid_of(&daemon)?)?;
-    println!("struck {}", tracer.struck.unwrap_or("nothing"));
+    let again = kill.and_then(|kill| kill.recovery).filter(|_| struck.len() == 1);
+    struck.extend(settle_again(again.map_or(Look::None, |strike| Look::Until(strike, None)))?);
+    if struck.len() > 1 {
+        settle_again(Look::None)?;
+    }
+    println!("struck {}", struck.first().unwrap_or(&NOTHING));
+    println!("recovery {}", struck.get(1).unwrap_or(&NOTHING));
     for (role, _) in Role::ALL {
         println!("met {role:?} {}", tracer.met.get(&role).copied().unwrap_or(0));
     }
     Ok(())
+}
+
+/// A start of the daemon, which may be killed; answers the calls at which something was.
+fn settle_again(look: Look) -> Result<Vec<&'static str>> {
+    let (tracer, code) = trace(start(&["settle"], "")?, Role::Daemon, look)?;
+    ensure!(code == Some(0) || !tracer.struck.is_empty(), "the daemon ended with {code:?}");
+    Ok(tracer.struck)
+}
+
+/// Lets go a program that waits for it, and follows it to its end.
+fn trace(mut program: Child, role: Role, look: Look) -> Result<(Tracer, Option<i32>)> {
+    let pid = pid_of(&program)?;
+    let mut tracer = Tracer::seize(pid, role, look)?;
+    program.stdin.take().context("no standard input")?.write_all(b"x")?;
+    let code = tracer.until_ended(pid)?;
+    Ok((tracer, code))
 }
 
 fn pid_of(child: &Child) -> Result<Pid> {
@@ -123,7 +146,7 @@ fn start(verb: &[&str], argument: &str) -> Result<Child> {
 
 /// Becomes a worker as systemd starts it, in a session of its own, when it is let go.
 pub fn become_worker(attempt: &str) -> Result<()> {
-    std::io::stdin().read_exact(&mut [0])?;
+    wait_for_go()?;
     nix::unistd::setsid().context("cannot begin a session")?;
     Err(Command::new(WORKER).args(["run", attempt]).env_clear().stdin(Stdio::null()).exec()).context("cannot become the worker")
 }

@@ -6,9 +6,9 @@ use anyhow::{Result, bail};
 use backstep_kills::inside;
 use backstep_kills::scene::named;
 use backstep_kills::sweep::{Bench, report};
-use backstep_kills::tracer::{Blow, CAN_COUNT_CALLS, Role, Strike};
+use backstep_kills::tracer::{Blow, CAN_COUNT_CALLS, Kill, Role, Strike};
 
-const USAGE: &str = "usage: backstep-kills sweep KILLS SEED | one SCENARIO ROLE AT one|all [TIMES]";
+const USAGE: &str = "usage: backstep-kills sweep KILLS SEED | one SCENARIO ROLE AT one|all [then ROLE AT one|all] [TIMES]";
 
 fn main() -> Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -16,12 +16,30 @@ fn main() -> Result<()> {
     match words[..] {
         ["inside", "prepare", scenario] => inside::prepare(named(scenario)?),
         ["inside", "point", scenario] => inside::point(named(scenario)?, None),
-        ["inside", "point", scenario, role, at, blow] => inside::point(named(scenario)?, Some(strike(role, at, blow)?)),
+        ["inside", "point", scenario, ref kill @ ..] => inside::point(named(scenario)?, Some(wanted(kill)?.0)),
         ["inside", "become", attempt] => inside::become_worker(attempt),
         ["inside", "settle"] => inside::settle(),
         ["sweep", kills, seed] => sweep(kills.parse()?, seed.parse()?),
-        ["one", scenario, role, at, blow] => one(scenario, strike(role, at, blow)?, 1),
-        ["one", scenario, role, at, blow, times] => one(scenario, strike(role, at, blow)?, times.parse()?),
+        ["one", scenario, ref kill @ ..] => {
+            let (kill, times) = wanted(kill)?;
+            one(scenario, kill, times)
+        }
+        _ => bail!(USAGE),
+    }
+}
+
+/// A kill and how often it is wanted.
+fn wanted(words: &[&str]) -> Result<(Kill, usize)> {
+    let (kill, times) = match *words {
+        [role, at, blow, "then", later, after, again, ref times @ ..] => {
+            (Kill { first: strike(role, at, blow)?, recovery: Some(strike(later, after, again)?) }, times)
+        }
+        [role, at, blow, ref times @ ..] => (Kill { first: strike(role, at, blow)?, recovery: None }, times),
+        _ => bail!(USAGE),
+    };
+    match times {
+        [] => Ok((kill, 1)),
+        [times] => Ok((kill, times.parse()?)),
         _ => bail!(USAGE),
     }
 }
@@ -39,7 +57,7 @@ fn sweep(kills: usize, seed: u64) -> Result<()> {
     report(&Bench::new()?.sweep(kills, seed)?, begun.elapsed())
 }
 
-fn one(scenario: &str, strike: Strike, times: usize) -> Result<()> {
+fn one(scenario: &str, kill: Kill, times: usize) -> Result<()> {
     let begun = Instant::now();
-    report(&Bench::new()?.one(named(scenario)?, strike, times)?, begun.elapsed())
+    report(&Bench::new()?.one(named(scenario)?, kill, times)?, begun.elapsed())
 }

@@ -18,14 +18,18 @@ use backstep_torture::place::folder;
 use backstep_torture::random::Random;
 
 use crate::cell::{Cell, PROGRAM};
-use crate::inside::STATE;
+use crate::inside::{NOTHING, STATE};
 use crate::judge::{Both, judge, look, state};
 use crate::root;
 use crate::scene::{SCENARIOS, Scenario};
-use crate::tracer::{Blow, Role, Strike};
+use crate::tracer::{Blow, Kill, Role, Strike};
 
 /// Of how many kills one is of all processes.
 const ALL_OF: usize = 4;
+/// Of how many kills one is followed by another one while the recovery from it goes on.
+const AGAIN_OF: usize = 2;
+/// The latest call of a recovery that is killed at: 2 to the power of this.
+const LATEST_AGAIN: usize = 7;
 /// Runs beside each other for each processor: half of a run's time is waiting.
 const LANES: usize = 2;
 /// How much of a journal is told.
@@ -36,6 +40,8 @@ const MOST_LINES: usize = 14;
 pub struct Figures {
     /// Kills that met their call.
     pub kills: usize,
+    /// Of them, those whose recovery was killed, too.
+    pub again: usize,
     /// Of them, changes that were completed all the same.
     pub completed: usize,
     /// Points that a run had not this time.
@@ -77,14 +83,15 @@ impl Bench {
     }
 
     /// One point, as often as wanted.
-    pub fn one(&self, scenario: &Scenario, strike: Strike, times: usize) -> Result<Figures> {
-        Ok(Stage::new(self.folder.path(), &self.base(), scenario)?.kill(&vec![strike; times]))
+    pub fn one(&self, scenario: &Scenario, kill: Kill, times: usize) -> Result<Figures> {
+        Ok(Stage::new(self.folder.path(), &self.base(), scenario)?.kill(&vec![kill; times]))
     }
 }
 
 impl Figures {
     fn add(&mut self, other: Self) {
         self.kills += other.kills;
+        self.again += other.again;
         self.completed += other.completed;
         self.missed += other.missed;
         self.failures.extend(other.failures);
@@ -92,32 +99,45 @@ impl Figures {
 }
 
 fn line(scenario: &Scenario, met: &BTreeMap<Role, u32>, found: &Figures, took: Duration) -> String {
-    let Figures { kills, completed, missed, failures } = found;
+    let Figures { kills, again, completed, missed, failures } = found;
     let calls = met.iter().map(|(role, calls)| format!("{role:?} {calls}")).collect::<Vec<_>>().join(", ");
     let each = took.as_secs_f64() / (*kills).max(1) as f64;
     format!(
-        "{}: {kills} kills ({completed} completed), {missed} missed, {} failed, {each:.2} s each; calls: {calls}",
+        "{}: {kills} kills ({again} again in recovery, {completed} completed), {missed} missed, {} failed, {each:.2} s each; calls: {calls}",
         scenario.name,
         failures.len()
     )
 }
 
-/// Points of all roles, each role's evenly over its calls.
-fn points(met: &BTreeMap<Role, u32>, wanted: usize, mut random: Random) -> Vec<Strike> {
+/// Points of all roles that made calls, each role's evenly over its calls.
+fn points(met: &BTreeMap<Role, u32>, wanted: usize, mut random: Random) -> Vec<Kill> {
+    let calls = |role: Role| met.get(&role).copied().unwrap_or(0) as usize;
+    let roles: Vec<(Role, usize)> = Role::ALL.into_iter().filter(|(role, _)| calls(*role) > 0).collect();
+    let whole: usize = roles.iter().map(|(_, weight)| weight).sum();
     let mut points = Vec::new();
     let mut share = 0;
-    for (role, weight) in Role::ALL {
-        let before = share * wanted / 100;
+    for (role, weight) in roles {
+        let before = share * wanted / whole;
         share += weight;
-        let (count, calls) = (share * wanted / 100 - before, met.get(&role).copied().unwrap_or(0) as usize);
-        let first = random.below(1000);
-        points.extend((0..count).filter(|_| calls > 0).map(|number| {
-            let at = (number * 1000 + first) * calls / (count * 1000);
-            let blow = if random.below(ALL_OF) == 0 { Blow::All } else { Blow::One };
-            Strike { role, at: u32::try_from(at).unwrap_or(0) + 1, blow }
+        let (count, first) = (share * wanted / whole - before, random.below(1000));
+        points.extend((0..count).map(|number| {
+            let at = (number * 1000 + first) * calls(role) / (count * 1000);
+            let first = Strike { role, at: u32::try_from(at).unwrap_or(0) + 1, blow: blow(&mut random) };
+            Kill { first, recovery: (random.below(AGAIN_OF) == 0).then(|| recovery(&mut random)) }
         }));
     }
     points
+}
+
+fn blow(random: &mut Random) -> Blow {
+    if random.below(ALL_OF) == 0 { Blow::All } else { Blow::One }
+}
+
+/// Nobody knows how many calls a recovery will have: early ones are as likely as all later ones together.
+fn recovery(random: &mut Random) -> Strike {
+    let latest = 1 << (1 + random.below(LATEST_AGAIN));
+    let role = Role::RECOVERING[random.below(Role::RECOVERING.len())];
+    Strike { role, at: u32::try_from(random.below(latest)).unwrap_or(0) + 1, blow: blow(random) }
 }
 
 /// A scenario up to the moment before its worker starts.
@@ -141,7 +161,7 @@ impl<'s> Stage<'s> {
         }
         stage.make(&root)?;
         let before = look(&root)?;
-        stage.met = play(&root, scenario, None)?.1;
+        stage.met = play(&root, scenario, None)?.met;
         let ended = state(&root, scenario)?;
         ensure!(ended == TransactionState::Completed, "{} without a kill is {ended}\n{}", scenario.name, told(&root));
         let both = Both { before, after: look(&root)? };
@@ -165,7 +185,7 @@ impl<'s> Stage<'s> {
     }
 
     /// Kills at all of them, on all processors.
-    fn kill(&self, points: &[Strike]) -> Figures {
+    fn kill(&self, points: &[Kill]) -> Figures {
         let (left, figures) = (Mutex::new(points.iter()), Mutex::new(Figures::default()));
         let lanes = LANES * thread::available_parallelism().map_or(1, usize::from);
         thread::scope(|scope| {
@@ -173,9 +193,9 @@ impl<'s> Stage<'s> {
                 let (left, figures) = (&left, &figures);
                 scope.spawn(move || {
                     let next = || left.lock().unwrap_or_else(PoisonError::into_inner).next();
-                    while let Some(strike) = next() {
+                    while let Some(kill) = next() {
                         let root = self.folder.path().join(format!("lane-{lane}"));
-                        let went = self.check(&root, *strike);
+                        let went = self.check(&root, *kill);
                         figures.lock().unwrap_or_else(PoisonError::into_inner).add(went);
                     }
                 });
@@ -184,18 +204,19 @@ impl<'s> Stage<'s> {
         figures.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn check(&self, root: &Path, strike: Strike) -> Figures {
-        let went = self.run(root, strike);
+    fn check(&self, root: &Path, kill: Kill) -> Figures {
+        let went = self.run(root, kill);
         let mut figures = Figures::default();
         match went {
-            Ok((true, state)) => {
+            Ok((Struck { first: true, again }, state)) => {
                 figures.kills = 1;
+                figures.again = usize::from(again);
                 figures.completed = usize::from(state == TransactionState::Completed);
             }
-            Ok((false, _)) => figures.missed = 1,
+            Ok(_) => figures.missed = 1,
             Err(error) => {
                 figures.kills = 1;
-                let text = format!("{}: {error:#}\n  {}", self.words(strike), told(root));
+                let text = format!("{}: {error:#}\n  {}", self.words(kill), told(root));
                 eprintln!("FAILED {text}");
                 figures.failures.push(text);
             }
@@ -207,33 +228,60 @@ impl<'s> Stage<'s> {
     }
 
     /// What repeats it.
-    fn words(&self, Strike { role, at, blow }: Strike) -> String {
-        format!("backstep-kills one {} {} {at} {}", self.scenario.name, format!("{role:?}").to_lowercase(), blow.name())
+    fn words(&self, kill: Kill) -> String {
+        format!("backstep-kills one {} {}", self.scenario.name, words(kill).join(" "))
     }
 
-    /// Whether it was struck, and how it ended.
-    fn run(&self, root: &Path, strike: Strike) -> Result<(bool, TransactionState)> {
+    /// What was struck, and how it ended.
+    fn run(&self, root: &Path, kill: Kill) -> Result<(Struck, TransactionState)> {
         self.make(root)?;
-        let (struck, _) = play(root, self.scenario, Some(strike))?;
+        let played = play(root, self.scenario, Some(kill))?;
         let both = self.both.as_ref().context("nothing to compare with")?;
-        let state = judge(root, self.scenario, both).with_context(|| format!("killed at {struck}"))?;
-        Ok((struck != "nothing", state))
+        let Played { struck, recovery, .. } = &played;
+        let state = judge(root, self.scenario, both).with_context(|| format!("killed at {struck}, in recovery at {recovery}"))?;
+        Ok((Struck { first: struck != NOTHING, again: recovery != NOTHING }, state))
     }
+}
+
+/// Which strikes met their call.
+#[derive(Debug, Clone, Copy)]
+struct Struck {
+    first: bool,
+    again: bool,
+}
+
+/// What a run said.
+struct Played {
+    struck: String,
+    recovery: String,
+    met: BTreeMap<Role, u32>,
+}
+
+/// A kill as the command line has it.
+fn words(Kill { first, recovery }: Kill) -> Vec<String> {
+    let one = |Strike { role, at, blow }: Strike| [format!("{role:?}").to_lowercase(), at.to_string(), blow.name().to_owned()];
+    let mut words = one(first).to_vec();
+    if let Some(recovery) = recovery {
+        words.push("then".to_owned());
+        words.extend(one(recovery));
+    }
+    words
 }
 
 fn ready(root: &Path, scenario: &Scenario) -> Result<()> {
     Cell::at(root).check([PROGRAM, "inside", "prepare", scenario.name]).context("cannot prepare").map(drop)
 }
 
-/// Runs the worker of a lane; answers the call at which was killed, and which calls there were.
-fn play(root: &Path, scenario: &Scenario, strike: Option<Strike>) -> Result<(String, BTreeMap<Role, u32>)> {
-    let mut words = vec![PROGRAM.to_owned(), "inside".to_owned(), "point".to_owned(), scenario.name.to_owned()];
-    if let Some(Strike { role, at, blow }) = strike {
-        words.extend([format!("{role:?}"), at.to_string(), blow.name().to_owned()]);
-    }
-    let said = Cell::at(root).check(words.iter().map(String::as_str))?;
-    let struck = said.lines().find_map(|line| line.strip_prefix("struck ")).with_context(|| format!("it said {said:?}"))?;
-    Ok((struck.to_owned(), met(&said)?))
+/// Runs the worker of a lane, and its recovery.
+fn play(root: &Path, scenario: &Scenario, kill: Option<Kill>) -> Result<Played> {
+    let mut all = [PROGRAM, "inside", "point", scenario.name].map(str::to_owned).to_vec();
+    all.extend(kill.map(words).unwrap_or_default());
+    let said = Cell::at(root).check(all.iter().map(String::as_str))?;
+    let word = |key: &str| {
+        let found = said.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
+        found.map(str::to_owned).with_context(|| format!("it said {said:?}"))
+    };
+    Ok(Played { struck: word("struck")?, recovery: word("recovery")?, met: met(&said)? })
 }
 
 fn met(said: &str) -> Result<BTreeMap<Role, u32>> {
@@ -262,9 +310,12 @@ fn told(root: &Path) -> String {
 
 /// Says what was run; an error when anything failed.
 pub fn report(figures: &Figures, took: Duration) -> Result<()> {
-    let Figures { kills, completed, missed, failures } = figures;
+    let Figures { kills, again, completed, missed, failures } = figures;
     let seconds = took.as_secs();
-    println!("{kills} kills ({completed} completed, {missed} points missed), {} failed, {seconds} s", failures.len());
+    println!(
+        "{kills} kills ({again} again in recovery, {completed} completed, {missed} points missed), {} failed, {seconds} s",
+        failures.len()
+    );
     if !failures.is_empty() {
         bail!("{} of {kills} kills failed:\n{}", failures.len(), failures.join("\n"));
     }
@@ -281,13 +332,17 @@ mod tests {
         let chosen = points(&met, 100, Random::new(1));
         assert_eq!(chosen.len(), 100);
         for (role, weight) in Role::ALL {
-            let mut at: Vec<u32> = chosen.iter().filter(|point| point.role == role).map(|point| point.at).collect();
+            let mut at: Vec<u32> = chosen.iter().filter(|kill| kill.first.role == role).map(|kill| kill.first.at).collect();
             assert_eq!(at.len(), weight);
             at.dedup();
             assert_eq!(at.len(), weight, "one twice");
             assert!(at.first().is_some_and(|at| *at <= 500 / weight as u32 + 1) && at.last().is_some_and(|at| *at > 400 && *at <= 500));
         }
+        let again = chosen.iter().filter(|kill| kill.recovery.is_some()).count();
+        assert!((35..65).contains(&again), "{again} of 100 recoveries are killed");
         assert_ne!(chosen, points(&met, 100, Random::new(2)));
         assert_eq!(chosen, points(&met, 100, Random::new(1)));
+        let alone = BTreeMap::from([(Role::Worker, 500), (Role::Dpkg, 0)]);
+        assert_eq!(points(&alone, 100, Random::new(1)).len(), 100, "of one role when the others make no calls");
     }
 }

@@ -4,7 +4,7 @@
 //! `backstep-torture` has, is not enough here: the guard's own filter answers before it. A process that is killed at a call
 //! has not made it. Invariants: one thread traces, the first process of a cell; after the kill everything runs free.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use anyhow::{Context, Result, bail};
@@ -36,6 +36,8 @@ const BESIDES: [&str; 12] = [
 /// Who a process is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
+    /// The daemon that recovers.
+    Daemon,
     /// The worker.
     Worker,
     /// Its guard.
@@ -54,9 +56,13 @@ impl Role {
     /// Those that are killed, with how many of a hundred kills each gets.
     pub const ALL: [(Self, usize); 5] = [(Self::Worker, 18), (Self::Guard, 8), (Self::Apt, 14), (Self::Dpkg, 36), (Self::Child, 24)];
 
+    /// Those of which one is killed while a recovery goes on.
+    pub const RECOVERING: [Self; 4] = [Self::Daemon, Self::Daemon, Self::Worker, Self::Dpkg];
+
     /// By its name.
     pub fn named(name: &str) -> Result<Self> {
-        let found = Self::ALL.into_iter().map(|(role, _)| role).find(|role| format!("{role:?}").eq_ignore_ascii_case(name));
+        let found =
+            Self::ALL.into_iter().map(|(role, _)| role).chain([Self::Daemon]).find(|role| format!("{role:?}").eq_ignore_ascii_case(name));
         found.with_context(|| format!("no role is called {name:?}"))
     }
 
@@ -79,6 +85,7 @@ impl Role {
             ("backstep-worker", Some("run")) => Self::Worker,
             ("backstep-worker", _) | ("apt-get", _) => Self::Apt,
             ("dpkg" | "backstep-dpkg", _) => Self::Dpkg,
+            ("backstep-kills", _) => Self::Daemon,
             _ if program.contains("/apt/methods/") => Self::Fetcher,
             _ if self == Self::Worker => Self::Child,
             _ => self,
@@ -91,7 +98,7 @@ impl Role {
 pub enum Blow {
     /// The process that makes the call.
     One,
-    /// All that the worker has started, and the worker.
+    /// All that is traced.
     All,
 }
 
@@ -126,50 +133,81 @@ pub struct Strike {
     pub blow: Blow,
 }
 
-/// Traces a worker and all that it starts.
+/// What is killed in one run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kill {
+    /// While the change is made.
+    pub first: Strike,
+    /// While what is left of it is put in order, by the same worker or by another one.
+    pub recovery: Option<Strike>,
+}
+
+/// Which calls a tracer looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// At all; it only counts them.
+    All,
+    /// At those of one role, up to a kill; then at those of another one, counted from there.
+    Until(Strike, Option<Strike>),
+    /// At none: everything runs free.
+    None,
+}
+
+/// Traces a process and all that it starts.
 pub struct Tracer {
     roles: BTreeMap<Pid, Role>,
     changing: BTreeMap<i64, &'static str>,
     opening: BTreeMap<i64, usize>,
-    strike: Option<Strike>,
-    /// The calls met, by role: of all without a strike, else of the one.
+    look: Look,
+    /// The calls that were looked at, by role; after a kill those since then.
     pub met: BTreeMap<Role, u32>,
-    /// The call at which was killed.
-    pub struck: Option<&'static str>,
+    /// The calls at which was killed, in order.
+    pub struck: Vec<&'static str>,
+    /// Those that were killed and have not ended yet: locks of theirs are held.
+    dying: BTreeSet<Pid>,
 }
 
 impl Tracer {
     /// Begins with a process that waits for it.
-    pub fn seize(worker: Pid, strike: Option<Strike>) -> Result<Self> {
+    pub fn seize(pid: Pid, role: Role, look: Look) -> Result<Self> {
         let number = |name: &str| Ok::<_, anyhow::Error>(i64::from(i32::from(ScmpSyscall::from_name(name)?)));
         let changing = CALLS.into_iter().chain(BESIDES).map(|name| Ok((number(name)?, name))).collect::<Result<_>>()?;
         // Which argument has the flags.
         let opening = [("open", 1), ("openat", 2)].into_iter().map(|(name, flags)| Ok((number(name)?, flags))).collect::<Result<_>>()?;
-        ptrace::seize(worker, options()).context("cannot trace")?;
-        Ok(Self { roles: [(worker, Role::Worker)].into(), changing, opening, strike, met: BTreeMap::new(), struck: None })
+        ptrace::seize(pid, options()).context("cannot trace")?;
+        // Else it would not be looked at before it does something of which the kernel tells.
+        ptrace::interrupt(pid).context("cannot stop")?;
+        Ok(Self { roles: [(pid, role)].into(), changing, opening, look, met: BTreeMap::new(), struck: Vec::new(), dying: BTreeSet::new() })
     }
 
-    /// Goes on until a child of this process has ended, which need not be traced.
-    pub fn until_ended(&mut self, wanted: Pid) -> Result<()> {
+    /// Goes on until a child of this process has ended, which need not be traced, with all that was killed. Answers its
+    /// code; none of one that was killed.
+    pub fn until_ended(&mut self, wanted: Pid) -> Result<Option<i32>> {
+        let mut ended = None;
         loop {
+            if let Some(code) = ended.filter(|_| self.dying.is_empty()) {
+                return Ok(code);
+            }
             let status = match waitpid(None, Some(WaitPidFlag::__WALL)) {
                 Ok(status) => status,
                 Err(Errno::EINTR) => continue,
                 Err(errno) => bail!("cannot wait: {errno}"),
             };
             match status {
-                WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..) => {
-                    self.roles.remove(&pid);
-                    if pid == wanted {
-                        return Ok(());
-                    }
-                }
+                WaitStatus::Exited(pid, code) => ended = self.forget(pid, wanted, Some(code)).or(ended),
+                WaitStatus::Signaled(pid, ..) => ended = self.forget(pid, wanted, None).or(ended),
                 WaitStatus::Stopped(pid, signal) => self.go_on(pid, Some(signal))?,
                 WaitStatus::PtraceEvent(pid, _, event) => self.event(pid, event)?,
                 WaitStatus::PtraceSyscall(pid) => self.call(pid)?,
                 WaitStatus::Continued(_) | WaitStatus::StillAlive => {}
             }
         }
+    }
+
+    fn forget(&mut self, pid: Pid, wanted: Pid, code: Option<i32>) -> Option<Option<i32>> {
+        self.roles.remove(&pid);
+        self.dying.remove(&pid);
+        (pid == wanted).then_some(code)
     }
 
     fn event(&mut self, pid: Pid, event: i32) -> Result<()> {
@@ -196,15 +234,18 @@ impl Tracer {
         let Some(name) = self.change(number, arguments) else { return self.go_on(pid, None) };
         let met = self.met.entry(role).or_default();
         *met += 1;
-        match self.strike.filter(|strike| strike.at == *met) {
-            None => self.go_on(pid, None),
-            Some(strike) => {
-                self.struck = Some(name);
-                match strike.blow {
-                    Blow::One => hit(pid),
-                    Blow::All => self.roles.keys().copied().try_for_each(hit),
-                }
+        match self.look {
+            Look::Until(strike, then) if strike.at == *met => {
+                self.struck.push(name);
+                self.look = then.map_or(Look::None, |then| Look::Until(then, None));
+                self.met.clear();
+                self.dying = match strike.blow {
+                    Blow::One => [pid].into(),
+                    Blow::All => self.roles.keys().copied().collect(),
+                };
+                self.dying.iter().copied().try_for_each(hit)
             }
+            _ => self.go_on(pid, None),
         }
     }
 
@@ -219,7 +260,11 @@ impl Tracer {
     }
 
     fn counts(&self, role: Role) -> bool {
-        self.struck.is_none() && self.strike.is_none_or(|strike| strike.role == role)
+        match self.look {
+            Look::All => true,
+            Look::Until(strike, _) => strike.role == role,
+            Look::None => false,
+        }
     }
 
     /// One that is gone meanwhile needs nothing.
