@@ -90,6 +90,7 @@ impl Place {
             request_bytes: &bytes,
             request_digest: backstep_wire::digest(&bytes),
             description: "why",
+            tags: &[],
             comment: "why",
             actor: &actor,
             at,
@@ -170,6 +171,7 @@ fn request(reverts: Option<TransactionId>) -> Request {
     Request {
         kind: if reverts.is_some() { Kind::Rollback } else { Kind::Install },
         description: "why".to_owned(),
+        tags: Default::default(),
         items: if reverts.is_some() { Vec::new() } else { vec![item] },
         archives: Vec::new(),
         reverts,
