@@ -189,7 +189,7 @@ async fn a_redacted_text_is_in_no_file_and_the_record_verifies() -> Result<()> {
     let client = Client::new(&daemon.bus).await?;
     let record = RecordProxy::on(&client.connection).await?;
     let mut asked = packages(&["alpha"]);
-    asked.insert("tags", zbus::Variant::from(vec!["team:otto".to_owned()]));
+    asked.insert("tags", Variant::from(vec!["team:otto".to_owned()]));
     let (id, path) = client.manager.submit("install", "for Ana Otto's laptop", asked).await?;
     let transaction = client.transaction(&path).await?;
     client.wait_for(&transaction, |now| now.is_final()).await?;
