@@ -84,8 +84,16 @@ fn one(store: &mut Store, number: u64) -> Result<()> {
     let kind = KINDS[usize::try_from(scattered(number) % 6)?];
     // One in four says why.
     let description = if number.is_multiple_of(4) { format!("change {number} of the web servers") } else { String::new() };
-    let asked =
-        Request { kind, description, items: Vec::new(), archives: Vec::new(), reverts: None, retries: None, options: Options::default() };
+    let asked = Request {
+        kind,
+        description,
+        tags: Default::default(),
+        items: Vec::new(),
+        archives: Vec::new(),
+        reverts: None,
+        retries: None,
+        options: Options::default(),
+    };
     let request_bytes = request::to_bytes(&asked);
     let planned = planned(id, kind, number, digest(&request_bytes))?;
     let plan_bytes = plan::to_bytes(&planned);
@@ -98,6 +106,7 @@ fn one(store: &mut Store, number: u64) -> Result<()> {
             request_bytes: &request_bytes,
             request_digest: digest(&request_bytes),
             description: &asked.description,
+            tags: &[],
             comment: &asked.description,
             actor: &actor,
             at: stamp(number, 0),
@@ -132,6 +141,7 @@ pub fn working(store: &mut Store) -> Result<TransactionId> {
             request_bytes: &request_bytes,
             request_digest: digest(&request_bytes),
             description: "",
+            tags: &[],
             comment: "",
             actor: &actor,
             at: stamp(number, 0),

@@ -289,6 +289,62 @@ async fn lists_narrow_and_page() -> Result<()> {
 }
 
 #[tokio::test]
+async fn tags_are_told_and_lists_narrow_by_one() -> Result<()> {
+    let daemon = Simulated::start().await?;
+    let client = Client::new(&daemon.bus).await?;
+    let tagged = |package: &str, tags: &[&str]| {
+        let mut options = packages(&[package]);
+        options.insert("tags", Variant::from(tags.iter().map(|tag| (*tag).to_owned()).collect::<Vec<String>>()));
+        options
+    };
+    let (first, path) = client.manager.submit("install", "", tagged("alpha", &["ticket:4711", "env=prod"])).await?;
+    let transaction = client.transaction(&path).await?;
+    let done = client.wait_for(&transaction, is(TransactionState::Completed)).await?;
+    assert_eq!(done.tags, ["env=prod", "ticket:4711"]);
+    let document: serde_json::Value = serde_json::from_str(&transaction.get_document().await?)?;
+    assert_eq!(document["tags"], serde_json::json!(["env=prod", "ticket:4711"]));
+    let (second, _) = client.manager.create_transaction("install", "", tagged("beta", &["env=prod"])).await?;
+    let (third, _) = client.manager.create_transaction("install", "", packages(&["gamma"])).await?;
+    let list = async |filter| -> Result<Vec<(String, Option<Vec<String>>)>> {
+        Ok(client.manager.list_transactions(filter).await?.into_iter().map(|row| (row.id, row.tags)).collect())
+    };
+    let with = |tag: &str| ListFilter { tag: Some(tag.to_owned()), ..ListFilter::default() };
+    let rows = [(second.clone(), Some(vec!["env=prod".to_owned()])), (first.clone(), Some(done.tags.clone()))];
+    assert_eq!(list(with("env=prod")).await?, rows);
+    assert_eq!(list(ListFilter { limit: Some(1), before: Some(second.clone()), ..with("env=prod") }).await?, rows[1..]);
+    assert_eq!(list(with("ticket:4711")).await?, rows[1..]);
+    assert_eq!(list(with("env")).await?, []);
+    assert_eq!(list(ListFilter { limit: Some(1), ..ListFilter::default() }).await?, [(third, None)]);
+    assert_eq!(code(client.manager.list_transactions(with("Env")).await), Some(ErrorCode::RequestMalformed));
+    // They are part of the request: the same id with others is another request.
+    let mut other = tagged("beta", &["env=test"]);
+    other.insert("id", Variant::from(second));
+    assert_eq!(code(client.manager.create_transaction("install", "", other).await), Some(ErrorCode::RequestDuplicate));
+    Ok(())
+}
+
+#[tokio::test]
+async fn tags_that_are_none_have_their_named_error() -> Result<()> {
+    let daemon = Simulated::start().await?;
+    let client = Client::new(&daemon.bus).await?;
+    let refused = async |tags: Variant<'static>| {
+        let mut options = packages(&["alpha"]);
+        options.insert("tags", tags);
+        code(client.manager.create_transaction("install", "", options).await)
+    };
+    let texts = |tags: &[&str]| Variant::from(tags.iter().map(|tag| (*tag).to_owned()).collect::<Vec<String>>());
+    for bad in [&["Prod"][..], &["-y"], &[""], &["a", "a"], &["password=hunter22"]] {
+        assert_eq!(refused(texts(bad)).await, Some(ErrorCode::RequestMalformed), "{bad:?}");
+    }
+    assert_eq!(refused(Variant::from("prod")).await, Some(ErrorCode::RequestMalformed));
+    assert_eq!(refused(texts(&["x".repeat(65).as_str()])).await, Some(ErrorCode::RequestTooLarge));
+    let many: Vec<String> = (0..17).map(|n| format!("t{n}")).collect();
+    assert_eq!(refused(Variant::from(many)).await, Some(ErrorCode::RequestTooLarge));
+    assert!(client.manager.list_transactions(ListFilter::default()).await?.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
 async fn progress_is_told_at_most_five_times_a_second_and_never_goes_back() -> Result<()> {
     use futures_util::StreamExt;
     let daemon = Simulated::start().await?;
@@ -319,13 +375,16 @@ async fn progress_is_told_at_most_five_times_a_second_and_never_goes_back() -> R
 async fn a_retry_keeps_the_failed_transaction() -> Result<()> {
     let daemon = Simulated::start().await?;
     let client = Client::new(&daemon.bus).await?;
-    let (id, path) = client.manager.submit("install", "first", packages(&["broken"])).await?;
+    let mut first = packages(&["broken"]);
+    first.insert("tags", Variant::from(vec!["ticket:4711".to_owned()]));
+    let (id, path) = client.manager.submit("install", "first", first).await?;
     client.wait_for(&client.transaction(&path).await?, |now| now.is_final()).await?;
     let options = HashMap::from([("comment", Variant::from("second")), ("origin", Variant::from("cli"))]);
     let (again, path) = client.manager.retry(&id, options).await?;
     let retried = client.transaction(&path).await?.properties().await?;
     assert_ne!(again, id);
     assert_eq!((retried.retries.as_str(), retried.description.as_str(), retried.origin.as_str()), (id.as_str(), "second", "cli"));
+    assert_eq!(retried.tags, ["ticket:4711"]);
     let unknown = client.manager.retry(&id, HashMap::from([("kind", Variant::from("remove"))])).await;
     assert_eq!(code(unknown), Some(ErrorCode::RequestUnknownOption));
     Ok(())

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use backstep_bus::OptionsBuilder;
+use backstep_bus::{ListFilter, OptionKey, OptionsBuilder};
 use backstep_tests::private_bus::{Client, Simulated};
 use roxmltree::{Document, Node, ParsingOptions};
 use zbus::fdo::IntrospectableProxy;
@@ -43,6 +43,35 @@ fn contract(interface: &str) -> Result<BTreeSet<String>> {
 async fn served(client: &Client, path: &str, interface: &str) -> Result<BTreeSet<String>> {
     let proxy = IntrospectableProxy::builder(&client.connection).destination("org.backstep1").path(path).build().await?;
     members(&proxy.introspect().await?, interface)
+}
+
+/// A method's comment in the contract: what stands before it.
+fn comment(xml: &str, method: &str) -> Result<String> {
+    let (before, _) = xml.split_once(&format!("<method name=\"{method}\">")).with_context(|| format!("no method {method}"))?;
+    Ok(before.rsplit_once("<!--").context("no comment")?.1.to_owned())
+}
+
+#[test]
+fn the_contract_and_its_page_name_every_key_of_options_and_of_lists() -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let (xml, page) = (fs::read_to_string(root.join("dbus/org.backstep1.Manager.xml"))?, fs::read_to_string(root.join("docs/dbus.md"))?);
+    let options = comment(&xml, "CreateTransaction")?;
+    for key in OptionKey::ALL {
+        assert!(
+            options.lines().any(|line| line.split_whitespace().next() == Some(key.as_str())),
+            "the contract's options lack {}",
+            key.as_str()
+        );
+        assert!(page.contains(&format!("\n| `{}` | ", key.as_str())), "the page's options lack {}", key.as_str());
+    }
+    let (lists, told) = (comment(&xml, "ListTransactions")?, page.split_once("Filter of `ListTransactions`").context("no filter")?.1);
+    let (filter, filter_told) = (lists.split_once("Rows:").context("no rows")?.0, told.split_once("Rows:").context("no rows")?.0);
+    for key in ListFilter::KEYS {
+        let words: Vec<&str> = filter.split(|c: char| !c.is_alphanumeric()).collect();
+        assert!(words.windows(2).any(|pair| pair[0] == *key && pair[1].len() == 1), "the contract's filter lacks {key}");
+        assert!(filter_told.contains(&format!("`{key}` ")), "the page's filter lacks {key}");
+    }
+    Ok(())
 }
 
 #[tokio::test]

@@ -8,6 +8,8 @@
 mod exhaustion;
 #[path = "doors/flood.rs"]
 mod flood;
+#[path = "doors/hidden.rs"]
+mod hidden;
 #[path = "doors/interleavings.rs"]
 mod interleavings;
 #[path = "doors/matrix.rs"]

@@ -67,7 +67,8 @@ fn value(chance: &mut Chance, texts: &[String], depth: usize) -> Variant<'static
 
 /// A call's options: keys of the contract with values of other types, among others.
 fn options(chance: &mut Chance, texts: &[String]) -> HashMap<String, Variant<'static>> {
-    let keys = ["id", "packages", "archives", "reverts", "priority", "lock-timeout", "client", "limit", "uid", "before", "x"];
+    let keys =
+        ["id", "packages", "archives", "reverts", "priority", "lock-timeout", "client", "limit", "uid", "before", "tags", "tag", "x"];
     (0..chance.below(4)).map(|_| ((*chance.of(&keys)).to_owned(), value(chance, texts, 3))).collect()
 }
 

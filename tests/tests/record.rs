@@ -188,7 +188,9 @@ async fn a_redacted_text_is_in_no_file_and_the_record_verifies() -> Result<()> {
     let mut daemon = Simulated::start().await?;
     let client = Client::new(&daemon.bus).await?;
     let record = RecordProxy::on(&client.connection).await?;
-    let (id, path) = client.manager.submit("install", "for Ana Otto's laptop", packages(&["alpha"])).await?;
+    let mut asked = packages(&["alpha"]);
+    asked.insert("tags", Variant::from(vec!["team:otto".to_owned()]));
+    let (id, path) = client.manager.submit("install", "for Ana Otto's laptop", asked).await?;
     let transaction = client.transaction(&path).await?;
     client.wait_for(&transaction, |now| now.is_final()).await?;
     let log = daemon.state_dir().join(format!("attempts/{id}-1/output.log"));
@@ -201,7 +203,7 @@ async fn a_redacted_text_is_in_no_file_and_the_record_verifies() -> Result<()> {
         let options = RedactOptions { only_try: only_try.then_some(true), ..RedactOptions::default() };
         client.manager.redact(text, comment, options).await
     };
-    for (text, comment) in [("Ana", "why"), ("Ana Otto", ""), ("Ana Otto", "Ana Otto asked"), ("install", "why")] {
+    for (text, comment) in [("Ana", "why"), ("Ana Otto", ""), ("Ana Otto", "Ana Otto asked"), ("install", "why"), ("team:otto", "why")] {
         assert_eq!(code(redact(text, comment, false).await), Some(ErrorCode::RequestMalformed), "{text} {comment}");
     }
     // The daemon's own copy of the record goes; another is made when there is nothing to do.
@@ -219,6 +221,7 @@ async fn a_redacted_text_is_in_no_file_and_the_record_verifies() -> Result<()> {
     assert_eq!((generation.comment.as_deref(), generation.user.as_deref()), (Some("she asked"), Some(own_name()?.as_str())));
     let document: serde_json::Value = serde_json::from_str(&transaction.get_document().await?)?;
     assert_eq!(document["description"], format!("for [redacted {number}]'s laptop"));
+    assert_eq!(document["tags"], serde_json::json!(["team:otto"]), "a tag is part of what was asked for");
     assert_eq!(document["events"].as_array().and_then(|all| all.last()).map(|last| &last["event"]), Some(&"redacted".into()));
     assert_eq!(std::fs::read(&log)?.len(), text.len());
     // Of what has not ended nothing is taken.

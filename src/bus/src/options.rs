@@ -10,7 +10,7 @@ use std::str::FromStr;
 use backstep_core::actor::Origin;
 use backstep_core::request::{ConffilePolicy, OnFailure, ServicePolicy};
 use backstep_core::{
-    Architecture, ErrorCode, Failure, ItemAction, Kind, Options, PackageName, Request, RequestItem, TransactionId, limits,
+    Architecture, ErrorCode, Failure, ItemAction, Kind, Options, PackageName, Request, RequestItem, Tags, TransactionId, limits,
 };
 use zbus::{Fd, OwnedVariant, Variant};
 
@@ -41,6 +41,8 @@ option_keys! {
     Id = "id",
     /// `a(sss)`: the packages.
     Packages = "packages",
+    /// `as`: words by which it is found again.
+    Tags = "tags",
     /// `ah`: local archives.
     Archives = "archives",
     /// `s`: an id, `last`, `last-failed`, or `since:` and a time.
@@ -145,6 +147,7 @@ pub fn request_from_options(
     let request = Request {
         kind,
         description: description.to_owned(),
+        tags: Tags::default(),
         items: Vec::new(),
         archives: Vec::new(),
         reverts: None,
@@ -166,6 +169,7 @@ fn take(parsed: &mut ParsedOptions, key: OptionKey, value: OwnedVariant) -> Resu
     match key {
         OptionKey::Id => parsed.id = Some(named(key, value)?),
         OptionKey::Packages => parsed.request.items = packages(parsed.request.kind, typed(key, value)?)?,
+        OptionKey::Tags => parsed.request.tags = Tags::new(&typed::<Vec<String>>(key, value)?)?,
         OptionKey::Archives => parsed.fds = archives(key, value)?,
         OptionKey::Reverts => {
             parsed.reverts = typed::<String>(key, value)?.parse()?;
@@ -311,6 +315,12 @@ impl OptionsBuilder {
         if packages.is_empty() { self } else { self.set(OptionKey::Packages, packages) }
     }
 
+    /// Words by which it is found again; nothing is sent when there are none.
+    #[must_use]
+    pub fn tags(self, tags: Vec<String>) -> Self {
+        if tags.is_empty() { self } else { self.set(OptionKey::Tags, tags) }
+    }
+
     /// Local archives; nothing is sent when there are none.
     #[must_use]
     pub fn archives(self, fds: Vec<OwnedFd>) -> Self {
@@ -419,6 +429,7 @@ mod tests {
         let built = OptionsBuilder::new()
             .id(ID.parse().expect("id"))
             .packages(vec![(String::new(), "hello".into(), "2.10-3".into()), ("remove".into(), "g++:amd64".into(), String::new())])
+            .tags(vec!["ticket:4711".into(), "env=prod".into()])
             .archives(vec![file.into()])
             .choices(&choices)
             .client("backstep 1")
@@ -432,6 +443,7 @@ mod tests {
         assert_eq!(parsed.id.map(|id| id.to_string()).as_deref(), Some(ID));
         assert_eq!((parsed.client.as_str(), parsed.origin, parsed.reverts), ("backstep 1", Some(Origin::Cli), RevertsTarget::Last));
         assert_eq!(parsed.fds.len(), 1);
+        assert_eq!(parsed.request.tags.texts(), ["env=prod", "ticket:4711"]);
         let items: Vec<String> = parsed.request.items.iter().map(|i| format!("{} {} {:?}", i.action, i.name, i.arch.is_some())).collect();
         assert_eq!(items, ["install hello false", "remove g++ true"]);
     }
@@ -446,7 +458,15 @@ mod tests {
 
     #[test]
     fn what_was_not_chosen_is_not_sent() {
-        assert!(OptionsBuilder::new().choices(&Choices::default()).packages(vec![]).reverts(RevertsTarget::None).build().is_empty());
+        assert!(
+            OptionsBuilder::new()
+                .choices(&Choices::default())
+                .packages(vec![])
+                .tags(vec![])
+                .reverts(RevertsTarget::None)
+                .build()
+                .is_empty()
+        );
     }
 
     #[test]
@@ -464,6 +484,12 @@ mod tests {
             let rows: Vec<PackageArgument> = vec![(String::new(), bad.into(), String::new())];
             assert_eq!(code("install", one("packages", rows.into())), ErrorCode::RequestMalformed, "{bad}");
         }
+        let tagged = |tags: &[&str]| code("install", one("tags", tags.iter().map(|tag| (*tag).to_owned()).collect::<Vec<_>>().into()));
+        assert_eq!(tagged(&["Prod"]), ErrorCode::RequestMalformed);
+        assert_eq!(tagged(&["a", "a"]), ErrorCode::RequestMalformed);
+        assert_eq!(tagged(&["x".repeat(limits::MAX_TAG + 1).as_str()]), ErrorCode::RequestTooLarge);
+        assert_eq!(tagged(&["a"; limits::MAX_TAGS + 1]), ErrorCode::RequestTooLarge);
+        assert_eq!(code("install", one("tags", "prod".into())), ErrorCode::RequestMalformed);
         let many: Vec<PackageArgument> = (0..=limits::MAX_ITEMS).map(|n| (String::new(), format!("p{n}"), String::new())).collect();
         assert_eq!(code("install", one("packages", many.into())), ErrorCode::RequestTooLarge);
     }

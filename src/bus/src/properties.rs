@@ -16,6 +16,7 @@ pub struct TransactionProperties {
     pub state: String,
     pub status: String,
     pub description: String,
+    pub tags: Vec<String>,
     pub user: String,
     pub uid: u32,
     pub origin: String,

@@ -116,6 +116,8 @@ pub struct ListRow {
     pub status: String,
     /// Why, in the caller's words.
     pub description: Option<String>,
+    /// Words by which it is found again.
+    pub tags: Option<Vec<String>>,
     /// The caller.
     pub uid: Option<u32>,
     /// The caller's name at that time.
@@ -155,6 +157,7 @@ impl From<&Summary> for ListRow {
             state: s.status.state.to_string(),
             status: s.status.state.tracking().to_string(),
             description: some_text(&s.description),
+            tags: (!s.tags.is_empty()).then(|| s.tags.texts()),
             uid: Some(s.actor.uid),
             user: some_text(&s.actor.user),
             origin: Some(s.actor.origin.to_string()),
@@ -179,6 +182,7 @@ impl ListRow {
     pub fn redacted(self) -> Self {
         Self {
             description: None,
+            tags: None,
             uid: None,
             user: None,
             origin: None,
@@ -212,6 +216,8 @@ pub struct ListFilter {
     pub unfinished: Option<bool>,
     /// Touching this package, by name without architecture.
     pub package: Option<String>,
+    /// With this tag.
+    pub tag: Option<String>,
     /// Asked by this user.
     pub uid: Option<u32>,
     /// An `Origin`.
@@ -224,6 +230,12 @@ pub struct ListFilter {
     pub text: Option<String>,
 }
 
+impl ListFilter {
+    /// The keys that it may have.
+    pub const KEYS: &'static [&'static str] =
+        &["limit", "before", "kind", "state", "unfinished", "package", "tag", "uid", "origin", "since", "until", "text"];
+}
+
 impl TryFrom<ListFilter> for Filter {
     type Error = Failure;
     /// Refuses unknown names, malformed ids and texts that are too short or too long as `request.malformed`.
@@ -233,6 +245,7 @@ impl TryFrom<ListFilter> for Filter {
             state: parse(filter.state)?,
             unfinished: filter.unfinished.unwrap_or(false),
             package: filter.package,
+            tag: parse(filter.tag)?,
             uid: filter.uid,
             origin: parse(filter.origin)?,
             since_us: filter.since,
@@ -299,7 +312,10 @@ impl From<&KindStatistics> for StatisticsRow {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeSet, HashMap};
+
     use super::*;
+    use zbus::OwnedVariant;
     use zbus::wire::{LE, serialized::Context, to_bytes};
 
     fn round_trip<T>(value: &T) -> T
@@ -334,5 +350,30 @@ mod tests {
             let filter = ListFilter { text: Some(text.into()), ..ListFilter::default() };
             assert_eq!(Filter::try_from(filter).expect_err(text).code, ErrorCode::RequestMalformed);
         }
+        let tagged = |tag: &str| Filter::try_from(ListFilter { tag: Some(tag.into()), ..ListFilter::default() });
+        assert_eq!(tagged("env=prod").map(|filter| filter.tag.map(|tag| tag.to_string())), Ok(Some("env=prod".to_owned())));
+        assert_eq!(tagged("Env=prod").expect_err("no tag").code, ErrorCode::RequestMalformed);
+    }
+
+    #[test]
+    fn the_keys_of_a_filter_are_its_fields() {
+        let text = || Some(String::new());
+        let whole = ListFilter {
+            limit: Some(0),
+            before: text(),
+            kind: text(),
+            state: text(),
+            unfinished: Some(false),
+            package: text(),
+            tag: text(),
+            uid: Some(0),
+            origin: text(),
+            since: Some(0),
+            until: Some(0),
+            text: text(),
+        };
+        let encoded = to_bytes(Context::new(LE, 0), &whole).expect("encode");
+        let keys: HashMap<String, OwnedVariant> = encoded.deserialize().expect("decode").0;
+        assert_eq!(keys.keys().map(String::as_str).collect::<BTreeSet<_>>(), ListFilter::KEYS.iter().copied().collect());
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use backstep_bus::{PackageArgument, request_from_options};
 use backstep_core::hostile::arguments;
+use backstep_core::limits::MAX_TAG;
 use backstep_core::{ErrorCode, Failure, Options, Request};
 use zbus::{OwnedVariant, Variant};
 
@@ -57,6 +58,25 @@ fn names_versions_and_actions_are_refused_or_exactly_the_item() {
         assert!(result.is_err() || text.is_empty() || ["install", "remove", "purge", "upgrade"].contains(&text.as_str()), "{text:?}");
     }
     assert!(names > 100 && versions > 100, "{names} names, {versions} versions");
+}
+
+#[test]
+fn tags_are_refused_or_exactly_what_was_said() {
+    let mut taken = 0;
+    for text in arguments() {
+        let result = read(HashMap::from([("tags", Variant::from(vec![text.clone()]))]));
+        match &result {
+            Ok(request) => {
+                assert_eq!(request.tags.texts(), [text.as_str()]);
+                assert!(text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "._:=/+-@".contains(c)), "{text:?}");
+                assert!(text.starts_with(|c: char| c.is_ascii_alphanumeric()), "{text:?}");
+                taken += 1;
+            }
+            Err(_) if text.len() > MAX_TAG => refused(&result, ErrorCode::RequestTooLarge, &text),
+            Err(_) => refused(&result, ErrorCode::RequestMalformed, &text),
+        }
+    }
+    assert!(taken > 100, "{taken} tags");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use backstep_core::actor::Origin;
 use backstep_core::request::{ConffilePolicy, OnFailure, ServicePolicy};
-use backstep_core::{Kind, TransactionState, UnknownName};
+use backstep_core::{Kind, Tag, TransactionState, UnknownName};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -265,6 +265,9 @@ pub(crate) struct ChangeOptions {
     /// Why, for the record
     #[arg(short = 'm', long, value_name = "TEXT")]
     pub(crate) comment: Option<String>,
+    /// A word to find it again by, such as ticket:4711 or env=prod; may be given several times
+    #[arg(long = "tag", value_name = "TAG")]
+    pub(crate) tags: Vec<Tag>,
     /// Install recommended packages too
     #[arg(long, overrides_with = "no_install_recommends")]
     pub(crate) install_recommends: bool,
@@ -348,6 +351,9 @@ pub(crate) struct ListArgs {
     /// Only those that touch this package
     #[arg(long, value_name = "NAME")]
     pub(crate) package: Option<String>,
+    /// Only those with this tag
+    #[arg(long)]
+    pub(crate) tag: Option<Tag>,
     /// Only those of this user: a name or a number
     #[arg(long)]
     pub(crate) user: Option<String>,
@@ -376,7 +382,7 @@ pub(crate) struct HistoryArgs {
     #[command(flatten)]
     pub(crate) list: ListArgs,
     /// Instead, who was turned away: malformed, denied and throttled calls
-    #[arg(long, conflicts_with_all = ["kind", "state", "package", "before", "origin", "since", "until", "text"])]
+    #[arg(long, conflicts_with_all = ["kind", "state", "package", "before", "origin", "since", "until", "text", "tag"])]
     pub(crate) denied: bool,
 }
 
@@ -473,6 +479,10 @@ mod tests {
             "backstep history --kind install --state rolled-back -n 3",
             "backstep history --since 30d --until 2026-11-01 --origin timer --text nightly",
             "backstep history --denied --user root -n 3",
+            "backstep history --tag ticket:4711",
+            "backstep list --tag env=prod",
+            "backstep install hello --tag ticket:4711 --tag env=prod",
+            "backstep rollback --last --tag ticket:4711",
             "backstep -q --bus unix:path=/x status",
             "backstep repair 0123456789ab --undo",
             "backstep stats --since 30d",
@@ -520,6 +530,10 @@ mod tests {
             "backstep history --since tomorrow",
             "backstep history --denied --kind install",
             "backstep list --denied",
+            "backstep history --denied --tag a",
+            "backstep history --tag Prod",
+            "backstep install hello --tag -y",
+            "backstep install hello --tag a,B",
             "backstep upgrade hello",
             "backstep repair --undo",
             "backstep why",

@@ -280,6 +280,7 @@ const PUBLIC: &[&str] = &[
 /// Properties of a transaction that read empty for others than those in the row.
 const PRIVATE: &[&str] = &[
     "Description",
+    "Tags",
     "User",
     "Uid",
     "Origin",

@@ -42,6 +42,7 @@ pub mod retention;
 pub mod scrub;
 pub mod state;
 pub mod step;
+pub mod tag;
 pub mod throttle;
 pub mod undo;
 
@@ -55,3 +56,4 @@ pub use request::{ItemAction, Kind, LocalArchive, Options, Request, RequestItem,
 pub use retention::Retention;
 pub use state::{Status, TransactionState};
 pub use step::{Direction, StepKind, StepState};
+pub use tag::{Tag, Tags};

@@ -6,6 +6,10 @@ pub const MAX_ITEMS: usize = 1_000;
 pub const MAX_LOCAL_ARCHIVES: usize = 64;
 /// Bytes of a description or comment.
 pub const MAX_TEXT: usize = 256;
+/// Tags of one request.
+pub const MAX_TAGS: usize = 16;
+/// Bytes of a tag.
+pub const MAX_TAG: usize = 64;
 /// Characters that a search for text needs: fewer find everything and no index helps.
 pub const MIN_TEXT: usize = 3;
 /// Worker attempts after which a person decides.

@@ -7,6 +7,7 @@ use crate::plan::PlanAction;
 use crate::request::Kind;
 use crate::request::Scope;
 use crate::state::Status;
+use crate::tag::{Tag, Tags};
 use crate::{Failure, StepKind, StepState, TransactionState};
 
 /// One row of a list.
@@ -20,6 +21,8 @@ pub struct Summary {
     pub status: Status,
     /// Why, in the caller's words.
     pub description: String,
+    /// Words by which it is found again.
+    pub tags: Tags,
     /// Who.
     pub actor: Actor,
     /// Order of authorisation; 0 before it. Source of the queue's order.
@@ -166,6 +169,8 @@ pub struct Filter {
     pub package: Option<String>,
     /// Asked by this user.
     pub uid: Option<u32>,
+    /// With this tag.
+    pub tag: Option<Tag>,
     /// Through this door.
     pub origin: Option<Origin>,
     /// Requested at or after this time, microseconds since 1970 in UTC.

@@ -4,6 +4,8 @@ use crate::id::{Digest, TransactionId};
 use crate::limits;
 use crate::package::{Architecture, PackageId, PackageName, Version};
 use crate::plan::PlanAction;
+use crate::scrub::scrub;
+use crate::tag::{Tag, Tags};
 use crate::{ErrorCode, Failure};
 
 closed_enum! {
@@ -219,6 +221,8 @@ pub struct Request {
     pub kind: Kind,
     /// For people: why. May be empty.
     pub description: String,
+    /// Words by which it is found again.
+    pub tags: Tags,
     /// The packages named by the caller, in the caller's order.
     pub items: Vec<RequestItem>,
     /// Archives handed over with the request.
@@ -265,6 +269,10 @@ impl Request {
         }
         if self.description.chars().any(char::is_control) {
             return malformed("a description takes no control characters".to_owned());
+        }
+        // What stands in the place of a secret is no tag, so the tag is not stored without it either.
+        if self.tags.as_slice().iter().any(is_secret) {
+            return malformed("a tag reads like a secret, and tags are kept for ever".to_owned());
         }
         match self.kind {
             Kind::Rollback if self.reverts.is_none() => return malformed("a rollback needs the transaction to undo".to_owned()),
@@ -316,6 +324,10 @@ impl Request {
     }
 }
 
+fn is_secret(tag: &Tag) -> bool {
+    scrub(tag.as_str()) != tag.as_str()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -324,6 +336,7 @@ mod tests {
         Request {
             kind,
             description: String::new(),
+            tags: Tags::default(),
             items: items
                 .iter()
                 .map(|(action, name)| RequestItem { action: *action, name: name.parse().expect("name"), arch: None, version: None })
@@ -392,5 +405,17 @@ mod tests {
         let mut bad = request(Kind::Upgrade, &[]);
         bad.description = "a\u{1b}[31m".to_owned();
         assert_eq!(bad.validate().expect_err("refused").code, ErrorCode::RequestMalformed);
+    }
+
+    #[test]
+    fn a_tag_carries_no_secret() {
+        let tagged = |tag: &str| Request { tags: Tags::new(&[tag]).expect("a tag"), ..request(Kind::Upgrade, &[]) }.validate();
+        for plain in ["ticket:4711", "env=prod", "token", "team/password-reset"] {
+            assert_eq!(tagged(plain), Ok(()), "{plain}");
+        }
+        for secret in ["password=hunter22", "db-token:xq7planted27", "https://bob:xq7planted01@deb.example.org"] {
+            let failure = tagged(secret).expect_err(secret);
+            assert_eq!(failure.code, ErrorCode::RequestMalformed, "{secret}");
+        }
     }
 }

@@ -71,6 +71,7 @@ mod tests {
             kind: Kind::Install,
             status: Status::CREATED,
             description: "why".into(),
+            tags: Default::default(),
             actor,
             sequence: 1,
             priority: 0,

@@ -10,7 +10,7 @@ use backstep_core::count::counted;
 use backstep_core::drift::{self, Drift};
 use backstep_core::{
     Digest, Direction, ErrorCode, Kind, Method, Options, PackageId, Plan, PlanAction, PlanItem, Reason, Request, RequestItem, Stamp,
-    StepKind, StepState, TransactionId, UndoQuality, limits,
+    StepKind, StepState, Tags, TransactionId, UndoQuality, limits,
 };
 use backstep_wire::foreign::{Foreign, Process};
 use backstep_wire::journal::Record;
@@ -78,7 +78,16 @@ fn request(drifts: &[Drift], description: &str) -> Request {
         .map(|drift| RequestItem::for_change(&drift.package, drift.action, drift.to.as_ref()))
         .collect();
     let (kind, description) = (drift::kind(drifts), description.to_owned());
-    Request { kind, description, items, archives: Vec::new(), reverts: None, retries: None, options: Options::default() }
+    Request {
+        kind,
+        description,
+        tags: Tags::default(),
+        items,
+        archives: Vec::new(),
+        reverts: None,
+        retries: None,
+        options: Options::default(),
+    }
 }
 
 fn item(drift: &Drift, undo: &dyn Fn(&PackageId, PlanAction) -> UndoQuality) -> PlanItem {

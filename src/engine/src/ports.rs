@@ -7,7 +7,7 @@ use backstep_core::record::{Filter, Record, Summary};
 use backstep_core::record_archive::{Moved, RecordArchive};
 use backstep_core::redaction::{Redacted, Redaction};
 use backstep_core::refusal::{Refusal, RefusalFilter, RefusalRecord};
-use backstep_core::{Digest, Event, Failure, Kind, Plan, Scope, Stamp, Status, TransactionId};
+use backstep_core::{Digest, Event, Failure, Kind, Plan, Scope, Stamp, Status, Tags, TransactionId};
 
 /// A transaction as it enters the record.
 #[derive(Debug, Clone)]
@@ -22,6 +22,8 @@ pub struct NewTransaction {
     pub request_digest: Digest,
     /// Why, in the caller's words; also the comment of the record's change-set.
     pub description: String,
+    /// Words by which it is found again.
+    pub tags: Tags,
     /// Who.
     pub actor: Actor,
     /// When.

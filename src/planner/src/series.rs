@@ -143,7 +143,8 @@ mod tests {
         let revert = newest_first.pop();
         let (kind, description, options) = (Kind::Rollback, String::new(), Options::default());
         let (items, archives) = (Vec::new(), Vec::new());
-        let request = Request { kind, description, items, archives, reverts: Some(id(1)), retries: None, options };
+        let request =
+            Request { kind, description, tags: Default::default(), items, archives, reverts: Some(id(1)), retries: None, options };
         Question {
             transaction: id(9),
             request,

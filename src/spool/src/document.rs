@@ -27,6 +27,7 @@ pub(crate) struct Document<'a> {
     undoing: bool,
     attempts: u32,
     description: &'a str,
+    tags: Vec<String>,
     priority: i32,
     sequence: Option<i64>,
     actor: DocumentActor<'a>,
@@ -166,7 +167,7 @@ pub fn document(record: &Record, host_id: &str) -> String {
 impl<'a> Document<'a> {
     pub(crate) fn new(record: &'a Record, host: &'a str) -> Self {
         let Record { summary, request_digest, plan_digest, sources, items, steps, events } = record;
-        let Summary { id, kind, status, description, actor, sequence, priority, reverts, retries, reverted_by, .. } = summary;
+        let Summary { id, kind, status, description, tags, actor, sequence, priority, reverts, retries, reverted_by, .. } = summary;
         Self {
             format: FORMAT,
             version: VERSION,
@@ -180,6 +181,7 @@ impl<'a> Document<'a> {
             undoing: status.undoing,
             attempts: status.attempts,
             description,
+            tags: tags.texts(),
             priority: *priority,
             sequence: (*sequence > 0).then_some(*sequence),
             actor: DocumentActor::new(actor),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use backstep_core::actor::Actor;
 use backstep_core::record::{EventRecord, Sources};
-use backstep_core::{Digest, Event, EventFields, Kind, Stamp, TransactionId};
+use backstep_core::{Digest, Event, EventFields, Kind, Stamp, Tags, TransactionId};
 use serde::Deserialize;
 
 use crate::directories::{Place, Spool};
@@ -25,6 +25,8 @@ pub struct Held {
     pub kind: Kind,
     /// Why, in the caller's words.
     pub description: String,
+    /// Words by which it is found again.
+    pub tags: Tags,
     /// Who.
     pub actor: Actor,
     /// Order in the queue.
@@ -111,6 +113,7 @@ pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Held, String> {
         id: parsed(&read.id)?,
         kind: parsed(&read.kind)?,
         description: read.description,
+        tags: Tags::new(&read.tags).map_err(|error| error.to_string())?,
         actor: read.actor.into_core()?,
         priority: read.priority,
         reverts: optional(read.reverts.as_deref())?,
@@ -137,6 +140,9 @@ struct Read {
     id: String,
     kind: String,
     description: String,
+    /// Documents of earlier versions have none.
+    #[serde(default)]
+    tags: Vec<String>,
     priority: i32,
     actor: ReadActor,
     reverts: Option<String>,
@@ -250,6 +256,7 @@ mod tests {
             hash: Digest([seq as u8; 32]),
         };
         record.events = Event::samples().into_iter().enumerate().map(event).collect();
+        record.summary.tags = Tags::new(&["env=prod", "ticket:4711"]).expect("tags");
         record.sources = Sources {
             request: b"{\"a\": \"\\u0000\"}".to_vec(),
             plan: Some("{\"ü\":1}\n".as_bytes().to_vec()),
@@ -267,12 +274,22 @@ mod tests {
         let record = full();
         spool.mirror(&record, "host").expect("mirror");
         let held = spool.read(record.summary.id).expect("read");
-        assert_eq!((&held.events, &held.sources), (&record.events, &record.sources));
+        assert_eq!((&held.events, &held.sources, &held.tags), (&record.events, &record.sources, &record.summary.tags));
         let Record { summary, request_digest, .. } = record;
         assert_eq!((held.id, held.kind, held.actor, held.created), (summary.id, summary.kind, summary.actor, summary.created));
         assert_eq!((held.request_digest, held.priority, held.reverts), (request_digest, 0, None));
         assert_eq!(spool.documents().expect("list"), [summary.id]);
         assert_eq!(spool.head().expect("head").map(|head| head.seq), held.events.last().map(|event| event.seq));
+    }
+
+    #[test]
+    fn a_document_from_before_there_were_tags_has_none() {
+        let text = crate::document(&full(), "host");
+        let mut old: serde_json::Value = serde_json::from_str(&text).expect("a document");
+        assert!(old.as_object_mut().expect("an object").remove("tags").is_some());
+        assert_eq!(from_bytes(&serde_json::to_vec(&old).expect("bytes")).expect("read").tags, Tags::default());
+        let odd = text.replace("\"env=prod\"", "\"--env\"");
+        assert!(from_bytes(odd.as_bytes()).expect_err("no tag").contains("is no tag"));
     }
 
     #[test]

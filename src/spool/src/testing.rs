@@ -21,6 +21,7 @@ pub(crate) fn sample() -> Record {
         kind: Kind::Install,
         status: Status::CREATED,
         description: String::new(),
+        tags: Default::default(),
         actor,
         sequence: 0,
         priority: 0,

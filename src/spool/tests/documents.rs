@@ -8,7 +8,7 @@ use backstep_core::actor::{Actor, Origin};
 use backstep_core::record::{EventRecord, ItemRecord, ItemState, Record, Sources, StepRecord, Summary};
 use backstep_core::state::TrackingStatus;
 use backstep_core::{
-    BootId, Digest, Direction, ErrorCode, Event, Failure, Kind, PlanAction, Stamp, Status, StepKind, StepState, TransactionId,
+    BootId, Digest, Direction, ErrorCode, Event, Failure, Kind, PlanAction, Stamp, Status, StepKind, StepState, Tags, TransactionId,
     TransactionState,
 };
 use backstep_spool::document;
@@ -55,6 +55,7 @@ fn created() -> Record {
         kind: Kind::Install,
         status: Status::CREATED,
         description: "a \"greeting\", für alle".into(),
+        tags: Default::default(),
         actor,
         sequence: 0,
         priority: 0,
@@ -125,6 +126,7 @@ fn completed() -> Record {
     let mut record = ended(created(), TransactionState::Completed);
     record.summary.items_done = 1;
     record.summary.reverted_by = Some(id(3));
+    record.summary.tags = Tags::new(&["ticket:4711", "env=prod"]).expect("tags");
     record.items = vec![item(ItemState::Done, "installed 2.10-3")];
     record.steps = StepKind::ALL.iter().map(|kind| step(*kind, StepState::Completed)).collect();
     let end = Event::StepEnded { step: StepKind::Apply, state: StepState::Completed, code: None, text: "as planned".into() };

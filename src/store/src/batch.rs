@@ -60,6 +60,7 @@ mod tests {
             request_bytes: bytes,
             request_digest: crate::chain::digest_of(b"x"),
             description: "why",
+            tags: &[],
             comment: "",
             actor: &actor,
             at: crate::tests::stamp(i64::from(n)),

@@ -1,7 +1,7 @@
 //! Taking a request into the record.
 
 use backstep_core::actor::Actor;
-use backstep_core::{Digest, Event, Kind, Scope, Stamp, Status, TransactionId};
+use backstep_core::{Digest, Event, Kind, Scope, Stamp, Status, Tag, TransactionId};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::archive;
@@ -24,6 +24,8 @@ pub struct NewTransaction<'a> {
     pub request_digest: Digest,
     /// Why, in the caller's words.
     pub description: &'a str,
+    /// Words by which it is found again: those of the request, each once.
+    pub tags: &'a [Tag],
     /// Comment of the generation that the whole transaction is recorded under.
     pub comment: &'a str,
     /// Who.
@@ -98,6 +100,7 @@ fn digest_here(conn: &Connection, id: TransactionId) -> Result<Option<Digest>, S
 pub(crate) fn insert(generation: &Generation<'_>, new: &NewTransaction<'_>) -> Result<(), StoreError> {
     let id = new.id.to_string();
     let key = insert_transaction(generation, new, &id)?;
+    insert_tags(generation.conn(), key, new.tags)?;
     let request = "INSERT INTO requests (transaction_key, bytes) VALUES (?1, ?2)";
     generation.conn().prepare_cached(request)?.execute(params![key, new.request_bytes])?;
     let event = NewEvent {
@@ -144,6 +147,14 @@ fn insert_transaction(generation: &Generation<'_>, new: &NewTransaction<'_>, id:
         Status::CREATED.state.as_str(),
     ])?;
     Ok(generation.conn().last_insert_rowid())
+}
+
+/// Before the request: the schema takes none after it.
+fn insert_tags(conn: &Connection, key: i64, tags: &[Tag]) -> Result<(), StoreError> {
+    for tag in tags {
+        conn.prepare_cached("INSERT INTO tags (transaction_key, name) VALUES (?1, ?2)")?.execute(params![key, tag.as_str()])?;
+    }
+    Ok(())
 }
 
 /// The digits of an id, or of the end of one, backwards and without hyphens.

@@ -272,6 +272,7 @@ fn copy_evidence(tx: &Transaction<'_>, event: &Event, key: i64) -> Result<(), St
                      updated_boot)
                  SELECT {FIXED}, 'created', 0, 0, 0, created_us, created_monotonic_us, created_boot FROM old.transactions WHERE key = ?1"
             ),
+            "INSERT INTO tags SELECT * FROM old.tags WHERE transaction_key = ?1",
             "INSERT INTO requests SELECT * FROM old.requests WHERE transaction_key = ?1",
         ]
     } else if matches!(event, Event::Prepared { .. }) {
@@ -331,7 +332,7 @@ mod tests {
     /// Every row of every table but the journal of rows, whose numbers are its own.
     fn dump(conn: &Connection) -> Vec<String> {
         let mut lines = Vec::new();
-        let derived = ["transactions", "requests", "plans", "items", "steps", "attempts", "events"];
+        let derived = ["transactions", "tags", "requests", "plans", "items", "steps", "attempts", "events"];
         for table in
             ["runs", "generations", "gate", "refusals", "ignores", "work_backoff", "work_history", "redacted"].into_iter().chain(derived)
         {

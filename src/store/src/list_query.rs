@@ -3,10 +3,10 @@
 //! Invariant: every list walks an index in the order of its answer and stops at its limit; nothing is sorted. A
 //! list in the order of the record goes by key; one of a span of time goes by the time requested, which is another
 //! order where the clock was set back; one of a text goes through the index of texts, one of a package through that
-//! of packages.
+//! of packages, one of a tag through that of tags.
 
-use backstep_core::TransactionState;
 use backstep_core::record::Filter;
+use backstep_core::{Tag, TransactionState};
 use rusqlite::types::Value;
 
 use crate::summary_row::COLUMNS;
@@ -30,16 +30,19 @@ impl Place {
 enum Walk {
     Text,
     Package,
+    Tag,
     Time,
     Key,
 }
 
-/// A few texts and packages are rare, so their index leads also within a span of time.
+/// A few texts, packages and tags are rare, so their index leads also within a span of time.
 fn walk(filter: &Filter) -> Walk {
     if filter.text.is_some() {
         Walk::Text
     } else if filter.package.is_some() {
         Walk::Package
+    } else if filter.tag.is_some() {
+        Walk::Tag
     } else if filter.since_us.is_some() || filter.until_us.is_some() {
         Walk::Time
     } else {
@@ -84,6 +87,7 @@ pub(crate) fn query(filter: &Filter, after: Place) -> (String, Vec<Value>) {
     let (from, order) = match walk {
         Walk::Text => ("transactions_text f CROSS JOIN transactions t ON t.key = f.rowid", "f.rowid DESC"),
         Walk::Package => ("items i CROSS JOIN transactions t ON t.key = i.transaction_key", "i.transaction_key DESC"),
+        Walk::Tag => ("tags g CROSS JOIN transactions t ON t.key = g.transaction_key", "g.transaction_key DESC"),
         Walk::Time => ("transactions t", "t.created_us DESC, t.key DESC"),
         Walk::Key => ("transactions t", "t.key DESC"),
     };
@@ -111,6 +115,10 @@ fn begin(conditions: &mut Conditions, walk: Walk, filter: &Filter, after: Place)
                 [],
             );
         }
+        Walk::Tag => {
+            let tag = filter.tag.as_ref().map(Tag::to_string).unwrap_or_default();
+            conditions.add("g.name = ? AND g.transaction_key < ?", [Value::Text(tag), key]);
+        }
         Walk::Time => conditions.add("(t.created_us, t.key) < (?, ?)", [time, key]),
         Walk::Key => conditions.add("t.key < ?", [key]),
     }
@@ -128,6 +136,10 @@ fn narrow(conditions: &mut Conditions, walk: Walk, filter: &Filter) {
     if let Some(package) = filter.package.as_ref().filter(|_| walk != Walk::Package) {
         let named = "EXISTS (SELECT 1 FROM items i WHERE i.name = ? AND i.transaction_key = t.key)";
         conditions.add(named, [Value::Text(package.clone())]);
+    }
+    if let Some(tag) = filter.tag.as_ref().filter(|_| walk != Walk::Tag) {
+        let named = "EXISTS (SELECT 1 FROM tags g WHERE g.transaction_key = t.key AND g.name = ?)";
+        conditions.add(named, [Value::Text(tag.to_string())]);
     }
     if filter.unfinished {
         conditions.add(format!("{}t.state IN ({})", if led { "+" } else { "" }, open_states()), []);

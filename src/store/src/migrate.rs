@@ -30,11 +30,12 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     Migration { sql: include_str!("migrations/0005_rebuilds.sql") },
     Migration { sql: include_str!("migrations/0006_redactions.sql") },
     Migration { sql: include_str!("migrations/0007_archives.sql") },
+    Migration { sql: include_str!("migrations/0008_tags.sql") },
 ];
 
 /// The digest of the schema that all of [`MIGRATIONS`] make. Making that schema to compare with takes longer than the rest of
 /// a start.
-pub(crate) const NEWEST_SCHEMA: &str = "1a02256aa0dcd5c50516da30bfcccdf38ac0cf14862585ac2ecc04f1eb3f1350";
+pub(crate) const NEWEST_SCHEMA: &str = "00aebaf2f0bcdcd982a736821a38beb76b3ca749c1ef0145558f8727479c440b";
 
 /// Brings the file at `path` to the newest schema.
 pub(crate) fn migrate(conn: &mut Connection, path: &Path, migrations: &[Migration]) -> Result<(), StoreError> {

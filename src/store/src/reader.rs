@@ -10,6 +10,7 @@ use crate::archive;
 use crate::error::StoreError;
 use crate::migrate::{MIGRATIONS, schema_version};
 use crate::open::{BUSY_TIMEOUT, keep_plans};
+use crate::verify::ARCHIVES;
 
 /// Reads the record beside its writer.
 #[derive(Debug)]
@@ -22,19 +23,47 @@ pub struct Reader {
 impl Reader {
     /// Opens a record that is there and has this program's schema, or a newer one.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-        conn.busy_timeout(BUSY_TIMEOUT)?;
-        conn.pragma_update(None, "trusted_schema", false)?;
-        conn.pragma_update(None, "query_only", true)?;
-        // It lives for one question; what it read is in the system's cache.
-        conn.pragma_update(None, "cache_size", -2048)?;
-        conn.pragma_update(None, "mmap_size", 0)?;
-        conn.pragma_update(None, "temp_store", "memory")?;
-        keep_plans(&conn)?;
+        let conn = connected(path)?;
         let (found, known) = (schema_version(&conn)?, i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX));
         // A newer one is read as far as it is known here.
-        if found >= known { Ok(Self { conn, archives: OnceCell::new() }) } else { Err(StoreError::NewerSchema { found, known }) }
+        if found >= known { Self::of(conn) } else { Err(StoreError::NewerSchema { found, known }) }
     }
+
+    /// Opens an archive. It stays as it was written, so its schema may be an earlier one that had archives; what came into the schema
+    /// later is empty there.
+    pub(crate) fn open_archive(path: &Path) -> Result<Self, StoreError> {
+        let conn = connected(path)?;
+        let found = schema_version(&conn)?;
+        if found < ARCHIVES {
+            return Err(StoreError::NewerSchema { found, known: ARCHIVES });
+        }
+        if found < TAGS {
+            conn.execute_batch(NO_TAGS)?;
+        }
+        Self::of(conn)
+    }
+
+    fn of(conn: Connection) -> Result<Self, StoreError> {
+        conn.pragma_update(None, "query_only", true)?;
+        Ok(Self { conn, archives: OnceCell::new() })
+    }
+}
+
+/// The first schema with tags.
+const TAGS: i64 = 8;
+/// In memory, and in the place of the table that is not in the file.
+const NO_TAGS: &str = "CREATE TEMP TABLE tags (transaction_key INTEGER NOT NULL, name TEXT NOT NULL, PRIMARY KEY (transaction_key, name)) STRICT, WITHOUT ROWID";
+
+fn connected(path: &Path) -> Result<Connection, StoreError> {
+    let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    conn.busy_timeout(BUSY_TIMEOUT)?;
+    conn.pragma_update(None, "trusted_schema", false)?;
+    // It lives for one question; what it read is in the system's cache.
+    conn.pragma_update(None, "cache_size", -2048)?;
+    conn.pragma_update(None, "mmap_size", 0)?;
+    conn.pragma_update(None, "temp_store", "memory")?;
+    keep_plans(&conn)?;
+    Ok(conn)
 }
 
 impl Reader {

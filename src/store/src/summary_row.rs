@@ -2,7 +2,7 @@
 
 use backstep_core::actor::Actor;
 use backstep_core::record::Summary;
-use backstep_core::{Status, TransactionId};
+use backstep_core::{Status, Tags, TransactionId};
 use rusqlite::{Connection, Row};
 
 use crate::columns::{Values, integer, integer_option, parsed};
@@ -12,6 +12,7 @@ use crate::find;
 /// What every query that answers summaries selects first, of a transaction `t` and its plan `p`. The plan's bytes are not read. The order
 /// is that in which [`summary`] reads. Hardly anything was ever undone, so whether that can be is asked on the way.
 pub(crate) const COLUMNS: &str = "t.id, t.kind, t.state, t.cancel_requested, t.attempts, t.undoing, t.description,
+    (SELECT group_concat(name, ' ') FROM tags WHERE transaction_key = t.key) AS tags,
     t.uid, t.user, t.loginuid, t.pid, t.sender, t.unit, t.origin, t.client, t.sequence, t.priority, t.reverts, t.retries,
     EXISTS (SELECT 1 FROM transactions r WHERE r.reverts = t.id)
         OR EXISTS (SELECT 1 FROM transactions r WHERE r.scope = 'later' AND r.started_us > t.started_us) AS covered,
@@ -33,6 +34,7 @@ pub(crate) fn summary(conn: &Connection, row: &Row<'_>) -> Result<Summary, Store
         kind: values.parsed()?,
         status: Status { state: values.parsed()?, cancel_requested: values.get()?, attempts: values.integer()?, undoing: values.get()? },
         description: values.get()?,
+        tags: tags_next(&mut values)?,
         actor: actor_next(&mut values)?,
         sequence: values.get::<Option<i64>>()?.unwrap_or(0),
         priority: values.integer()?,
@@ -49,6 +51,13 @@ pub(crate) fn summary(conn: &Connection, row: &Row<'_>) -> Result<Summary, Store
         items_total: values.integer()?,
         error: values.failure()?,
     })
+}
+
+/// No tag has a space.
+fn tags_next(values: &mut Values<'_, '_>) -> Result<Tags, StoreError> {
+    let text = values.get::<Option<String>>()?.unwrap_or_default();
+    let names: Vec<&str> = text.split_whitespace().collect();
+    Tags::new(&names).map_err(|error| StoreError::corrupt(format!("column tags: {error}")))
 }
 
 fn actor_next(values: &mut Values<'_, '_>) -> Result<Actor, StoreError> {

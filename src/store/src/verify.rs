@@ -90,7 +90,7 @@ impl Reader {
         if digest != archive.digest {
             return Err(broken("the file of its archive was changed"));
         }
-        let (reader, mut is_stopped) = (Self::open(&path)?, false);
+        let (reader, mut is_stopped) = (Self::open_archive(&path)?, false);
         if archive::after_archives(&reader.conn)? != previous {
             return Err(broken("its archive goes on from another one"));
         }
@@ -136,7 +136,7 @@ pub(crate) fn check_ends(conn: &Connection) -> Result<(), StoreError> {
 }
 
 /// The first schema with archives.
-const ARCHIVES: i64 = 7;
+pub(crate) const ARCHIVES: i64 = 7;
 
 pub(crate) const TOTAL: &str = "SELECT coalesce(max(seq), 0) FROM events";
 

@@ -168,6 +168,7 @@ mod tests {
         let request = Request {
             kind: Kind::Upgrade,
             description: "apt-get upgrade".into(),
+            tags: Default::default(),
             items: Vec::new(),
             archives: Vec::new(),
             reverts: None,

@@ -160,6 +160,7 @@ mod tests {
         let request = Request {
             kind: Kind::Upgrade,
             description: String::new(),
+            tags: Default::default(),
             items: Vec::new(),
             archives: Vec::new(),
             reverts: None,

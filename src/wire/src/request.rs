@@ -2,7 +2,7 @@
 
 use backstep_core::request::{ConffilePolicy, OnFailure, ServicePolicy};
 use backstep_core::{
-    Architecture, Digest, ItemAction, Kind, LocalArchive, Options, PackageName, Request, RequestItem, TransactionId, Version,
+    Architecture, Digest, ItemAction, Kind, LocalArchive, Options, PackageName, Request, RequestItem, Tags, TransactionId, Version,
 };
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +18,8 @@ pub(crate) struct WireRequest {
     #[serde(with = "text")]
     kind: Kind,
     description: String,
+    #[serde(default, skip_serializing_if = "Tags::is_empty", with = "text::tags")]
+    tags: Tags,
     items: Vec<WireItem>,
     archives: Vec<WireArchive>,
     #[serde(with = "text::option")]
@@ -115,6 +117,7 @@ impl From<&Request> for WireRequest {
             version: VERSION,
             kind: r.kind,
             description: r.description.clone(),
+            tags: r.tags.clone(),
             items: r.items.iter().map(item).collect(),
             archives: r.archives.iter().map(|a| WireArchive { sha256: a.sha256, size: a.size }).collect(),
             reverts: r.reverts,
@@ -130,6 +133,7 @@ impl From<WireRequest> for Request {
         Self {
             kind: r.kind,
             description: r.description,
+            tags: r.tags,
             items: r.items.into_iter().map(item).collect(),
             archives: r.archives.into_iter().map(|a| LocalArchive { sha256: a.sha256, size: a.size }).collect(),
             reverts: r.reverts,
@@ -165,6 +169,7 @@ mod tests {
         Request {
             kind: Kind::Install,
             description: "for the demo".into(),
+            tags: Tags::new(&["ticket:4711", "env=prod"]).expect("tags"),
             items: vec![RequestItem {
                 action: ItemAction::Install,
                 name: "hello".parse().expect("name"),
@@ -184,6 +189,22 @@ mod tests {
     }
 
     #[test]
+    fn a_request_without_tags_has_the_bytes_that_it_had_before_there_were_any() {
+        let bytes = br#"{"version":1,"kind":"upgrade","description":"","items":[],"archives":[],"reverts":null,"retries":null,"options":{"recommends":null,"autoremove":false,"allow_downgrade":false,"allow_remove_essential":false,"override_hold":false,"allow_irreversible":false,"on_failure":"rollback","services":"undo","conffiles":"keep","lock_timeout_s":120,"priority":0}}"#;
+        let read = from_bytes(bytes).expect("read");
+        assert!(read.tags.is_empty());
+        assert_eq!(String::from_utf8_lossy(&to_bytes(&read)), String::from_utf8_lossy(bytes));
+    }
+
+    #[test]
+    fn tags_are_part_of_what_is_digested_and_their_order_is_not() {
+        let tagged = |tags: &[&str]| to_bytes(&Request { tags: Tags::new(tags).expect("tags"), ..sample() });
+        assert_eq!(tagged(&["b", "a"]), tagged(&["a", "b"]));
+        assert_ne!(tagged(&["a"]), tagged(&["b"]));
+        assert!(String::from_utf8_lossy(&tagged(&["b", "a"])).contains(r#""tags":["a","b"]"#));
+    }
+
+    #[test]
     fn unknown_fields_names_and_versions_are_refused() {
         let text = String::from_utf8(to_bytes(&sample())).expect("utf-8");
         for (from, to) in [
@@ -191,6 +212,8 @@ mod tests {
             ("\"kind\":\"install\"", "\"kind\":\"explode\""),
             ("\"description\"", "\"hook\":\"x\",\"description\""),
             ("\"hello\"", "\"hello-*\""),
+            ("\"env=prod\"", "\"--env\""),
+            ("\"env=prod\"", "\"ticket:4711\""),
         ] {
             let bad = text.replacen(from, to, 1);
             assert_ne!(bad, text, "{from}");

@@ -19,6 +19,21 @@ where
     String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
 }
 
+/// Tags as an array. An object leaves it out when there is none.
+pub(crate) mod tags {
+    use backstep_core::Tags;
+
+    use super::{Deserialize, Deserializer, Error, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(tags: &Tags, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(tags.texts())
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Tags, D::Error> {
+        Tags::new(&Vec::<String>::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
 /// The same for optional values; absent is `null`.
 pub(crate) mod option {
     use super::{Deserialize, Deserializer, Display, Error, FromStr, Serializer};

@@ -27,16 +27,17 @@ pub fn same_plan(before: &[u8], after: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use backstep_core::{Digest, Kind, Method, Options, Plan, Request};
+    use backstep_core::{Digest, Kind, Method, Options, Plan, Request, Tags};
 
     #[test]
     fn a_comment_may_differ_and_nothing_else() {
-        let asked = |kind, description: &str| {
+        let tagged = |kind, description: &str, tags: &[&str]| {
             let description = description.to_owned();
             let none = (Vec::new(), Vec::new());
             request::to_bytes(&Request {
                 kind,
                 description,
+                tags: Tags::new(tags).expect("tags"),
                 items: none.0,
                 archives: none.1,
                 reverts: None,
@@ -44,9 +45,11 @@ mod tests {
                 options: Options::default(),
             })
         };
+        let asked = |kind, description: &str| tagged(kind, description, &["env=prod"]);
         let before = asked(Kind::Upgrade, "for Ana");
         assert!(same_request(&before, &asked(Kind::Upgrade, "for [redacted 3]")));
         assert!(!same_request(&before, &asked(Kind::Update, "for Ana")));
+        assert!(!same_request(&before, &tagged(Kind::Upgrade, "for Ana", &["env=test"])));
         assert!(!same_request(&before, b"{}") && !same_request(b"{}", b"{}"));
     }
 

@@ -26,6 +26,7 @@ fn a_request() -> Request {
     Request {
         kind: Kind::Install,
         description: "why \u{e4}".into(),
+        tags: backstep_core::Tags::new(&["ticket:4711"]).expect("tags"),
         items: vec![item],
         archives: vec![LocalArchive { sha256: Digest([5; 32]), size: 9 }],
         reverts: None,

@@ -44,6 +44,7 @@ fn one(store: &mut Store, number: u32) -> Result<()> {
     let asked = Request {
         kind: Kind::Remove,
         description: String::new(),
+        tags: Default::default(),
         items: Vec::new(),
         archives: Vec::new(),
         reverts: None,
@@ -58,6 +59,7 @@ fn one(store: &mut Store, number: u32) -> Result<()> {
         request_bytes: &request_bytes,
         request_digest: digest(&request_bytes),
         description: "",
+        tags: &[],
         comment: "",
         actor: &actor,
         at: at(0),

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use backstep_core::{PackageId, PackageName, TransactionId, Version};
+use backstep_core::{PackageId, PackageName, Tag, TransactionId, Version};
 use backstep_wire::{files, foreign, journal, order, plan, planner, request as wire_request};
 
 /// What is read is what its own bytes say.
@@ -35,6 +35,9 @@ fn words(word: &str) {
     }
     if let Ok(id) = word.parse::<PackageId>() {
         assert!(id.to_string() == word && plain(word));
+    }
+    if let Ok(tag) = word.parse::<Tag>() {
+        assert!(tag.as_str() == word && !word.starts_with('-') && !word.contains(char::is_whitespace));
     }
     if let Ok(id) = word.parse::<TransactionId>() {
         assert_eq!(id.to_string(), word);

@@ -35,6 +35,7 @@ fn record(text: &str) -> Record {
         kind: Kind::Install,
         status: Status::CREATED,
         description: text.to_owned(),
+        tags: Default::default(),
         actor,
         sequence: 0,
         priority: 0,

@@ -180,6 +180,7 @@ impl Wish {
         Request {
             kind: self.kind,
             description: "torture".to_owned(),
+            tags: Default::default(),
             items: self.packages.iter().filter_map(named).collect(),
             archives: Vec::new(),
             reverts: self.reverts.map(id),

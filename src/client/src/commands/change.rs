@@ -6,7 +6,7 @@ use std::path::Path;
 
 use backstep_bus::{Choices, OptionsBuilder, RevertsTarget};
 use backstep_core::actor::Origin;
-use backstep_core::{Kind, TransactionId};
+use backstep_core::{Kind, Tag, TransactionId};
 use uuid::Uuid;
 
 use crate::args::{ChangeOptions, ChangeVerb, Global, PackagesArgs, RollbackArgs};
@@ -107,7 +107,8 @@ async fn submit(
 ) -> Result<u8, ClientError> {
     let origin = if options.timer { Origin::Timer } else { Origin::Cli };
     let id = TransactionId::new(Uuid::now_v7()).expect("a UUID of version 7 was just made");
-    let built = builder.id(id).choices(&choices(&options)).client(CLIENT).origin(origin).build();
+    let tags = options.tags.iter().map(Tag::to_string).collect();
+    let built = builder.id(id).tags(tags).choices(&choices(&options)).client(CLIENT).origin(origin).build();
     let description = options.comment.as_deref().unwrap_or_default();
     let (_, path) = session.manager.create_transaction(kind.as_str(), description, built).await?;
     let mut run = options.run;

@@ -22,6 +22,7 @@ pub(crate) fn transaction(p: &TransactionProperties) -> Value {
         state,
         status,
         description,
+        tags,
         user,
         uid,
         origin,
@@ -96,6 +97,7 @@ pub(crate) fn list_row(row: &ListRow) -> Value {
         state,
         status,
         description,
+        tags,
         uid,
         user,
         origin,
@@ -132,7 +134,10 @@ mod tests {
     #[test]
     fn a_transaction_has_every_property() {
         let value = transaction(&TransactionProperties::default());
-        assert_eq!(value.as_object().expect("object").len(), 40);
+        assert_eq!(value.as_object().expect("object").len(), 41);
         assert_eq!(list_row(&ListRow { id: "x".into(), ..ListRow::default() }).as_object().expect("object").len(), 7);
+        let tags = vec!["env=prod".to_owned()];
+        assert_eq!(transaction(&TransactionProperties { tags: tags.clone(), ..Default::default() })["tags"], json!(["env=prod"]));
+        assert_eq!(list_row(&ListRow { tags: Some(tags), ..ListRow::default() })["tags"], json!(["env=prod"]));
     }
 }

@@ -211,6 +211,7 @@ mod tests {
             state: HOSTILE.into(),
             status: status.into(),
             description: Some(HOSTILE.into()),
+            tags: None,
             uid: Some(0),
             user: Some(HOSTILE.into()),
             origin: None,

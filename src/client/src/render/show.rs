@@ -108,6 +108,7 @@ fn header(ui: &Ui, p: &TransactionProperties) -> String {
         ("Kind", escaped(&p.kind)),
         ("State", state_ink(&p.state).map_or_else(|| escaped(&p.state), |ink| ui.paint(ink, &escaped(&p.state)))),
         ("Comment", escaped(&p.description)),
+        ("Tags", escaped(&p.tags.join(" "))),
         ("User", who),
         ("Through", escaped(&[p.origin.as_str(), p.client.as_str()].join(" "))),
         ("Undoes", escaped(&p.reverts)),
@@ -166,5 +167,7 @@ x             0 s ago    remove   queued
     fn only_what_is_known_is_shown() {
         let properties = TransactionProperties { id: "x".into(), kind: "install".into(), state: "created".into(), ..Default::default() };
         assert_eq!(full(&Ui::plain(), &properties), "  Transaction: x\n         Kind: install\n        State: created\n");
+        let tagged = TransactionProperties { tags: vec!["env=prod".into(), "ticket:4711".into()], ..properties };
+        assert!(full(&Ui::plain(), &tagged).ends_with("State: created\n         Tags: env=prod ticket:4711\n"));
     }
 }

@@ -219,7 +219,8 @@ async fn on_manager(connection: &Connection, state: &Mutex<State>, call: &Messag
                 let mut keys: Vec<&str> = filter.keys().map(String::as_str).collect();
                 keys.sort_unstable();
                 state.calls.push(format!("ListTransactions {}", keys.join(",")));
-                ListRow { id: state.id.clone(), kind: "install".into(), state: "completed".into(), created: 1, ..ListRow::default() }
+                let tags = Some(vec!["env=prod".to_owned()]).filter(|_| filter.contains_key("tag"));
+                ListRow { id: state.id.clone(), kind: "install".into(), state: "completed".into(), created: 1, tags, ..ListRow::default() }
             };
             connection.reply(&header, &(vec![row],)).await?;
         }
@@ -429,6 +430,7 @@ fn create(state: &mut State, call: &Message) -> (String, zbus::OwnedObjectPath) 
     }
     let id: String = options.remove("id").expect("id").try_into().expect("id");
     let parsed = backstep_bus::request_from_options(&kind, &description, options, &backstep_core::Options::default()).expect("a request");
+    text.extend(parsed.request.tags.texts().iter().map(|tag| format!(" tagged {tag}")));
     for fd in parsed.fds {
         let length = std::fs::File::from(fd).metadata().expect("metadata").len();
         text.push_str(&format!(" archive of {length} bytes"));

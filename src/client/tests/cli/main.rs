@@ -103,6 +103,30 @@ fn a_plan_is_shown_accepted_and_completed() {
 }
 
 #[test]
+fn tags_go_with_the_request_and_find_it_again() {
+    let bus = Bus::start();
+    let tags = vec!["env=prod".to_owned(), "ticket:4711".to_owned()];
+    let tagged = TransactionProperties { tags, ..completed() };
+    let daemon = Daemon::start(&bus, Script { run: vec![tagged], ..install() });
+    let output = run(&bus, "install -y hello --tag ticket:4711 --tag env=prod");
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    let asked = "CreateTransaction install  client,id,origin,packages,tags [(, hello, )] tagged env=prod tagged ticket:4711";
+    assert_eq!(daemon.calls()[0], asked);
+    let shown = out(&run(&bus, &format!("show {}", daemon.short())));
+    assert!(shown.contains("         Tags: env=prod ticket:4711\n"), "{shown}");
+    let json = |line: &str| serde_json::from_slice::<serde_json::Value>(&run(&bus, line).stdout).expect("json");
+    assert_eq!(json(&format!("show {} --json", daemon.short()))["tags"], serde_json::json!(["env=prod", "ticket:4711"]));
+    assert_eq!(json("history --tag env=prod --json")[0]["tags"], serde_json::json!(["env=prod"]));
+    assert_eq!(daemon.calls().last().map(String::as_str), Some("ListTransactions tag"));
+    assert_eq!(json("history --json")[0].get("tags"), None, "what has none says nothing");
+    run(&bus, "list --tag env=prod");
+    assert_eq!(daemon.calls().last().map(String::as_str), Some("ListTransactions tag,unfinished"));
+    let refused = run(&bus, "install hello --tag Prod");
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(err(&refused).contains("begins with a letter or a digit"), "{}", err(&refused));
+}
+
+#[test]
 fn a_failure_is_told_with_its_undo() {
     let bus = Bus::start();
     let failed = TransactionProperties {
@@ -657,6 +681,7 @@ fn hostile(state: &str) -> TransactionProperties {
     TransactionProperties {
         state: state.into(),
         description: EVIL.into(),
+        tags: vec![EVIL.into()],
         user: EVIL.into(),
         client: EVIL.into(),
         reverts: EVIL.into(),

@@ -260,6 +260,7 @@ fn entering(new: &NewTransaction) -> backstep_store::NewTransaction<'_> {
         request_bytes: &new.request_bytes,
         request_digest: new.request_digest,
         description: &new.description,
+        tags: new.tags.as_slice(),
         comment: &new.description,
         actor: &new.actor,
         at: new.at,

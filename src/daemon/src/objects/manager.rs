@@ -306,7 +306,7 @@ impl ManagerObject {
         let mut filter = Filter::try_from(filter)?;
         filter.limit = if filter.limit == 0 { 50 } else { filter.limit.min(MAX_ROWS) };
         let all = self.sees_all(caller, header).await?;
-        let hidden = filter.package.is_some() || filter.text.is_some() || filter.origin.is_some();
+        let hidden = filter.package.is_some() || filter.text.is_some() || filter.tag.is_some() || filter.origin.is_some();
         if !all && (hidden || filter.uid.is_some_and(|uid| uid != caller.uid)) {
             // Narrowing by what is hidden would reveal it.
             filter.uid = Some(caller.uid);

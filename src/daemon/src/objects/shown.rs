@@ -40,6 +40,7 @@ fn of_summary(summary: &Summary) -> TransactionProperties {
         state: state.to_string(),
         status: state.tracking().to_string(),
         description: summary.description.clone(),
+        tags: summary.tags.texts(),
         user: summary.actor.user.clone(),
         uid: summary.actor.uid,
         origin: summary.actor.origin.to_string(),

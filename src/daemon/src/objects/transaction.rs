@@ -217,6 +217,11 @@ impl TransactionObject {
     }
 
     #[zbus(property(emits_changed_signal = "const"))]
+    async fn tags(&self, #[zbus(header)] header: Option<Header<'_>>) -> Vec<String> {
+        self.seen(header).await.tags.clone()
+    }
+
+    #[zbus(property(emits_changed_signal = "const"))]
     async fn user(&self, #[zbus(header)] header: Option<Header<'_>>) -> String {
         self.seen(header).await.user.clone()
     }

@@ -71,6 +71,7 @@ fn new(held: &Held) -> NewTransaction<'_> {
         request_bytes: &held.sources.request,
         request_digest: held.request_digest,
         description: &held.description,
+        tags: held.tags.as_slice(),
         comment: &held.description,
         actor: &held.actor,
         at: held.created,

@@ -6,8 +6,8 @@ use std::fs;
 use backstep_core::ignore::{Ignore, Said};
 use backstep_core::record::{Filter, Record};
 use backstep_core::{
-    BootId, Digest, Direction, Kind, Method, Options, Plan, PlanAction, PlanItem, Reason, Request, RequestItem, StepKind, TransactionId,
-    UndoQuality,
+    BootId, Digest, Direction, Kind, Method, Options, Plan, PlanAction, PlanItem, Reason, Request, RequestItem, StepKind, Tags,
+    TransactionId, UndoQuality,
 };
 use backstep_store::NewTransaction;
 use backstep_wire::journal;
@@ -90,6 +90,7 @@ impl Place {
             request_bytes: &bytes,
             request_digest: backstep_wire::digest(&bytes),
             description: "why",
+            tags: request.tags.as_slice(),
             comment: "why",
             actor: &actor,
             at,
@@ -170,6 +171,7 @@ fn request(reverts: Option<TransactionId>) -> Request {
     Request {
         kind: if reverts.is_some() { Kind::Rollback } else { Kind::Install },
         description: "why".to_owned(),
+        tags: Tags::new(&["env=prod", "ticket:4711"]).expect("tags"),
         items: if reverts.is_some() { Vec::new() } else { vec![item] },
         archives: Vec::new(),
         reverts,

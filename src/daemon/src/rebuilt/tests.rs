@@ -61,6 +61,7 @@ fn question(mut newest_first: Vec<Plan>, part: &[&str]) -> Question {
     let request = Request {
         kind: RequestKind::Rollback,
         description: String::new(),
+        tags: Default::default(),
         items: part.iter().map(named).collect(),
         archives: Vec::new(),
         reverts: Some(id(1)),

@@ -70,6 +70,7 @@ fn adoption(run: &Foreign, plan: Plan, plan_bytes: Vec<u8>, history: History, jo
         request_digest: backstep_wire::digest(&request_bytes),
         request_bytes,
         description: run.request.description.clone(),
+        tags: run.request.tags.clone(),
         actor: run.actor.clone(),
         at: run.begun,
         priority: run.request.options.priority,

@@ -32,6 +32,7 @@ impl Manager {
             request_digest: backstep_wire::digest(&request_bytes),
             request_bytes,
             description: request.description.clone(),
+            tags: request.tags.clone(),
             actor,
             at: self.now(),
             priority: request.options.priority,

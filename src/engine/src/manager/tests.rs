@@ -75,6 +75,7 @@ fn summary(row: &Stored, all: &BTreeMap<TransactionId, Stored>) -> Summary {
         kind: row.new.kind,
         status: row.status,
         description: row.new.description.clone(),
+        tags: row.new.tags.clone(),
         actor: row.new.actor.clone(),
         sequence: row.sequence,
         priority: row.new.priority,
@@ -436,6 +437,7 @@ fn request() -> Request {
     Request {
         kind: Kind::Install,
         description: String::new(),
+        tags: Default::default(),
         items: vec![RequestItem { action: ItemAction::Install, name: "hello".parse().expect("name"), arch: None, version: None }],
         archives: Vec::new(),
         reverts: None,

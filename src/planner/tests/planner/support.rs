@@ -230,6 +230,7 @@ pub(crate) fn request(kind: Kind, words: &str) -> Request {
     Request {
         kind,
         description: String::new(),
+        tags: Default::default(),
         items: words.split_whitespace().map(item).collect(),
         archives: Vec::new(),
         reverts: None,

@@ -49,7 +49,7 @@ pub(crate) fn open(conn: &Connection, archive: &RecordArchive) -> Result<Connect
         let source = std::io::Error::from(std::io::ErrorKind::NotFound);
         return Err(StoreError::File { path, source });
     }
-    Ok(Reader::open(&path)?.conn)
+    Ok(Reader::open_archive(&path)?.conn)
 }
 
 /// The archive's file, for its digest.

@@ -32,13 +32,14 @@ const FRAME: [(&str, &str); 4] = [
     ),
 ];
 /// What leaves the record, in the order in which it can leave.
-pub(super) const LEAVING: [(&str, &str); 8] = [
+pub(super) const LEAVING: [(&str, &str); 9] = [
     ("changes", "generation IN (SELECT generation FROM transactions WHERE key <= ?1)"),
     ("events", "transaction_key <= ?1"),
     ("attempts", "transaction_key <= ?1"),
     ("steps", "transaction_key <= ?1"),
     ("items", "transaction_key <= ?1"),
     ("plans", "transaction_key <= ?1"),
+    ("tags", "transaction_key <= ?1"),
     ("requests", "transaction_key <= ?1"),
     ("transactions", "key <= ?1"),
 ];
@@ -81,7 +82,7 @@ fn is_free(path: &Path, archive: &RecordArchive) -> Result<(), VerifyError> {
 }
 
 fn verified(path: &Path, archive: &RecordArchive) -> Result<(), VerifyError> {
-    let verified = Reader::open(path)?.verify_file(|_, _| true)?;
+    let verified = Reader::open_archive(path)?.verify_file(|_, _| true)?;
     if (verified.events, verified.hash) == (archive.events.1.unsigned_abs(), archive.last_hash) {
         return Ok(());
     }

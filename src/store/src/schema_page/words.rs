@@ -113,6 +113,11 @@ pub(super) const TABLES: &[Words] = &[
         columns: &[("description", "as in `transactions`")],
     },
     Words {
+        name: "tags",
+        about: "Words that the caller gave a request, to find it again. They are in the request's bytes, too.",
+        columns: &[("transaction_key", "whose"), ("name", "the word")],
+    },
+    Words {
         name: "requests",
         about: "Requests as they came.",
         columns: &[("transaction_key", "whose"), ("bytes", "the request's document, verbatim")],

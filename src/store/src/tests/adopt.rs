@@ -15,6 +15,7 @@ fn adopt(f: &mut Fixture, n: u32, events: &[(Event, Stamp)], world: Option<Diges
         request_bytes: &bytes,
         request_digest: digest_of(&bytes),
         description: "apt-get install hello",
+        tags: &[],
         comment: "apt-get install hello",
         actor: &by_apt,
         at: stamp(10),

@@ -64,6 +64,8 @@ fn seen(f: &Fixture, count: u32) -> Seen {
         Filter { before: Some(id(4)), limit: 2, ..Filter::default() },
         Filter { package: Some("hello".into()), ..Filter::default() },
         Filter { kind: Some(Kind::Remove), ..Filter::default() },
+        Filter { tag: Some(super::tag("env=test")), limit: 4, ..Filter::default() },
+        Filter { tag: Some(super::tag("env=prod")), ..Filter::default() },
         Filter { text: Some("why".into()), limit: 3, ..Filter::default() },
         Filter { since_us: Some(stamp(4_000).utc_us), until_us: Some(stamp(13_000).utc_us), ..Filter::default() },
         Filter { unfinished: true, ..Filter::default() },
@@ -249,6 +251,48 @@ fn an_archive_of_another_record_is_seen_also_when_it_is_listed() {
     assert_eq!(listed(&f, &ours[0], folder(&other).join(&theirs[0].file)), "its archive ends with another event");
 }
 
+/// Makes an archive one of the schema before there were tags, as a program of that time would have written it.
+fn before_tags(f: &Fixture, archive: &RecordArchive) {
+    let path = folder(f).join(&archive.file);
+    let raw = rusqlite::Connection::open(&path).expect("open");
+    raw.pragma_update(None, "foreign_keys", false).expect("pragma");
+    raw.execute_batch("DROP TABLE tags; PRAGMA user_version = 7; VACUUM").expect("an older schema");
+    raw.close().expect("close");
+    let (bytes, raw) = (fs::read(&path).expect("read"), f.raw());
+    super::drop_triggers(&raw);
+    raw.execute("UPDATE archives SET digest = ?1 WHERE file = ?2", rusqlite::params![digest_of(&bytes).0, archive.file]).expect("list");
+}
+
+#[test]
+fn an_archive_of_an_earlier_schema_is_read_as_it_was_written() {
+    let mut f = Fixture::new();
+    f.tags.clear();
+    (1..=3).for_each(|n| f.completed(n, Kind::Install, None));
+    f.tags = vec![super::tag("env=test")];
+    f.completed(4, Kind::Install, None);
+    let (before, verified) = (seen(&f, 4), Reader::open(&f.path).expect("open").verify(|_, _| true).expect("whole"));
+    let archive = move_all(&mut f, ALL).expect("moved");
+    before_tags(&f, &archive);
+    assert_eq!(seen(&f, 4), before);
+    assert_eq!(Reader::open(&f.path).expect("open").verify(|_, _| true).expect("whole"), verified);
+    let written = fs::read(folder(&f).join(&archive.file)).expect("read");
+    assert_eq!(
+        digest_of(&written),
+        Reader::open(&f.path).map(|reader| crate::archive::oldest_first(&reader.conn)).expect("open").expect("list")[0].digest
+    );
+}
+
+#[test]
+fn an_archive_that_a_crash_left_before_there_were_tags_is_written_again() {
+    let mut f = Fixture::new();
+    f.tags.clear();
+    (1..=3).for_each(|n| f.completed(n, Kind::Install, None));
+    let archive = write(&f, ALL).expect("written");
+    before_tags(&f, &archive);
+    assert_eq!(write(&f, ALL).expect("written again").last_hash, archive.last_hash);
+    Reader::open(&folder(&f).join(&archive.file)).expect("of this schema");
+}
+
 #[test]
 fn nothing_else_leaves_the_record() {
     let mut f = years(4);
@@ -260,7 +304,7 @@ fn nothing_else_leaves_the_record() {
         ("generation = 1, run = 1, at_us = 1, moves = 1", "another generation listed it"),
         ("generation = (SELECT generation FROM archives), run = 1, at_us = 1, moves = 1", "it is newer"),
     ] {
-        for table in ["changes", "events", "attempts", "steps", "items", "plans", "requests", "transactions"] {
+        for table in ["changes", "events", "attempts", "steps", "items", "plans", "requests", "tags", "transactions"] {
             raw.execute_batch(&format!("BEGIN; UPDATE gate SET {gate}")).expect("gate");
             let refused = raw.execute(&format!("DELETE FROM {table}"), []);
             raw.execute_batch("ROLLBACK").expect("rollback");
@@ -282,6 +326,7 @@ fn what_is_archived_is_known_and_not_undone() {
         request_bytes: b"another",
         request_digest: digest_of(b"another"),
         description: "",
+        tags: &[],
         comment: "",
         actor: &actor,
         at,

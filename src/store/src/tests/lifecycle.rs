@@ -53,6 +53,7 @@ fn a_request_is_taken_once() {
         request_bytes: &other,
         request_digest: digest_of(&other),
         description: "",
+        tags: &[],
         comment: "",
         actor: &actor,
         at: stamp(5),
@@ -274,6 +275,31 @@ fn lists_narrow_by_time_origin_and_text() {
     for other in ["whom", "w* OR why", "\"why", "description : why"] {
         assert_eq!(list(&text(other)), [], "{other}");
     }
+}
+
+#[test]
+fn tags_are_read_back_and_lists_narrow_by_them() {
+    let mut f = Fixture::new();
+    let given = [vec!["b", "a:1"], vec![], vec!["b"], vec!["b.c"], vec!["b"]];
+    for (n, tags) in (1..).zip(&given) {
+        f.tags = tags.iter().map(|text| super::tag(text)).collect();
+        f.completed(n, if n == 3 { Kind::Remove } else { Kind::Install }, None);
+    }
+    let read = |n: u32| f.store.summary(id(n)).expect("read").expect("there").tags.texts();
+    assert_eq!((read(1), read(2), read(4)), (vec!["a:1".to_owned(), "b".to_owned()], vec![], vec!["b.c".to_owned()]));
+    assert_eq!(f.store.record(id(1)).expect("read").expect("there").summary.tags.texts(), read(1));
+    let list = |filter: &Filter| -> Vec<_> { f.store.list(filter).expect("list").into_iter().map(|summary| summary.id).collect() };
+    let tagged = |text: &str| Filter { tag: Some(super::tag(text)), ..Filter::default() };
+    assert_eq!(list(&tagged("b")), [id(5), id(3), id(1)]);
+    assert_eq!((list(&tagged("a:1")), list(&tagged("a"))), (vec![id(1)], vec![]));
+    assert_eq!(list(&Filter { limit: 1, before: Some(id(5)), ..tagged("b") }), [id(3)]);
+    assert_eq!(list(&Filter { kind: Some(Kind::Install), ..tagged("b") }), [id(5), id(1)]);
+    let third = f.store.summary(id(3)).expect("read").expect("there").created.utc_us;
+    assert_eq!(list(&Filter { since_us: Some(third), ..tagged("b") }), [id(5), id(3)]);
+    for more in [Filter { package: Some("hello".into()), ..tagged("b") }, Filter { text: Some("why".into()), ..tagged("b") }] {
+        assert_eq!(list(&more), [id(5), id(3), id(1)]);
+    }
+    assert_eq!(list(&Filter { package: Some("none".into()), ..tagged("b") }), []);
 }
 
 #[test]

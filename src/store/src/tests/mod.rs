@@ -19,7 +19,7 @@ use std::path::PathBuf;
 
 use backstep_core::actor::{Actor, Origin};
 use backstep_core::{
-    BootId, Digest, Event, Kind, Method, Options, Plan, PlanAction, PlanItem, Reason, Scope, Stamp, Status, StepKind, StepState,
+    BootId, Digest, Event, Kind, Method, Options, Plan, PlanAction, PlanItem, Reason, Scope, Stamp, Status, StepKind, StepState, Tag,
     TransactionId, UndoQuality,
 };
 
@@ -32,6 +32,8 @@ pub(crate) struct Fixture {
     pub(crate) now: i64,
     /// How much the next rollbacks undo.
     pub(crate) scope: Scope,
+    /// What the next transactions are found by.
+    pub(crate) tags: Vec<Tag>,
     _folder: tempfile::TempDir,
 }
 
@@ -93,6 +95,15 @@ pub(crate) fn plan(id: TransactionId, items: Vec<PlanItem>) -> Plan {
     }
 }
 
+pub(crate) fn tag(text: &str) -> Tag {
+    text.parse().expect("a tag")
+}
+
+/// What transactions of a fixture are found by.
+pub(crate) fn tags() -> Vec<String> {
+    vec!["env=test".to_owned(), "ticket:4711".to_owned()]
+}
+
 pub(crate) fn request(id: TransactionId) -> Vec<u8> {
     format!("request of {id}").into_bytes()
 }
@@ -101,7 +112,14 @@ impl Fixture {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("store.db");
-        Self { store: Store::open(&path, &run(1)).expect("open"), path, now: 1, scope: Scope::One, _folder: folder }
+        Self {
+            store: Store::open(&path, &run(1)).expect("open"),
+            path,
+            now: 1,
+            scope: Scope::One,
+            tags: tags().iter().map(|text| tag(text)).collect(),
+            _folder: folder,
+        }
     }
 
     pub(crate) fn at(&mut self) -> Stamp {
@@ -125,6 +143,7 @@ impl Fixture {
             request_bytes: &bytes,
             request_digest: digest_of(&bytes),
             description: "why",
+            tags: &self.tags,
             comment: "a comment",
             actor: &actor,
             at,

@@ -27,7 +27,7 @@ fn plan_of(conn: &Connection, sql: &str) -> Vec<String> {
 
 fn filters() -> Vec<Filter> {
     let mut filters = vec![Filter::default()];
-    let narrow: [fn(&mut Filter); 9] = [
+    let narrow: [fn(&mut Filter); 10] = [
         |f| f.kind = Some(Kind::Install),
         |f| f.state = Some(TransactionState::Completed),
         |f| f.uid = Some(1),
@@ -37,6 +37,7 @@ fn filters() -> Vec<Filter> {
         |f| f.since_us = Some(1),
         |f| f.until_us = Some(9),
         |f| f.text = Some("why".into()),
+        |f| f.tag = Some(super::tag("env=prod")),
     ];
     for field in narrow {
         let more: Vec<Filter> = filters
@@ -129,7 +130,7 @@ fn scans(line: &str) -> bool {
 #[test]
 fn no_listed_query_scans_a_table() {
     let f = Fixture::new();
-    assert_eq!(filters().len(), 512);
+    assert_eq!(filters().len(), 1024);
     for sql in all() {
         let plan = plan_of(&f.store.conn, &sql);
         assert!(!plan.is_empty());
@@ -165,6 +166,7 @@ fn the_required_indexes_are_used() {
         (Filter { origin: Some(Origin::Timer), ..Filter::default() }, "transactions_by_origin"),
         (Filter { text: Some("why".into()), since_us: Some(1), ..Filter::default() }, "VIRTUAL TABLE INDEX"),
         (Filter { package: Some("hello".into()), since_us: Some(1), ..Filter::default() }, "items_by_name (name=? AND transaction_key<?)"),
+        (Filter { tag: Some(super::tag("a")), since_us: Some(1), ..Filter::default() }, "tags_by_name (name=? AND transaction_key<?)"),
     ];
     let lists: Vec<(String, &str)> = lists.into_iter().map(|(filter, index)| (list_query::query(&filter, Place::TOP).0, index)).collect();
     for (sql, index) in expected.into_iter().chain(lists.iter().map(|(sql, index)| (sql.as_str(), *index))) {
@@ -176,7 +178,7 @@ fn the_required_indexes_are_used() {
 #[test]
 fn a_list_is_read_in_its_order_and_never_sorted() {
     let f = Fixture::new();
-    let lists = filters().into_iter().filter(|filter| !filter.unfinished || filter.package.is_some());
+    let lists = filters().into_iter().filter(|filter| !filter.unfinished || filter.package.is_some() || filter.tag.is_some());
     let lists = lists.map(|filter| list_query::query(&filter, Place::TOP).0);
     for sql in lists.chain([generations::list_sql(), generations::system_sql(), why::changes_sql(), generations::CHANGES.to_owned()]) {
         let plan = plan_of(&f.store.conn, &sql);

@@ -50,6 +50,7 @@ fn named(f: &mut Fixture, n: u32) {
             request_bytes: &bytes,
             request_digest: digest_of(&bytes),
             description: &description,
+            tags: &[],
             comment: &description,
             actor: &actor,
             at,

@@ -202,6 +202,14 @@ fn only_the_listed_columns_change() {
 }
 
 #[test]
+fn no_tag_comes_after_its_request() {
+    let f = filled();
+    let raw = f.raw();
+    assert!(refused(&raw, OPEN, "INSERT INTO tags VALUES (1, 'later')"));
+    assert!(!refused(&raw, OPEN, "INSERT INTO tags VALUES (9, 'later')"), "of one whose request is not there yet");
+}
+
+#[test]
 fn what_is_set_once_stays_and_nothing_goes_back() {
     let f = filled();
     let raw = f.raw();
@@ -320,6 +328,7 @@ fn unknown_names_are_refused_by_checks() {
         "INSERT INTO items VALUES (1, 9, 'a', 'all', 'ostree', 'install', 'requested', NULL, NULL, 'exact', NULL, '', 'pending')",
         "INSERT INTO items VALUES (1, 9, 'a', 'all', 'apt', 'explode', 'requested', NULL, NULL, 'exact', NULL, '', 'pending')",
         "INSERT INTO steps (transaction_key, position, kind, attempt, state, text) VALUES (1, 9, 'dance', 0, 'pending', '')",
+        "INSERT INTO tags VALUES (9, 'two words')",
     ];
     for sql in statements {
         let message = raw.execute_batch(sql).expect_err(sql).to_string();

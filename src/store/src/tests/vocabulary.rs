@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 
 use backstep_core::actor::Origin;
 use backstep_core::ignore::SourceKind;
+use backstep_core::limits::MAX_TAG;
 use backstep_core::record::ItemState;
 use backstep_core::state::TRANSITIONS;
-use backstep_core::{Direction, ErrorCode, Event, Kind, PlanAction, Reason, StepKind, StepState, TransactionState};
+use backstep_core::{Direction, ErrorCode, Event, Kind, PlanAction, Reason, StepKind, StepState, Tag, TransactionState};
 
 use super::Fixture;
 
@@ -51,6 +52,23 @@ fn every_check_lists_the_core_s_names() {
     ];
     for (table, column, names) in expected {
         assert_eq!(checked(&f, table, column), names, "{table}.{column}");
+    }
+}
+
+#[test]
+fn the_schema_takes_the_core_s_tags() {
+    let f = Fixture::new();
+    let raw = f.raw();
+    super::drop_triggers(&raw);
+    let takes = |text: &str| {
+        let taken = raw.execute("INSERT INTO tags VALUES (9, ?1)", [text]);
+        assert!(taken.is_ok() || taken.as_ref().is_err_and(|error| error.to_string().contains("CHECK")), "{text:?}: {taken:?}");
+        taken.is_ok()
+    };
+    let signs = ('\u{1}'..'\u{100}').flat_map(|sign| [format!("{sign}x"), format!("x{sign}"), format!("x{sign}x")]);
+    let lengths = [0, 1, MAX_TAG, MAX_TAG + 1].map(|length| "y".repeat(length));
+    for text in signs.chain(lengths).collect::<BTreeSet<_>>() {
+        assert_eq!(takes(&text), text.parse::<Tag>().is_ok(), "{text:?}");
     }
 }
 

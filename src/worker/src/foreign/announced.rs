@@ -11,7 +11,7 @@ use backstep_apt::pre_install_pkgs::{self, Change, Purge};
 use backstep_apt::quality;
 use backstep_core::{
     Archive, ArchiveSource, ErrorCode, Failure, Kind, Method, Options, PackageId, Plan, PlanAction, PlanItem, Reason, Request, RequestItem,
-    TransactionId, Version,
+    Tags, TransactionId, Version,
 };
 
 use crate::archives;
@@ -45,7 +45,16 @@ pub(super) fn request(changes: &[Change], command: &str, description: String) ->
     } else {
         Vec::new()
     };
-    Request { kind, description, items, archives: Vec::new(), reverts: None, retries: None, options: Options::default() }
+    Request {
+        kind,
+        description,
+        tags: Tags::default(),
+        items,
+        archives: Vec::new(),
+        reverts: None,
+        retries: None,
+        options: Options::default(),
+    }
 }
 
 fn kind(changes: &[Change], command: &str) -> Kind {
