@@ -165,6 +165,10 @@ pub struct Tracer {
     pub struck: Vec<&'static str>,
     /// Those that were killed and have not ended yet: locks of theirs are held.
     dying: BTreeSet<Pid>,
+    /// Those whose birth their parent's stop has told of.
+    born: BTreeSet<Pid>,
+    /// Those that ended before that.
+    early: BTreeSet<Pid>,
 }
 
 impl Tracer {
@@ -177,7 +181,9 @@ impl Tracer {
         ptrace::seize(pid, options()).context("cannot trace")?;
         // Else it would not be looked at before it does something of which the kernel tells.
         ptrace::interrupt(pid).context("cannot stop")?;
-        Ok(Self { roles: [(pid, role)].into(), changing, opening, look, met: BTreeMap::new(), struck: Vec::new(), dying: BTreeSet::new() })
+        let (roles, born) = ([(pid, role)].into(), [pid].into());
+        let (met, struck, dying, early) = (BTreeMap::new(), Vec::new(), BTreeSet::new(), BTreeSet::new());
+        Ok(Self { roles, changing, opening, look, met, struck, dying, born, early })
     }
 
     /// Goes on until a child of this process has ended, which need not be traced, with all that was killed. Answers its
@@ -206,6 +212,9 @@ impl Tracer {
 
     fn forget(&mut self, pid: Pid, wanted: Pid, code: Option<i32>) -> Option<Option<i32>> {
         self.roles.remove(&pid);
+        if !self.born.remove(&pid) {
+            self.early.insert(pid);
+        }
         self.dying.remove(&pid);
         (pid == wanted).then_some(code)
     }
@@ -223,7 +232,13 @@ impl Tracer {
 
     fn born(&mut self, parent: Pid, role: Role) -> Result<()> {
         if let Ok(new) = ptrace::getevent(parent) {
-            self.roles.insert(Pid::from_raw(i32::try_from(new)?), role);
+            let new = Pid::from_raw(i32::try_from(new)?);
+            // The two stop independently of each other: it may have gone on to another program, or have ended.
+            if !self.early.remove(&new) {
+                self.born.insert(new);
+                let is_known = self.roles.contains_key(&new);
+                self.roles.insert(new, if is_known { role.of_program(new) } else { role });
+            }
         }
         Ok(())
     }

@@ -76,7 +76,7 @@ fn an_undo_that_the_disk_does_not_take_waits_and_is_done_when_the_disk_works() -
     if backstep_torture::tracer::CAN_FAIL_CALLS {
         torture(&[
             &["fail", "a script fails", "worker", "a write", "22", "25"],
-            &["fail", "a script fails", "worker", "names", "24", "26"],
+            &["fail", "a script fails", "worker", "names", "24", "38"],
         ])?;
     }
     Ok(())

@@ -70,7 +70,9 @@ impl Step for Apply {
     fn act(&mut self, stage: &mut Stage<'_>) -> Result<Done, Failure> {
         let before = facts::read(&self.context.machine)?;
         let done = self.change(stage, &before);
-        forget_digest(&self.context, stage);
+        if let Err(error) = forget_digest(&self.context) {
+            settle::overlook(stage, still_there(&self.context, &error));
+        }
         // What changed is on record before the step's own word, whichever that is.
         facts::read(&self.context.machine).and_then(|now| changes(stage, &before, &now))?;
         done
@@ -145,7 +147,13 @@ fn put_all_back(context: &Context, stage: &mut Stage<'_>) -> Result<Undone, Fail
         let failure = secure::failure(&failed.error);
         stage.note(Some(failure.code), format!("{}: {}", failed.path.display(), failure.text))?;
     }
-    differences.extend(forget_digest(context, stage));
+    let unwritten = match forget_digest(context) {
+        Err(error) if secure::is_disk(&error) => Err(still_there(context, &error)),
+        digest => {
+            differences.extend(digest.err().map(|error| settle::overlook(stage, still_there(context, &error))));
+            Ok(())
+        }
+    };
     if let Some(changed) = changed {
         let noted = facts::read(&context.machine).and_then(|now| changes(stage, &changed, &now));
         differences.extend(noted.err().map(|failure| settle::overlook(stage, failure)));
@@ -154,16 +162,19 @@ fn put_all_back(context: &Context, stage: &mut Stage<'_>) -> Result<Undone, Fail
     trouble?;
     match restored.failed.iter().find(|failed| secure::is_storage(&failed.error)) {
         Some(failed) => Err(unwritable(failed, restored.failed.len())),
-        None => Ok(Undone { text: format!("{count} paths put back"), differences }),
+        None => unwritten.map(|()| Undone { text: format!("{count} paths put back"), differences }),
     }
 }
 
 /// apt takes its digest for current while dpkg's database has the same size and a time in the same second: two changes in one
-/// second could pass for none, for apt and for our next plan. Answers the trouble with it, which is on record then.
-fn forget_digest(context: &Context, stage: &mut Stage<'_>) -> Option<String> {
-    let path = context.machine.apt_digest();
-    let error = remove(&path).err()?;
-    Some(settle::overlook(stage, Failure::new(ErrorCode::WorkerFailed, format!("cannot remove {}: {error}", path.display()))))
+/// second could pass for none, for apt and for our next plan.
+fn forget_digest(context: &Context) -> std::io::Result<()> {
+    remove(&context.machine.apt_digest())
+}
+
+fn still_there(context: &Context, error: &std::io::Error) -> Failure {
+    let text = format!("cannot remove {}: {error}", context.machine.apt_digest().display());
+    Failure::new(secure::code_of(error, ErrorCode::WorkerFailed), text)
 }
 
 /// A disk that does not take an undo is a reason to undo again, when somebody has seen to it, and not to end undone in part.

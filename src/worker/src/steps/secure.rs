@@ -28,11 +28,15 @@ pub(crate) fn failure(error: &CaptureError) -> Failure {
 
 /// Whether the disk is why: full, read-only or failing. Once it works again the same may succeed.
 pub(crate) fn is_storage(error: &CaptureError) -> bool {
-    let mut io = causes(error).filter_map(|cause| cause.downcast_ref::<std::io::Error>()).filter_map(std::io::Error::raw_os_error);
-    io.any(|code| [Errno::EIO, Errno::ENOSPC, Errno::EDQUOT, Errno::EROFS].contains(&Errno::from_raw(code)))
+    causes(error).filter_map(|cause| cause.downcast_ref::<std::io::Error>()).any(is_disk)
 }
 
-fn code_of(error: &std::io::Error, otherwise: ErrorCode) -> ErrorCode {
+pub(super) fn is_disk(error: &std::io::Error) -> bool {
+    let disk = [Errno::EIO, Errno::ENOSPC, Errno::EDQUOT, Errno::EROFS];
+    error.raw_os_error().is_some_and(|code| disk.contains(&Errno::from_raw(code)))
+}
+
+pub(super) fn code_of(error: &std::io::Error, otherwise: ErrorCode) -> ErrorCode {
     match error.kind() {
         std::io::ErrorKind::StorageFull => ErrorCode::DiskFull,
         std::io::ErrorKind::ReadOnlyFilesystem => ErrorCode::DiskReadOnly,
