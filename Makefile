@@ -20,6 +20,8 @@ TORTURE_RUNS ?= 85000
 CUTS ?= 24
 # Kills of real dpkg of `make kills`; each takes about a second.
 KILLS ?= 640
+# Power cuts of `make kills` on each of ext4 and xfs; each takes about a second, too.
+STOPS ?= 260
 
 .PHONY: help setup build test unit torture kills powercuts soak machine real demo deb reproducible fuzz supply bench lint docs fmt clean
 
@@ -38,16 +40,17 @@ test: ## run everything: format, lints, unit, contract, bus, command line; as ro
 unit: ## run all tests but the machine tests
 	cargo test --workspace --locked --no-fail-fast
 
-torture: ## kill the engine at every call that writes, then at random in recovery: 100,000 runs (hours); real dpkg at 10,000; 200 power cuts
+torture: ## kill the engine at every call that writes, then at random in recovery: 100,000 runs (hours); real dpkg at 10,000; 2,800 power cuts
 	cargo build --locked --release --package backstep-torture
 	@scripts/torture $(SEED) $(TORTURE_RUNS)
-	$(MAKE) kills KILLS=12500
+	$(MAKE) kills KILLS=12500 STOPS=1300
 	$(MAKE) powercuts CUTS=200
 
-kills: ## kill real apt and dpkg, or the worker, KILLS times (640) at calls that change something (as root)
+kills: ## kill real apt and dpkg, or the worker, KILLS times (640) at calls that change something, or stop their disk (as root)
 	@scripts/setup build test machine
-	cargo build --locked --package backstep-kills --package backstep-worker --package backstep-planner
+	cargo build --locked --package backstep-kills --package backstep-worker --package backstep-planner --package backstep-recover
 	"$(CARGO_TARGET_DIR)/debug/backstep-kills" sweep $(KILLS) $(SEED)
+	for kind in ext4 xfs; do "$(CARGO_TARGET_DIR)/debug/backstep-kills" cuts $$kind $(STOPS) $(SEED) || exit; done
 
 powercuts: deb ## cut the power of a virtual machine CUTS times (24) while it changes packages (as root; an hour)
 	@scripts/setup powercuts

@@ -4,12 +4,15 @@
 #![allow(clippy::disallowed_methods)]
 
 use std::collections::HashMap;
+use std::process::{Command, Stdio};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use backstep_bus::{BackoffFilter, Claims, IgnoreFilter, IgnoreOptions, ListFilter, OptionsBuilder, RevertsTarget};
 use backstep_core::actor::Origin;
 use backstep_core::{ErrorCode, TransactionState};
+use backstep_tests::command::{Output, output};
 use backstep_tests::private_bus::{Client, PATIENCE, PrivateBus, Simulated, code, own_name, packages};
+use backstep_tests::programs::program;
 use zbus::Variant;
 
 fn is(state: TransactionState) -> impl Fn(&backstep_bus::TransactionProperties) -> bool {
@@ -320,6 +323,28 @@ async fn tags_are_told_and_lists_narrow_by_one() -> Result<()> {
     let mut other = tagged("beta", &["env=test"]);
     other.insert("id", Variant::from(second));
     assert_eq!(code(client.manager.create_transaction("install", "", other).await), Some(ErrorCode::RequestDuplicate));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_transaction_each_leaves_the_others_when_one_fails() -> Result<()> {
+    let daemon = Simulated::start().await?;
+    let client = Client::new(&daemon.bus).await?;
+    let address = daemon.bus.address();
+    let run = async |arguments: &'static [&'static str]| -> Result<Output> {
+        let mut backstep = Command::new(program("backstep")?);
+        backstep.args(["--bus", &address, "install"]).args(arguments).stdin(Stdio::null());
+        tokio::task::spawn_blocking(move || output(&mut backstep)).await?
+    };
+    let each = run(&["-y", "--each", "--tag", "batch:1", "alpha", "broken", "no-such", "beta"]).await?.failure(9)?;
+    let table: Vec<Vec<&str>> = each.stdout.lines().rev().take(4).map(|line| line.split_whitespace().take(3).collect()).collect();
+    let rows = [["beta", "completed", "0"], ["no-such", "failed", "3"], ["broken", "rolled-back", "9"], ["alpha", "completed", "0"]];
+    assert_eq!(table, rows, "{}", each.stdout);
+    let filter = ListFilter { tag: Some("batch:1".to_owned()), ..ListFilter::default() };
+    let states: Vec<_> = client.manager.list_transactions(filter).await?.into_iter().map(|row| row.state).collect();
+    assert_eq!(states, ["completed", "failed", "rolled-back", "completed"]);
+    run(&["--each", "gamma", "delta"]).await?.failure(2).context("nobody can answer")?;
+    assert_eq!(client.manager.list_transactions(ListFilter::default()).await?.len(), 5, "the second was not begun");
     Ok(())
 }
 

@@ -66,7 +66,7 @@ pub(crate) struct Cli {
 /// What every command takes.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Global {
-    /// Print JSON for programs: one object or array, or one object a line for watch
+    /// Print JSON for programs: one object or array, or one object a line for watch and --each
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// Print results and errors only
@@ -224,8 +224,14 @@ pub(crate) enum TransactionVerb {
 #[derive(Debug, Args)]
 pub(crate) struct PackagesArgs {
     /// Packages
-    #[arg(required = true, value_name = "PACKAGE")]
+    #[arg(required_unless_present = "from", value_name = "PACKAGE")]
     pub(crate) packages: Vec<String>,
+    /// Read packages from a file, or from standard input when it is -: one a line, or ended by NUL, or a JSON array
+    #[arg(long, value_name = "FILE")]
+    pub(crate) from: Option<PathBuf>,
+    /// Make a transaction of each package: what fails leaves the others
+    #[arg(long)]
+    pub(crate) each: bool,
     #[command(flatten)]
     pub(crate) options: ChangeOptions,
 }

@@ -10,6 +10,7 @@ use backstep_bus::CallError;
 use backstep_core::{ErrorCode, Failure};
 
 use crate::package_argument::PackageArgumentError;
+use crate::package_list::PackageListError;
 use crate::render::escape::escaped;
 use crate::render::json;
 use crate::ui::{Ink, Ui};
@@ -42,6 +43,14 @@ pub(crate) enum ClientError {
     /// An argument is no package.
     #[error(transparent)]
     Package(#[from] PackageArgumentError),
+    /// A file that should list packages.
+    #[error("cannot take packages from {}", path.display())]
+    List {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: PackageListError,
+    },
     /// Nobody is there to say yes.
     #[error("cannot ask for confirmation without a terminal; add -y to accept the plan")]
     NoTerminal,
@@ -99,10 +108,15 @@ impl ClientError {
             Self::Call(CallError::Failure(Failure { code, .. })) => code.exit_code(),
             Self::Call(CallError::Away(_)) | Self::Lost { .. } => EXIT_AWAY,
             Self::Call(CallError::Protocol(_)) | Self::Runtime(_) | Self::Output(_) | Self::Generate { .. } => EXIT_DEFECT,
-            Self::Package(_) | Self::NoTerminal | Self::Input(_) | Self::Exists(_) => EXIT_USAGE,
+            Self::Package(_) | Self::List { .. } | Self::NoTerminal | Self::Input(_) | Self::Exists(_) => EXIT_USAGE,
             Self::Target { .. } => ErrorCode::DiskFull.exit_code(),
             Self::UserUnknown(_) | Self::Archive { .. } => 3,
         }
+    }
+
+    /// Whether it is about one transaction, and another one may do well.
+    pub(crate) const fn concerns_one(&self) -> bool {
+        matches!(self, Self::Call(CallError::Failure(_)))
     }
 
     /// What to do about it.
@@ -111,7 +125,7 @@ impl ClientError {
             Self::Call(CallError::Failure(failure)) => Some(failure.code.hint().to_owned()),
             Self::Call(CallError::Away(_)) => Some("See 'systemctl status backstepd'.".to_owned()),
             Self::Lost { id, .. } => Some(format!("Pick it up with 'backstep watch {id}'.")),
-            Self::Package(_) => Some("See 'backstep install --help' for how packages are written.".to_owned()),
+            Self::Package(_) | Self::List { .. } => Some("See 'backstep install --help' for how packages are written.".to_owned()),
             Self::Call(CallError::Protocol(_)) => Some("The client and the daemon may be of different versions.".to_owned()),
             Self::Exists(_) => Some("Choose another name: nothing is overwritten.".to_owned()),
             Self::Target { .. } => Some("Check the path, its permissions and the space there.".to_owned()),
@@ -130,7 +144,7 @@ impl ClientError {
             Self::Call(CallError::Failure(failure)) => failure.code.as_str(),
             Self::Call(CallError::Away(_)) | Self::Lost { .. } => "daemon.away",
             Self::Target { .. } => "file.failed",
-            Self::Package(_) | Self::NoTerminal | Self::UserUnknown(_) | Self::Archive { .. } | Self::Exists(_) => {
+            Self::Package(_) | Self::List { .. } | Self::NoTerminal | Self::UserUnknown(_) | Self::Archive { .. } | Self::Exists(_) => {
                 ErrorCode::RequestMalformed.as_str()
             }
             Self::Call(CallError::Protocol(_)) | Self::Generate { .. } | Self::Output(_) | Self::Input(_) | Self::Runtime(_) => {

@@ -11,6 +11,7 @@ mod follow;
 mod inlet;
 mod moment;
 mod package_argument;
+mod package_list;
 mod record_args;
 mod render;
 mod session;

@@ -12,22 +12,38 @@ use backstep_tests::wait::wait_until;
 const PATIENCE: Duration = Duration::from_secs(150);
 /// Where the program that the tests are made of is in a cell.
 pub const PROGRAM: &str = "/srv/kills/backstep-kills";
-/// What the first process of a cell does: mounts, then becomes the command.
-const ENTER: &str =
-    r#"mount --bind "$2" "$1/srv/kills" && mount -t proc proc "$1/proc" && root="$1" && shift 2 && exec chroot "$root" "$@""#;
+/// What the first process of a cell does: mounts, then becomes the command. In a boot of its own nothing is in `/run`.
+const ENTER: &str = r#"set -e
+mount --bind "$2" "$1/srv/kills"
+mount -t proc proc "$1/proc"
+if [ -n "$3" ]; then
+    mount -t tmpfs tmpfs "$1/run"
+    echo "$3" >"$1/run/boot_id"
+    mount --bind "$1/run/boot_id" "$1/proc/sys/kernel/random/boot_id"
+fi
+root=$1
+shift 3
+exec chroot "$root" "$@""#;
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A root folder.
 #[derive(Debug, Clone)]
 pub struct Cell {
     root: PathBuf,
+    boot: String,
 }
 
 impl Cell {
     /// The one in this folder.
     #[must_use]
     pub fn at(root: &Path) -> Self {
-        Self { root: root.to_owned() }
+        Self { root: root.to_owned(), boot: String::new() }
+    }
+
+    /// The same in a boot of its own.
+    #[must_use]
+    pub fn in_boot(self, number: u32) -> Self {
+        Self { boot: format!("00000000-0000-4000-8000-{number:012}"), ..self }
     }
 
     /// Runs a command as its first process. Errors: it did not end with 0, or not in time; then all of it was killed.
@@ -42,7 +58,8 @@ impl Cell {
         let (said, error) = (tempfile::NamedTempFile::new()?, tempfile::NamedTempFile::new()?);
         let unshare = ["--mount", "--propagation=private", "--pid", "--fork", "--kill-child", "sh", "-c", ENTER, "sh"].map(Path::new);
         let words_as_paths = words.iter().map(Path::new);
-        let mut command = command::host("unshare", unshare.into_iter().chain([self.root.as_path(), folder]).chain(words_as_paths));
+        let mut command =
+            command::host("unshare", unshare.into_iter().chain([self.root.as_path(), folder, Path::new(&self.boot)]).chain(words_as_paths));
         command.env_clear().env("PATH", PATH).env("LC_ALL", "C.UTF-8").env("DEBIAN_FRONTEND", "noninteractive");
         let mut child = command.stdout(said.reopen()?).stderr(error.reopen()?).spawn().context("cannot start unshare")?;
         let status = wait(&mut child);

@@ -19,12 +19,13 @@ use nix::unistd::Pid;
 
 use crate::cell::PROGRAM;
 use crate::scene::Scenario;
-use crate::tracer::{Kill, Look, Role, Tracer};
+use crate::tracer::{Kill, Look, Role, Strike, Tracer};
 
 /// Backstep's state, from a cell's root.
 pub const STATE: &str = "var/lib/backstep";
 const WORKER: &str = "/usr/libexec/backstep/backstep-worker";
 const PLANNER: &str = "/usr/libexec/backstep/backstep-planner";
+const RECOVER: &str = "/usr/libexec/backstep/backstep-recover";
 /// What is said of a strike that met no call.
 pub const NOTHING: &str = "nothing";
 /// How often an attempt is started for one transaction at most.
@@ -112,10 +113,36 @@ pub fn point(scenario: &Scenario, kill: Option<Kill>) -> Result<()> {
     }
     println!("struck {}", struck.first().unwrap_or(&NOTHING));
     println!("recovery {}", struck.get(1).unwrap_or(&NOTHING));
-    for (role, _) in Role::ALL {
+    for (role, _) in Role::CUT {
         println!("met {role:?} {}", tracer.met.get(&role).copied().unwrap_or(0));
     }
     Ok(())
+}
+
+/// Runs the worker up to a power cut; prints what it met.
+pub fn cut(scenario: &Scenario, strike: Strike) -> Result<()> {
+    let worker = start(&["become"], &attempt_of(scenario).to_string())?;
+    let (tracer, _) = trace(worker, Role::Worker, Look::Until(strike, None))?;
+    println!("struck {}", tracer.struck.first().unwrap_or(&NOTHING));
+    Ok(())
+}
+
+/// What happens in the next boot, which may end in a power cut, too; prints what that met.
+pub fn recover(strike: Option<Strike>) -> Result<()> {
+    if is_marked()? {
+        let status = Command::new(RECOVER).env_clear().status().context("cannot start the early recovery")?;
+        ensure!(status.success(), "the early recovery ended with {status}");
+    }
+    let struck = settle_again(strike.map_or(Look::None, |strike| Look::Until(strike, None)))?;
+    println!("struck {}", struck.first().unwrap_or(&NOTHING));
+    Ok(())
+}
+
+/// As `ConditionPathExistsGlob=` of its unit has it.
+fn is_marked() -> Result<bool> {
+    let attempts = Path::new("/").join(STATE).join("attempts");
+    let mut folders = std::fs::read_dir(&attempts).with_context(|| attempts.display().to_string())?;
+    folders.try_fold(false, |marked, folder| Ok(marked || folder?.path().join("unsynced").exists()))
 }
 
 /// A start of the daemon, which may be killed; answers the calls at which something was.

@@ -5,10 +5,12 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use backstep_kills::inside;
 use backstep_kills::scene::named;
+use backstep_kills::stage::Ground;
 use backstep_kills::sweep::{Bench, report};
 use backstep_kills::tracer::{Blow, CAN_COUNT_CALLS, Kill, Role, Strike};
 
-const USAGE: &str = "usage: backstep-kills sweep KILLS SEED | one SCENARIO ROLE AT one|all [then ROLE AT one|all] [TIMES]";
+const USAGE: &str = "usage: backstep-kills sweep KILLS SEED | one SCENARIO ROLE AT one|all [then ROLE AT one|all] [TIMES] | \
+    cuts ext4|xfs CUTS SEED | cut ext4|xfs SCENARIO ROLE AT power [then ROLE AT power] [TIMES]";
 
 fn main() -> Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -19,11 +21,13 @@ fn main() -> Result<()> {
         ["inside", "point", scenario, ref kill @ ..] => inside::point(named(scenario)?, Some(wanted(kill)?.0)),
         ["inside", "become", attempt] => inside::become_worker(attempt),
         ["inside", "settle"] => inside::settle(),
-        ["sweep", kills, seed] => sweep(kills.parse()?, seed.parse()?),
-        ["one", scenario, ref kill @ ..] => {
-            let (kill, times) = wanted(kill)?;
-            one(scenario, kill, times)
-        }
+        ["inside", "cut", scenario, role, at, blow] => inside::cut(named(scenario)?, strike(role, at, blow)?),
+        ["inside", "recover"] => inside::recover(None),
+        ["inside", "recover", role, at, blow] => inside::recover(Some(strike(role, at, blow)?)),
+        ["sweep", kills, seed] => sweep(Ground::Memory, kills.parse()?, seed.parse()?),
+        ["cuts", kind, cuts, seed] => sweep(Ground::named(kind)?, cuts.parse()?, seed.parse()?),
+        ["one", scenario, ref kill @ ..] => one(Ground::Memory, scenario, wanted(kill)?),
+        ["cut", kind, scenario, ref kill @ ..] => one(Ground::named(kind)?, scenario, wanted(kill)?),
         _ => bail!(USAGE),
     }
 }
@@ -48,16 +52,16 @@ fn strike(role: &str, at: &str, blow: &str) -> Result<Strike> {
     Ok(Strike { role: Role::named(role)?, at: at.parse()?, blow: Blow::named(blow)? })
 }
 
-fn sweep(kills: usize, seed: u64) -> Result<()> {
+fn sweep(ground: Ground, kills: usize, seed: u64) -> Result<()> {
     if !nix::unistd::geteuid().is_root() || !CAN_COUNT_CALLS {
         println!("kills of real dpkg: not run, they need root and amd64");
         return Ok(());
     }
     let begun = Instant::now();
-    report(&Bench::new()?.sweep(kills, seed)?, begun.elapsed())
+    report(&Bench::new()?.sweep(ground, kills, seed)?, begun.elapsed())
 }
 
-fn one(scenario: &str, kill: Kill, times: usize) -> Result<()> {
+fn one(ground: Ground, scenario: &str, (kill, times): (Kill, usize)) -> Result<()> {
     let begun = Instant::now();
-    report(&Bench::new()?.one(named(scenario)?, kill, times)?, begun.elapsed())
+    report(&Bench::new()?.one(ground, named(scenario)?, kill, times)?, begun.elapsed())
 }

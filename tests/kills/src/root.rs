@@ -36,7 +36,7 @@ const UNREAD: [&str; 9] = [
     "/etc/cron.daily",
 ];
 /// Ours, which are shown to a cell from the folder that this program is in.
-const PROGRAMS: [&str; 3] = ["backstep-worker", "backstep-dpkg", "backstep-planner"];
+const PROGRAMS: [&str; 4] = ["backstep-worker", "backstep-dpkg", "backstep-planner", "backstep-recover"];
 /// What no package owns and everything needs.
 const UNOWNED: [&str; 7] = [
     "etc/passwd",

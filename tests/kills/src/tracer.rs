@@ -6,9 +6,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::fd::AsRawFd;
 
 use anyhow::{Context, Result, bail};
-use backstep_torture::tracer::CALLS;
+use backstep_torture::tracer::{CALLS, WRITES};
 use libseccomp::ScmpSyscall;
 use nix::errno::Errno;
 use nix::libc;
@@ -40,6 +41,8 @@ pub enum Role {
     Daemon,
     /// The worker.
     Worker,
+    /// The worker where it writes to its journal: the boundaries of steps are there.
+    Journal,
     /// Its guard.
     Guard,
     /// apt-get, and what it starts besides dpkg.
@@ -53,6 +56,10 @@ pub enum Role {
 }
 
 impl Role {
+    /// Those at whose calls the power is cut, with how many of a hundred cuts each gets.
+    pub const CUT: [(Self, usize); 6] =
+        [(Self::Journal, 40), (Self::Worker, 10), (Self::Guard, 2), (Self::Apt, 6), (Self::Dpkg, 28), (Self::Child, 14)];
+
     /// Those that are killed, with how many of a hundred kills each gets.
     pub const ALL: [(Self, usize); 5] = [(Self::Worker, 18), (Self::Guard, 8), (Self::Apt, 14), (Self::Dpkg, 36), (Self::Child, 24)];
 
@@ -62,7 +69,7 @@ impl Role {
     /// By its name.
     pub fn named(name: &str) -> Result<Self> {
         let found =
-            Self::ALL.into_iter().map(|(role, _)| role).chain([Self::Daemon]).find(|role| format!("{role:?}").eq_ignore_ascii_case(name));
+            Self::CUT.into_iter().map(|(role, _)| role).chain([Self::Daemon]).find(|role| format!("{role:?}").eq_ignore_ascii_case(name));
         found.with_context(|| format!("no role is called {name:?}"))
     }
 
@@ -100,6 +107,8 @@ pub enum Blow {
     One,
     /// All that is traced.
     All,
+    /// The same, when the file system of the root has stopped: what was not made durable is gone.
+    Power,
 }
 
 impl Blow {
@@ -108,7 +117,8 @@ impl Blow {
         match name {
             "one" => Ok(Self::One),
             "all" => Ok(Self::All),
-            _ => bail!("what is killed is one or all, not {name:?}"),
+            "power" => Ok(Self::Power),
+            _ => bail!("what is killed is one, all or power, not {name:?}"),
         }
     }
 
@@ -118,6 +128,7 @@ impl Blow {
         match self {
             Self::One => "one",
             Self::All => "all",
+            Self::Power => "power",
         }
     }
 }
@@ -247,21 +258,32 @@ impl Tracer {
         let Some(role) = self.roles.get(&pid).copied().filter(|role| self.counts(*role)) else { return self.go_on(pid, None) };
         let Some((number, arguments)) = entered(pid) else { return self.go_on(pid, None) };
         let Some(name) = self.change(number, arguments) else { return self.go_on(pid, None) };
-        let met = self.met.entry(role).or_default();
-        *met += 1;
+        let journal = (role == Role::Worker && WRITES.contains(&name) && is_journal(pid, arguments[0])).then_some(Role::Journal);
+        for role in [role].into_iter().chain(journal) {
+            *self.met.entry(role).or_default() += 1;
+        }
         match self.look {
-            Look::Until(strike, then) if strike.at == *met => {
-                self.struck.push(name);
-                self.look = then.map_or(Look::None, |then| Look::Until(then, None));
-                self.met.clear();
-                self.dying = match strike.blow {
-                    Blow::One => [pid].into(),
-                    Blow::All => self.roles.keys().copied().collect(),
-                };
-                self.dying.iter().copied().try_for_each(hit)
+            Look::Until(strike, then)
+                if (strike.role == role || journal == Some(strike.role)) && self.met.get(&strike.role) == Some(&strike.at) =>
+            {
+                self.strike(pid, name, strike.blow, then)
             }
             _ => self.go_on(pid, None),
         }
+    }
+
+    fn strike(&mut self, pid: Pid, name: &'static str, blow: Blow, then: Option<Strike>) -> Result<()> {
+        self.struck.push(name);
+        self.look = then.map_or(Look::None, |then| Look::Until(then, None));
+        self.met.clear();
+        if blow == Blow::Power {
+            stop_disk()?;
+        }
+        self.dying = match blow {
+            Blow::One => [pid].into(),
+            Blow::All | Blow::Power => self.roles.keys().copied().collect(),
+        };
+        self.dying.iter().copied().try_for_each(hit)
     }
 
     /// The name of a call that changes something.
@@ -277,7 +299,7 @@ impl Tracer {
     fn counts(&self, role: Role) -> bool {
         match self.look {
             Look::All => true,
-            Look::Until(strike, _) => strike.role == role,
+            Look::Until(strike, _) => strike.role == role || (strike.role == Role::Journal && role == Role::Worker),
             Look::None => false,
         }
     }
@@ -293,6 +315,24 @@ impl Tracer {
             Err(errno) => bail!("cannot let {pid} go on: {errno}"),
         }
     }
+}
+
+fn is_journal(pid: Pid, fd: u64) -> bool {
+    fs::read_link(format!("/proc/{pid}/fd/{fd}")).is_ok_and(|path| path.ends_with(backstep_wire::attempt::JOURNAL))
+}
+
+nix::ioctl_read! {
+    /// `EXT4_IOC_SHUTDOWN`, and `XFS_IOC_GOINGDOWN`, which is the same.
+    shutdown, b'X', 125, u32
+}
+
+/// Stops the file system of the root where it is, without writing its log (`EXT4_GOING_FLAGS_NOLOGFLUSH`, and the same of xfs).
+#[expect(unsafe_code, reason = "no library wraps this ioctl")]
+fn stop_disk() -> Result<()> {
+    let root = fs::File::open("/")?;
+    let mut how = 2;
+    // SAFETY: the call reads one number, which lives until it returns.
+    unsafe { shutdown(root.as_raw_fd(), &raw mut how) }.context("cannot stop the file system").map(drop)
 }
 
 fn options() -> Options {

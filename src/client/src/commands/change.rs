@@ -8,12 +8,15 @@ use backstep_bus::{Choices, OptionsBuilder, RevertsTarget};
 use backstep_core::actor::Origin;
 use backstep_core::{Kind, Tag, TransactionId};
 use uuid::Uuid;
+use zbus::OwnedObjectPath;
 
 use crate::args::{ChangeOptions, ChangeVerb, Global, PackagesArgs, RollbackArgs};
 use crate::commands::drive::drive;
+use crate::commands::each::each;
 use crate::error::ClientError;
 use crate::moment::Since;
 use crate::package_argument::{PackageArgument, PackageArgumentError, parse};
+use crate::package_list;
 use crate::render::time;
 use crate::session::Session;
 use crate::ui::Ui;
@@ -40,9 +43,24 @@ pub(crate) async fn change(global: &Global, ui: &Ui, verb: ChangeVerb, dry_run: 
 }
 
 async fn packages(global: &Global, ui: &Ui, kind: Kind, args: PackagesArgs, dry_run: bool) -> Result<u8, ClientError> {
+    let PackagesArgs { packages: mut arguments, from, each: one_each, mut options } = args;
+    if let Some(path) = from {
+        arguments.extend(package_list::read(&path)?);
+    }
+    options.run.dry_run |= dry_run;
+    if one_each {
+        return each(global, ui, kind, &arguments, &options).await;
+    }
+    let builder = items(kind, &arguments)?;
+    let mut session = Session::connect(global).await?;
+    submit(&mut session, ui, kind, &options, builder).await
+}
+
+/// What a request is made of for these arguments.
+pub(super) fn items(kind: Kind, arguments: &[String]) -> Result<OptionsBuilder, ClientError> {
     let mut packages = Vec::new();
     let mut archives = Vec::new();
-    for argument in &args.packages {
+    for argument in arguments {
         match parse(kind, argument)? {
             PackageArgument::Named { action, package, version } => {
                 packages.push((action.map(|action| action.to_string()).unwrap_or_default(), package, version.unwrap_or_default()));
@@ -50,17 +68,17 @@ async fn packages(global: &Global, ui: &Ui, kind: Kind, args: PackagesArgs, dry_
             PackageArgument::File(path) => archives.push(open(&path)?),
         }
     }
-    let options = OptionsBuilder::new().packages(packages).archives(archives);
-    let mut session = Session::connect(global).await?;
-    submit(&mut session, ui, kind, args.options, options, dry_run).await
+    Ok(OptionsBuilder::new().packages(packages).archives(archives))
 }
 
-async fn whole(global: &Global, ui: &Ui, kind: Kind, options: ChangeOptions, dry_run: bool) -> Result<u8, ClientError> {
+async fn whole(global: &Global, ui: &Ui, kind: Kind, mut options: ChangeOptions, dry_run: bool) -> Result<u8, ClientError> {
+    options.run.dry_run |= dry_run;
     let mut session = Session::connect(global).await?;
-    submit(&mut session, ui, kind, options, OptionsBuilder::new(), dry_run).await
+    submit(&mut session, ui, kind, &options, OptionsBuilder::new()).await
 }
 
-async fn rollback(global: &Global, ui: &Ui, args: RollbackArgs, dry_run: bool) -> Result<u8, ClientError> {
+async fn rollback(global: &Global, ui: &Ui, mut args: RollbackArgs, dry_run: bool) -> Result<u8, ClientError> {
+    args.options.run.dry_run |= dry_run;
     let packages = args.packages.iter().map(|argument| part(argument)).collect::<Result<Vec<_>, _>>()?;
     let mut session = Session::connect(global).await?;
     let mut options = OptionsBuilder::new().packages(packages);
@@ -73,7 +91,7 @@ async fn rollback(global: &Global, ui: &Ui, args: RollbackArgs, dry_run: bool) -
     if args.target.to.is_some() {
         options = options.undo_later();
     }
-    submit(&mut session, ui, Kind::Rollback, args.options, options.reverts(target), dry_run).await
+    submit(&mut session, ui, Kind::Rollback, &args.options, options.reverts(target)).await
 }
 
 /// A package of a transaction that is undone in part: it has the version that it had before.
@@ -97,23 +115,25 @@ fn open(path: &Path) -> Result<OwnedFd, ClientError> {
     Ok(file.into())
 }
 
-async fn submit(
+async fn submit(session: &mut Session, ui: &Ui, kind: Kind, options: &ChangeOptions, builder: OptionsBuilder) -> Result<u8, ClientError> {
+    let path = create(session, kind, options, builder).await?;
+    drive(session, ui, &path, options.run).await
+}
+
+/// Puts a request on record; answers its path.
+pub(super) async fn create(
     session: &mut Session,
-    ui: &Ui,
     kind: Kind,
-    options: ChangeOptions,
+    options: &ChangeOptions,
     builder: OptionsBuilder,
-    dry_run: bool,
-) -> Result<u8, ClientError> {
+) -> Result<OwnedObjectPath, ClientError> {
     let origin = if options.timer { Origin::Timer } else { Origin::Cli };
     let id = TransactionId::new(Uuid::now_v7()).expect("a UUID of version 7 was just made");
     let tags = options.tags.iter().map(Tag::to_string).collect();
-    let built = builder.id(id).tags(tags).choices(&choices(&options)).client(CLIENT).origin(origin).build();
+    let built = builder.id(id).tags(tags).choices(&choices(options)).client(CLIENT).origin(origin).build();
     let description = options.comment.as_deref().unwrap_or_default();
     let (_, path) = session.manager.create_transaction(kind.as_str(), description, built).await?;
-    let mut run = options.run;
-    run.dry_run |= dry_run;
-    drive(session, ui, &path, run).await
+    Ok(path)
 }
 
 /// What was chosen on the command line; the rest is the daemon's configuration.

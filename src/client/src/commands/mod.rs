@@ -9,6 +9,7 @@ mod change;
 mod denied;
 mod diff;
 mod drive;
+mod each;
 mod files;
 mod generate;
 mod generation;

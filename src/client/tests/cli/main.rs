@@ -127,6 +127,32 @@ fn tags_go_with_the_request_and_find_it_again() {
 }
 
 #[test]
+fn packages_come_from_a_file_or_a_pipe_too() {
+    let bus = Bus::start();
+    let daemon = Daemon::start(&bus, install());
+    let folder = tempfile::tempdir().expect("folder");
+    let file = folder.path().join("packages");
+    std::fs::write(&file, "# wanted\nnano=1-2\nvim-\n").expect("write");
+    let read = command(&bus).args(["install", "-y", "hello", "--from"]).arg(&file).output().expect("run");
+    assert_eq!(read.status.code(), Some(0), "{}", err(&read));
+    let asked = |packages: &str| format!("CreateTransaction install  client,id,origin,packages {packages}");
+    assert_eq!(daemon.calls()[0], asked("[(, hello, ) (, nano, 1-2) (remove, vim, )]"));
+    let mut piped = command(&bus);
+    let mut piped = piped.args(["install", "-y", "--from", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("run");
+    std::io::Write::write_all(&mut piped.stdin.take().expect("stdin"), b"nano\0vim\0").expect("write");
+    assert_eq!(piped.wait().expect("end").code(), Some(0));
+    assert!(daemon.calls().contains(&asked("[(, nano, ) (, vim, )]")), "{:?}", daemon.calls());
+    let before = daemon.calls().len();
+    std::fs::write(&file, "[1]").expect("write");
+    let refused = command(&bus).args(["--json", "install", "-y", "--from"]).arg(&file).output().expect("run");
+    assert_eq!(refused.status.code(), Some(2));
+    let error: serde_json::Value = serde_json::from_slice(&refused.stdout).expect("json");
+    assert!(error["error"]["text"].as_str().is_some_and(|text| text.contains("JSON array of strings")), "{error}");
+    assert_eq!(run(&bus, "install -y").status.code(), Some(2));
+    assert_eq!(daemon.calls().len(), before, "a slip costs no call");
+}
+
+#[test]
 fn a_failure_is_told_with_its_undo() {
     let bus = Bus::start();
     let failed = TransactionProperties {

@@ -1,0 +1,114 @@
+//! A file system in a file, mounted: what was not written to it when it stops is lost, as when the power goes.
+//!
+//! A thread that uses one has mounts of its own ([`own_mounts`]): what another one mounts would keep it busy.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use backstep_tests::command;
+use backstep_tests::machine::FileSystem;
+use backstep_tests::wait::wait_until;
+use nix::sched::{CloneFlags, unshare};
+
+/// Enough for the system in it and for what a change adds; less is no xfs.
+const BYTES: u64 = 512 << 20;
+/// How long the kernel may take to let go of one.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A mounted one.
+#[derive(Debug)]
+pub struct Disk {
+    kind: FileSystem,
+    image: PathBuf,
+    folder: PathBuf,
+    mounted: bool,
+}
+
+/// Gives this thread mounts that nobody else sees.
+pub fn own_mounts() -> Result<()> {
+    unshare(CloneFlags::CLONE_NEWNS).context("cannot have mounts of its own")?;
+    command::run("mount", ["--make-rprivate", "/"]).map(drop)
+}
+
+impl Disk {
+    /// Makes an empty one in a new file.
+    pub fn make(kind: FileSystem, image: &Path, folder: &Path) -> Result<Self> {
+        File::create_new(image)?.set_len(BYTES)?;
+        command::run(&format!("mkfs.{}", kind.name()), [Path::new("-q"), image])?;
+        Self::mount(kind, image, folder)
+    }
+
+    /// Mounts a copy of what an image holds now, which may be in use: that is what the disk has.
+    pub fn copy(kind: FileSystem, from: &Path, image: &Path, folder: &Path) -> Result<Self> {
+        command::run("cp", [Path::new("--sparse=always"), from, image])?;
+        Self::mount(kind, image, folder)
+    }
+
+    fn mount(kind: FileSystem, image: &Path, folder: &Path) -> Result<Self> {
+        fs::create_dir_all(folder)?;
+        // Copies have one number, which xfs would refuse.
+        let options = if matches!(kind, FileSystem::Xfs) { "loop,nouuid" } else { "loop" };
+        command::run("mount", [Path::new("-o"), Path::new(options), image, folder])?;
+        Ok(Self { kind, image: image.to_owned(), folder: folder.to_owned(), mounted: true })
+    }
+
+    /// Its file.
+    #[must_use]
+    pub fn image(&self) -> &Path {
+        &self.image
+    }
+
+    /// Goes on, after the power came back, from what has reached the disk by now.
+    pub fn come_back(self, image: &Path) -> Result<Self> {
+        command::run("cp", [Path::new("--sparse=always"), &self.image, image])?;
+        let (kind, folder) = (self.kind, self.folder.clone());
+        self.forget()?;
+        Self::mount(kind, image, &folder)
+    }
+
+    /// Unmounts it in order; its file stays.
+    pub fn end(mut self) -> Result<PathBuf> {
+        self.unmount()?;
+        Ok(self.image.clone())
+    }
+
+    /// The same; then the file system must have nothing to repair, and its file goes.
+    pub fn end_clean(mut self) -> Result<()> {
+        self.unmount()?;
+        let check = match self.kind {
+            FileSystem::Ext4 => command::run("e2fsck", [Path::new("-fn"), &self.image])?,
+            FileSystem::Xfs => command::run("xfs_repair", [Path::new("-n"), &self.image])?,
+            FileSystem::Btrfs => command::run("btrfs", [Path::new("check"), &self.image])?,
+        };
+        ensure!(!check.stdout.contains("WARNING"), "the file system is not clean: {}", check.stdout);
+        fs::remove_file(&self.image).map_err(Into::into)
+    }
+
+    fn forget(mut self) -> Result<()> {
+        self.unmount()?;
+        fs::remove_file(&self.image).map_err(Into::into)
+    }
+
+    /// Also waits for the kernel: a cell that has just ended may hold it for a moment.
+    fn unmount(&mut self) -> Result<()> {
+        command::run("umount", [&self.folder])?;
+        self.mounted = false;
+        let image = self.image.as_path();
+        wait_until("the kernel has let go of it", PATIENCE, || {
+            let held = command::run("losetup", [Path::new("-j"), image])?.stdout;
+            Ok(held.is_empty().then_some(()))
+        })
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        if self.mounted
+            && let Err(error) = command::run("umount", [Path::new("--lazy"), &self.folder])
+        {
+            eprintln!("cannot unmount {}: {error:#}", self.folder.display());
+        }
+    }
+}
