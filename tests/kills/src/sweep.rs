@@ -132,6 +132,11 @@ fn points(met: &BTreeMap<Role, u32>, wanted: usize, mut random: Random, ground: 
             Kill { first, recovery: (random.below(AGAIN_OF) == 0).then(|| recovery(&mut random, ground)) }
         }));
     }
+    if matches!(ground, Ground::Disk(_)) {
+        // After the last line of the journal: the change is complete, and all of it has to be there.
+        let at = calls(Role::Worker) - calls(Role::Worker) / 100;
+        points.push(Kill { first: Strike { role: Role::Worker, at: u32::try_from(at).unwrap_or(0), blow: Blow::Power }, recovery: None });
+    }
     points
 }
 

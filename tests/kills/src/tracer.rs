@@ -9,6 +9,7 @@ use std::fs;
 use std::os::fd::AsRawFd;
 
 use anyhow::{Context, Result, bail};
+use backstep_torture::family::Family;
 use backstep_torture::tracer::{CALLS, WRITES};
 use libseccomp::ScmpSyscall;
 use nix::errno::Errno;
@@ -166,7 +167,7 @@ pub enum Look {
 
 /// Traces a process and all that it starts.
 pub struct Tracer {
-    roles: BTreeMap<Pid, Role>,
+    family: Family<Role>,
     changing: BTreeMap<i64, &'static str>,
     opening: BTreeMap<i64, usize>,
     look: Look,
@@ -176,10 +177,6 @@ pub struct Tracer {
     pub struck: Vec<&'static str>,
     /// Those that were killed and have not ended yet: locks of theirs are held.
     dying: BTreeSet<Pid>,
-    /// Those whose birth their parent's stop has told of.
-    born: BTreeSet<Pid>,
-    /// Those that ended before that.
-    early: BTreeSet<Pid>,
 }
 
 impl Tracer {
@@ -192,9 +189,9 @@ impl Tracer {
         ptrace::seize(pid, options()).context("cannot trace")?;
         // Else it would not be looked at before it does something of which the kernel tells.
         ptrace::interrupt(pid).context("cannot stop")?;
-        let (roles, born) = ([(pid, role)].into(), [pid].into());
-        let (met, struck, dying, early) = (BTreeMap::new(), Vec::new(), BTreeSet::new(), BTreeSet::new());
-        Ok(Self { roles, changing, opening, look, met, struck, dying, born, early })
+        let mut family = Family::default();
+        family.bear(pid, role);
+        Ok(Self { family, changing, opening, look, met: BTreeMap::new(), struck: Vec::new(), dying: BTreeSet::new() })
     }
 
     /// Goes on until a child of this process has ended, which need not be traced, with all that was killed. Answers its
@@ -222,18 +219,15 @@ impl Tracer {
     }
 
     fn forget(&mut self, pid: Pid, wanted: Pid, code: Option<i32>) -> Option<Option<i32>> {
-        self.roles.remove(&pid);
-        if !self.born.remove(&pid) {
-            self.early.insert(pid);
-        }
+        self.family.end(pid);
         self.dying.remove(&pid);
         (pid == wanted).then_some(code)
     }
 
     fn event(&mut self, pid: Pid, event: i32) -> Result<()> {
-        let role = self.roles.get(&pid).copied().unwrap_or(Role::Child);
+        let role = self.family.role(pid).unwrap_or(Role::Child);
         match event {
-            libc::PTRACE_EVENT_EXEC => drop(self.roles.insert(pid, role.of_program(pid))),
+            libc::PTRACE_EVENT_EXEC => self.family.become_(pid, role.of_program(pid)),
             libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK => self.born(pid, role.of_child())?,
             libc::PTRACE_EVENT_CLONE => self.born(pid, role)?,
             _ => {}
@@ -244,18 +238,17 @@ impl Tracer {
     fn born(&mut self, parent: Pid, role: Role) -> Result<()> {
         if let Ok(new) = ptrace::getevent(parent) {
             let new = Pid::from_raw(i32::try_from(new)?);
-            // The two stop independently of each other: it may have gone on to another program, or have ended.
-            if !self.early.remove(&new) {
-                self.born.insert(new);
-                let is_known = self.roles.contains_key(&new);
-                self.roles.insert(new, if is_known { role.of_program(new) } else { role });
+            let is_known = self.family.role(new).is_some();
+            self.family.bear(new, role);
+            if is_known {
+                self.family.become_(new, role.of_program(new));
             }
         }
         Ok(())
     }
 
     fn call(&mut self, pid: Pid) -> Result<()> {
-        let Some(role) = self.roles.get(&pid).copied().filter(|role| self.counts(*role)) else { return self.go_on(pid, None) };
+        let Some(role) = self.family.role(pid).filter(|role| self.counts(*role)) else { return self.go_on(pid, None) };
         let Some((number, arguments)) = entered(pid) else { return self.go_on(pid, None) };
         let Some(name) = self.change(number, arguments) else { return self.go_on(pid, None) };
         let journal = (role == Role::Worker && WRITES.contains(&name) && is_journal(pid, arguments[0])).then_some(Role::Journal);
@@ -281,7 +274,7 @@ impl Tracer {
         }
         self.dying = match blow {
             Blow::One => [pid].into(),
-            Blow::All | Blow::Power => self.roles.keys().copied().collect(),
+            Blow::All | Blow::Power => self.family.all().collect(),
         };
         self.dying.iter().copied().try_for_each(hit)
     }
@@ -306,7 +299,7 @@ impl Tracer {
 
     /// One that is gone meanwhile needs nothing.
     fn go_on(&self, pid: Pid, signal: Option<Signal>) -> Result<()> {
-        let counts = self.roles.get(&pid).is_some_and(|role| self.counts(*role));
+        let counts = self.family.role(pid).is_some_and(|role| self.counts(role));
         // A stop for tracing is not a signal that the process is to have.
         let signal = signal.filter(|signal| *signal != Signal::SIGTRAP);
         let went = if counts { ptrace::syscall(pid, signal) } else { ptrace::cont(pid, signal) };

@@ -24,6 +24,8 @@ use crate::universe;
 pub const HOST: &str = "torture";
 /// How often a person decides in one life of the daemon.
 const DECISIONS: u32 = 3;
+/// How many of the last events are told when that was not enough.
+const LAST_WORDS: usize = 24;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(2);
 
 /// A daemon at work.
@@ -141,13 +143,19 @@ impl Daemon {
                 }
                 TransactionState::NeedsAttention => {
                     patience -= 1;
-                    ensure!(patience > 0, "a person has tried often enough");
+                    ensure!(patience > 0, "a person has tried often enough: {}", self.last_words(id(number))?);
                     let verdict = if scenario.wishes[number].accept { Verdict::Accept } else { Verdict::Undo };
                     self.manager.decide(id(number), verdict).map_err(failed)?;
                 }
                 _ => self.work(&|id| scenario.wish(id).is_some_and(|wish| wish.cancel == Cancel::Launched)).await?,
             }
         }
+    }
+
+    fn last_words(&self, id: TransactionId) -> Result<String> {
+        let record = self.manager.ledger().record(id).map_err(failed)?.context("it is not on record")?;
+        let last = record.events.iter().rev().take(LAST_WORDS).map(|event| format!("{:?}", event.event)).collect::<Vec<_>>();
+        Ok(last.into_iter().rev().collect::<Vec<_>>().join("; "))
     }
 
     /// Follows the worker there is, or starts the next one and follows it.

@@ -6,6 +6,7 @@
 
 pub mod daemon;
 pub mod fake;
+pub mod family;
 pub mod hands;
 pub mod judge;
 pub mod matrix;

@@ -25,6 +25,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
+use crate::family::Family;
+
 /// The calls that are points. Those that only make folders or change owners are among the next ones' effects.
 pub const CALLS: [&str; 21] = [
     "write",
@@ -137,7 +139,7 @@ pub enum End {
 
 /// Everything that is traced now.
 pub struct Tracer {
-    roles: BTreeMap<Pid, Role>,
+    family: Family<Role>,
     /// The same for the watchdog.
     alive: Arc<Mutex<(Option<Instant>, Vec<Pid>)>>,
     /// Points met since the last start of a daemon, by role.
@@ -166,7 +168,7 @@ impl Tracer {
         let watched = Arc::clone(&alive);
         std::thread::spawn(move || watch(&watched));
         Self {
-            roles: BTreeMap::new(),
+            family: Family::default(),
             alive,
             met: BTreeMap::new(),
             patience: PATIENCE,
@@ -189,7 +191,8 @@ impl Tracer {
         let pid = Pid::from_raw(i32::try_from(child.id())?);
         ptrace::seize(pid, options()).context("cannot trace")?;
         self.set_deadline(Some(Instant::now() + self.patience));
-        self.know(pid, Role::Daemon);
+        self.family.bear(pid, Role::Daemon);
+        self.publish();
         self.daemon.store(pid.as_raw(), Ordering::Relaxed);
         let mut stdin = child.stdin.take().context("no standard input")?;
         stdin.write_all(b"x")?;
@@ -207,7 +210,11 @@ impl Tracer {
         loop {
             let status = match waitpid(None, Some(WaitPidFlag::__WALL)) {
                 Ok(status) => status,
-                Err(Errno::ECHILD) => return Ok(None),
+                Err(Errno::ECHILD) => {
+                    self.family.clear();
+                    self.publish();
+                    return Ok(None);
+                }
                 Err(Errno::EINTR) => continue,
                 Err(errno) => bail!("cannot wait: {errno}"),
             };
@@ -234,7 +241,7 @@ impl Tracer {
 
     fn event(&mut self, pid: Pid, event: i32) -> Result<()> {
         use nix::libc;
-        let role = self.roles.get(&pid).copied();
+        let role = self.family.role(pid);
         match event {
             libc::PTRACE_EVENT_SECCOMP => return self.point(pid),
             libc::PTRACE_EVENT_EXEC => {
@@ -244,7 +251,8 @@ impl Tracer {
             }
             libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK | libc::PTRACE_EVENT_CLONE => {
                 if let (Ok(new), Some(role)) = (ptrace::getevent(pid), role) {
-                    self.know(Pid::from_raw(i32::try_from(new)?), role);
+                    self.family.bear(Pid::from_raw(i32::try_from(new)?), role);
+                    self.publish();
                 }
             }
             _ => {}
@@ -255,7 +263,7 @@ impl Tracer {
     /// A call that counts is about to be made.
     fn point(&mut self, pid: Pid) -> Result<()> {
         // Nobody tells of a child whose parent was killed before its fork was told.
-        let known = self.roles.get(&pid).copied();
+        let known = self.family.role(pid);
         let role = known.or_else(|| Role::of(pid)).unwrap_or(Role::Daemon);
         if known.is_none() {
             self.know(pid, role);
@@ -274,23 +282,23 @@ impl Tracer {
         self.struck.get_or_insert(name);
         match strike.blow {
             Blow::Kill => hit(pid),
-            Blow::KillAll => self.roles.keys().copied().try_for_each(hit),
+            Blow::KillAll => self.family.all().try_for_each(hit),
             Blow::Fail(errno) | Blow::FailOn(errno) => fail(pid, errno).and_then(|()| go_on(pid, None)),
         }
     }
 
     fn know(&mut self, pid: Pid, role: Role) {
-        self.roles.insert(pid, role);
+        self.family.become_(pid, role);
         self.publish();
     }
 
     fn forget(&mut self, pid: Pid) {
-        self.roles.remove(&pid);
+        self.family.end(pid);
         self.publish();
     }
 
     fn publish(&self) {
-        self.alive.lock().unwrap_or_else(PoisonError::into_inner).1 = self.roles.keys().copied().collect();
+        self.alive.lock().unwrap_or_else(PoisonError::into_inner).1 = self.family.all().collect();
     }
 
     fn set_deadline(&self, at: Option<Instant>) {
@@ -311,7 +319,7 @@ impl Tracer {
 
 impl Drop for Tracer {
     fn drop(&mut self) {
-        self.roles.keys().for_each(|pid| drop(hit(*pid)));
+        self.family.all().for_each(|pid| drop(hit(pid)));
     }
 }
 
