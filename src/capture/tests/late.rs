@@ -554,6 +554,33 @@ fn excluded_places_are_counted_and_left_alone() {
     assert!(place.at("tmp/new").exists() && !place.at("home/u/x").exists());
 }
 
+/// The log's end is not durable when the power goes; the name is. Times of folders are lost with it.
+#[test]
+fn what_was_made_goes_although_its_record_was_lost() {
+    let mut w = unknown(place(&[("opt/dir/leaf", "l")]));
+    let log = w.dir.path().join("late");
+    let durable = fs::metadata(&log).unwrap().len();
+    w.create("opt/new", "n");
+    w.mkdir("opt/dir/more");
+    w.create("opt/dir/more/deep", "n");
+    w.create("opt/dir/draft", "n");
+    w.rename("opt/dir/draft", "opt/dir/made");
+    File::options().write(true).open(&log).unwrap().set_len(durable).unwrap();
+    let restored = restore(&w.place.root(), &w.dir, RestoreMode::Everything, &mut |_, _| {}).unwrap();
+    assert!(restored.failed.is_empty() && restored.removed == 4, "{restored:?}");
+    assert!(w.place.scan().keys().eq(w.before.keys()), "{:?}", w.place.scan());
+}
+
+#[test]
+fn a_new_file_with_a_second_name_in_the_place_of_an_old_one_goes_sparingly() {
+    let mut w = unknown(place(&[("u/e/f", ""), ("t/x", "")]));
+    w.create("t/e", "");
+    w.late.before_create(&inside("u/e/f")).unwrap();
+    w.remove("u/e/f");
+    w.hard_link("t/e", "u/e/f");
+    w.undone_sparingly();
+}
+
 #[test]
 fn a_second_late_capture_goes_on_with_the_first() {
     let mut w = unknown(place(&[("opt/x", "old"), ("opt/y", "old"), ("opt/z", "old")]));

@@ -92,16 +92,25 @@ impl Late {
         self.log.append(&[Record::Renaming(renaming)]).map(drop)
     }
 
-    /// Notes that there is nothing. Not durable at once: see the module.
+    /// Notes that there is nothing. CRASH: the record may be lost when the name is there; its birth is not.
     pub(super) fn note_absent(&mut self, path: &Path) -> Result<()> {
         let mut batch = Batch::default();
         self.add_parents(path, &mut batch)?;
         batch.records.push(Record::Path(Entry { path: path.to_path_buf(), present: None }));
         let end = self.log.append(&batch.records)?;
+        if !self.births.note(path, self.device_of_parent(path)?)? {
+            self.log.sync_to(end)?;
+        }
         self.learn(batch, end);
         self.knowledge.learn_path(path, Known::Absent);
         self.summary.created += 1;
         Ok(())
+    }
+
+    /// Zero, which is none's, when there is no such folder: then nothing can be made in it.
+    fn device_of_parent(&self, path: &Path) -> Result<u64> {
+        let Some(parent) = self.root.exact(path.parent().unwrap_or(Path::new("")))? else { return Ok(0) };
+        rustix::fs::fstat(parent).map(|found| found.st_dev).map_err(std::io::Error::from).cannot("examine the folder of", path)
     }
 
     fn node(&self, path: &Path) -> Result<Option<Node>> {

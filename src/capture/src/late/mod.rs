@@ -4,8 +4,8 @@
 //! when the method returned. Whatever the eager capture keeps for that kind of change costs a look into a map.
 //!
 //! Invariants:
-//! - What is kept, and the record of it, is durable before the method returns. Only records of names that will be
-//!   created may be lost in a crash; what they name is found by the walk.
+//! - What is kept, and the record of it, is durable before the method returns. Records of names that will be created are
+//!   not; those names are told by links, which are there whenever the names are ([`births`]).
 //! - The first change wins: the log tells how things were before the run, whatever was done with them since.
 //! - Two things are kept apart. A path's entry says what was there, like the manifest's. An inode that is changed in
 //!   place is changed under all its names, its kept link included: so its content is copied and the restore writes
@@ -16,6 +16,7 @@
 //!
 //! Absent on purpose: system calls, processes and symbolic links in parents; they are the supervisor's business.
 
+pub(crate) mod births;
 mod keep;
 mod known;
 pub(crate) mod log;
@@ -35,6 +36,7 @@ use crate::manifest::{Listing, Object};
 use crate::node::{Facts, Kind, facts_at};
 use crate::root::{Root, absolute, relative};
 use crate::store::{Shelf, Stores};
+use births::Births;
 use keep::Fate;
 use known::{BORN, Key, Knowledge, Known};
 use log::Log;
@@ -76,6 +78,7 @@ pub struct Late {
     told_stores: usize,
     shelf: Shelf,
     log: Log,
+    births: Births,
     knowledge: Knowledge,
     excluded: Vec<PathBuf>,
     unsynced: Vec<Object>,
@@ -90,7 +93,8 @@ impl Late {
     pub fn open(root: &Path, dir: &CaptureDir) -> Result<Self> {
         let root = Root::open(root)?;
         let eager = dir.eager_manifest()?;
-        let (log, records) = Log::open(dir.path())?;
+        let (log, mut records) = Log::open(dir.path())?;
+        records.extend(births::read(dir.path())?);
         let manifest = merge::union(eager, records);
         let stores = Stores::resume(dir, &manifest.stores)?;
         let knowledge = Knowledge::of(&manifest);
@@ -99,6 +103,7 @@ impl Late {
         excluded.extend(root.inside(&own));
         let real = root.real().to_path_buf();
         let told_stores = manifest.stores.len();
+        let births = Births::open(dir.path())?;
         Ok(Self {
             root,
             real,
@@ -106,6 +111,7 @@ impl Late {
             told_stores,
             shelf: Shelf::default(),
             log,
+            births,
             knowledge,
             excluded,
             unsynced: Vec::new(),
@@ -171,6 +177,7 @@ impl Late {
     /// Makes everything durable.
     pub fn finish(mut self) -> Result<Summary> {
         self.log.sync()?;
+        self.births.end()?;
         Ok(self.summary)
     }
 

@@ -71,9 +71,21 @@ impl Restorer<'_> {
             (Some(object), None) => Ok(self.vault.object(object, path)?.facts.same_inode(&node.facts)),
             (_, Some(_)) if node.facts.is_still(&present.meta) && node.facts.ctime == present.meta.ctime => Ok(true),
             (_, Some(_)) if !node.facts.is_still(&present.meta) && self.linked.contains(&(node.facts.ino, node.facts.btime)) => Ok(false),
+            (_, Some(_)) if self.is_shared(node, item) => Ok(false),
             (_, Some(digest)) => Ok(node.facts.size == present.meta.size && has_digest(node, digest, path)?),
             (None, None) => Ok(false),
         }
+    }
+
+    /// Whether it is another inode than the captured one, with other names than those that come back together: what is done to
+    /// its owner, mode and times would be done to them, too, and they may be somebody else's.
+    fn is_shared(&self, node: &Node, item: &Item<'_>) -> bool {
+        if node.facts.nlink == 1 || node.facts.is_still(&item.present.meta) {
+            return false;
+        }
+        let object = item.present.object.filter(|object| object.how == How::Copied);
+        let family = self.present().filter(|(_, present)| object.is_some() && present.object == object).count();
+        usize::try_from(node.facts.nlink).unwrap_or(usize::MAX) > family.max(1)
     }
 
     /// The inode that the file was, if it was written in place and has its content back.
