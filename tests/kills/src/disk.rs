@@ -91,9 +91,13 @@ impl Disk {
         fs::remove_file(&self.image).map_err(Into::into)
     }
 
-    /// Also waits for the kernel: a cell that has just ended may hold it for a moment.
+    /// Also waits for the kernel: a cell that has just ended may hold it for a moment, or a child of another thread that has not
+    /// yet become its program.
     fn unmount(&mut self) -> Result<()> {
-        command::run("umount", [&self.folder])?;
+        wait_until("it is not in use", PATIENCE, || {
+            let went = command::output(&mut command::host("umount", [&self.folder]))?;
+            Ok(went.status.success().then_some(()))
+        })?;
         self.mounted = false;
         let image = self.image.as_path();
         wait_until("the kernel has let go of it", PATIENCE, || {
