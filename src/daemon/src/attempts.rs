@@ -96,11 +96,13 @@ impl Attempts {
         write_durably(&folder, attempt::REVOKED, b"").map_err(|error| failure(&folder, &error))
     }
 
-    /// What is left of an attempt.
+    /// What is left of an attempt. Of one that is not alive it is all there will be: its lock is looked at before its journal, or
+    /// a worker that ended in between would pass for one that ended without a result.
     pub fn find(&self, attempt: AttemptId) -> Result<Found, Failure> {
+        let alive = self.is_locked(attempt)?;
         let (lines, _) = self.read_journal(attempt, 0)?;
         let prepared = self.folder(attempt).join(attempt::ORDER).exists();
-        Ok(Found { alive: self.is_locked(attempt)?, prepared, lines })
+        Ok(Found { alive, prepared, lines })
     }
 
     /// The whole journal lines from a byte offset on, and the offset after them.
@@ -309,6 +311,29 @@ mod tests {
         assert!(!found.prepared);
         assert_eq!(attempts.read_piece(AttemptFile::Log, attempt().transaction, 1, (0, 10)).expect("log"), (Vec::new(), 0));
         attempts.revoke(attempt()).expect("nothing to revoke");
+    }
+
+    #[test]
+    fn who_is_not_alive_has_written_all_its_lines() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let attempts = Attempts::open(dir.path()).expect("open");
+        let folder = attempts.folder(attempt());
+        make_dir(&folder).expect("mkdir");
+        let line = |seq: u32| format!("{{\"seq\":{seq},\"utc_us\":1,\"record\":\"captured\",\"paths\":1,\"bytes\":1}}\n");
+        for _ in 0..1000 {
+            let lock = File::create(folder.join(attempt::LOCK)).expect("lock");
+            let lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno).expect("free");
+            fs::write(folder.join(attempt::JOURNAL), line(1)).expect("write");
+            let mut journal = File::options().append(true).open(folder.join(attempt::JOURNAL)).expect("journal");
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    journal.write_all(line(2).as_bytes()).expect("write");
+                    drop(lock);
+                });
+                let found = attempts.find(attempt()).expect("find");
+                assert!(found.alive || found.lines.len() == 2, "{} lines of a worker that has ended", found.lines.len());
+            });
+        }
     }
 
     #[test]
