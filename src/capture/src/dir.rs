@@ -7,7 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::{CaptureError, Context, Result};
-use crate::late::{births, log, merge::union};
+use crate::late::{self, merge::union};
 use crate::manifest::{self, Manifest, Picture};
 
 /// Where the undo directories of other file systems lie, below their mount points.
@@ -74,8 +74,7 @@ impl CaptureDir {
 
     /// Everything that was captured, early and late.
     pub(crate) fn manifest(&self) -> Result<Manifest> {
-        let late = log::read(&self.path)?.into_iter().chain(births::read(&self.path)?).collect();
-        Ok(union(self.eager_manifest()?, late))
+        Ok(union(self.eager_manifest()?, late::read(&self.path)?))
     }
 
     /// What was captured before anything was changed.

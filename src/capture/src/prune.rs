@@ -43,7 +43,8 @@ fn own_bytes(path: &Path) -> Result<u64> {
     Ok(if found.nlink() == 1 { found.blocks() * 512 } else { 0 })
 }
 
-fn list(dir: &Path) -> Result<Vec<PathBuf>> {
+/// The paths in a directory; none when it is not there.
+pub(crate) fn list(dir: &Path) -> Result<Vec<PathBuf>> {
     match fs::read_dir(dir) {
         Ok(names) => names.map(|name| Ok(name.cannot("list", dir)?.path())).collect(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),

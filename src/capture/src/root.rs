@@ -45,6 +45,11 @@ impl Root {
         self.resolve(path, ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS)
     }
 
+    /// Opens the directory that has a canonical path's name; none as of [`exact`](Self::exact).
+    pub(crate) fn parent_of(&self, path: &Path) -> Result<Option<OwnedFd>> {
+        self.exact(path.parent().unwrap_or(Path::new("")))
+    }
+
     /// Where it really is.
     pub(crate) fn real(&self) -> &Path {
         &self.real

@@ -223,7 +223,7 @@ impl Surveyor<'_> {
     }
 
     fn node(&self, path: &Path) -> Result<Option<Node>> {
-        let parent = self.root.exact(path.parent().unwrap_or(Path::new("")))?;
+        let parent = self.root.parent_of(path)?;
         match (&parent, path.file_name()) {
             (Some(parent), Some(name)) => Node::open(parent.as_fd(), name, path),
             (None, _) | (_, None) => Ok(None),

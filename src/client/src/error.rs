@@ -57,7 +57,7 @@ pub(crate) enum ClientError {
     /// A user of no known name.
     #[error("no user {0:?}")]
     UserUnknown(String),
-    /// A local archive, or a backup, cannot be opened.
+    /// A local archive, a backup or a list of packages cannot be read.
     #[error("cannot open {}", path.display())]
     Archive {
         /// Which.

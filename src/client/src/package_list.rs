@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::error::ClientError;
 
@@ -28,17 +28,18 @@ pub(crate) enum PackageListError {
 
 /// Reads the list of this file; of standard input for `-`.
 pub(crate) fn read(path: &Path) -> Result<Vec<String>, ClientError> {
-    let failed = |source| ClientError::Archive { path: path.to_owned(), source };
-    let from: Box<dyn Read> =
-        if path == Path::new("-") { Box::new(io::stdin().lock()) } else { Box::new(File::open(path).map_err(failed)?) };
-    let mut bytes = Vec::new();
-    from.take(MOST + 1).read_to_end(&mut bytes).map_err(failed)?;
-    let list = if bytes.len() as u64 > MOST { Err(PackageListError::Huge) } else { parse(&bytes) };
-    list.map_err(|source| ClientError::List { path: name_of(path), source })
+    if path == Path::new("-") { read_from(io::stdin().lock(), Path::new("standard input")) } else { read_file(path) }
 }
 
-fn name_of(path: &Path) -> PathBuf {
-    if path == Path::new("-") { PathBuf::from("standard input") } else { path.to_owned() }
+fn read_file(path: &Path) -> Result<Vec<String>, ClientError> {
+    read_from(File::open(path).map_err(|source| ClientError::Archive { path: path.to_owned(), source })?, path)
+}
+
+fn read_from(from: impl Read, path: &Path) -> Result<Vec<String>, ClientError> {
+    let mut bytes = Vec::new();
+    from.take(MOST + 1).read_to_end(&mut bytes).map_err(|source| ClientError::Archive { path: path.to_owned(), source })?;
+    let list = if bytes.len() as u64 > MOST { Err(PackageListError::Huge) } else { parse(&bytes) };
+    list.map_err(|source| ClientError::List { path: path.to_owned(), source })
 }
 
 /// A JSON array of strings when it begins with a bracket; packages ended by NUL when there is one; else a package a line,

@@ -2,7 +2,7 @@
 //!
 //! A thread that uses one has mounts of its own ([`own_mounts`]): what another one mounts would keep it busy.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -35,36 +35,27 @@ pub fn own_mounts() -> Result<()> {
 impl Disk {
     /// Makes an empty one in a new file.
     pub fn make(kind: FileSystem, image: &Path, folder: &Path) -> Result<Self> {
-        File::create_new(image)?.set_len(BYTES)?;
-        command::run(&format!("mkfs.{}", kind.name()), [Path::new("-q"), image])?;
+        kind.make(image, BYTES)?;
         Self::mount(kind, image, folder)
     }
 
     /// Mounts a copy of what an image holds now, which may be in use: that is what the disk has.
     pub fn copy(kind: FileSystem, from: &Path, image: &Path, folder: &Path) -> Result<Self> {
-        command::run("cp", [Path::new("--sparse=always"), from, image])?;
+        copy(from, image)?;
         Self::mount(kind, image, folder)
     }
 
     fn mount(kind: FileSystem, image: &Path, folder: &Path) -> Result<Self> {
         fs::create_dir_all(folder)?;
-        // Copies have one number, which xfs would refuse.
-        let options = if matches!(kind, FileSystem::Xfs) { "loop,nouuid" } else { "loop" };
-        command::run("mount", [Path::new("-o"), Path::new(options), image, folder])?;
+        kind.mount(image, folder)?;
         Ok(Self { kind, image: image.to_owned(), folder: folder.to_owned(), mounted: true })
-    }
-
-    /// Its file.
-    #[must_use]
-    pub fn image(&self) -> &Path {
-        &self.image
     }
 
     /// Goes on, after the power came back, from what has reached the disk by now.
     pub fn come_back(self, image: &Path) -> Result<Self> {
-        command::run("cp", [Path::new("--sparse=always"), &self.image, image])?;
+        copy(&self.image, image)?;
         let (kind, folder) = (self.kind, self.folder.clone());
-        self.forget()?;
+        fs::remove_file(self.end()?)?;
         Self::mount(kind, image, &folder)
     }
 
@@ -75,20 +66,16 @@ impl Disk {
     }
 
     /// The same; then the file system must have nothing to repair, and its file goes.
-    pub fn end_clean(mut self) -> Result<()> {
-        self.unmount()?;
-        let check = match self.kind {
-            FileSystem::Ext4 => command::run("e2fsck", [Path::new("-fn"), &self.image])?,
-            FileSystem::Xfs => command::run("xfs_repair", [Path::new("-n"), &self.image])?,
-            FileSystem::Btrfs => command::run("btrfs", [Path::new("check"), &self.image])?,
+    pub fn end_clean(self) -> Result<()> {
+        let (program, flag) = match self.kind {
+            FileSystem::Ext4 => ("e2fsck", "-fn"),
+            FileSystem::Xfs => ("xfs_repair", "-n"),
+            FileSystem::Btrfs => ("btrfs", "check"),
         };
-        ensure!(!check.stdout.contains("WARNING"), "the file system is not clean: {}", check.stdout);
-        fs::remove_file(&self.image).map_err(Into::into)
-    }
-
-    fn forget(mut self) -> Result<()> {
-        self.unmount()?;
-        fs::remove_file(&self.image).map_err(Into::into)
+        let image = self.end()?;
+        let check = command::run(program, [Path::new(flag), &image])?.stdout;
+        ensure!(!check.contains("WARNING"), "the file system is not clean: {check}");
+        fs::remove_file(&image).map_err(Into::into)
     }
 
     /// Also waits for the kernel: a cell that has just ended may hold it for a moment, or a child of another thread that has not
@@ -105,6 +92,10 @@ impl Disk {
             Ok(held.is_empty().then_some(()))
         })
     }
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    command::run("cp", [Path::new("--sparse=always"), from, to]).map(drop)
 }
 
 impl Drop for Disk {

@@ -102,14 +102,13 @@ async fn rest(daemon: &mut Daemon) -> Result<()> {
 /// Runs the worker up to the kill, or without one to its end, then recovers, which may be killed once, too; prints what
 /// it met.
 pub fn point(scenario: &Scenario, kill: Option<Kill>) -> Result<()> {
-    let worker = start(&["become"], &attempt_of(scenario).to_string())?;
-    let tracer = trace(worker, Role::Worker, kill.map_or(Look::All, |kill| Look::Until(kill.first, kill.recovery)))?.0;
+    let tracer = work(scenario, kill.map_or(Look::All, |kill| Look::Until(kill.first, kill.recovery)))?;
     let mut struck = tracer.struck;
     // Others that the worker has started may still run: recovery has to wait for them.
     let again = kill.and_then(|kill| kill.recovery).filter(|_| struck.len() == 1);
-    struck.extend(settle_again(again.map_or(Look::None, |strike| Look::Until(strike, None)))?);
+    struck.extend(settle_again(again)?);
     if struck.len() > 1 {
-        settle_again(Look::None)?;
+        settle_again(None)?;
     }
     println!("struck {}", struck.first().unwrap_or(&NOTHING));
     println!("recovery {}", struck.get(1).unwrap_or(&NOTHING));
@@ -119,10 +118,15 @@ pub fn point(scenario: &Scenario, kill: Option<Kill>) -> Result<()> {
     Ok(())
 }
 
+/// Starts the worker of the attempt that is killed, and follows it to its end.
+fn work(scenario: &Scenario, look: Look) -> Result<Tracer> {
+    let worker = start(&["become"], &attempt_of(scenario).to_string())?;
+    Ok(trace(worker, Role::Worker, look)?.0)
+}
+
 /// Runs the worker up to a power cut; prints what it met.
 pub fn cut(scenario: &Scenario, strike: Strike) -> Result<()> {
-    let worker = start(&["become"], &attempt_of(scenario).to_string())?;
-    let (tracer, _) = trace(worker, Role::Worker, Look::Until(strike, None))?;
+    let tracer = work(scenario, Look::Until(strike, None))?;
     println!("struck {}", tracer.struck.first().unwrap_or(&NOTHING));
     Ok(())
 }
@@ -133,7 +137,7 @@ pub fn recover(strike: Option<Strike>) -> Result<()> {
         let status = Command::new(RECOVER).env_clear().status().context("cannot start the early recovery")?;
         ensure!(status.success(), "the early recovery ended with {status}");
     }
-    let struck = settle_again(strike.map_or(Look::None, |strike| Look::Until(strike, None)))?;
+    let struck = settle_again(strike)?;
     println!("struck {}", struck.first().unwrap_or(&NOTHING));
     Ok(())
 }
@@ -146,7 +150,8 @@ fn is_marked() -> Result<bool> {
 }
 
 /// A start of the daemon, which may be killed; answers the calls at which something was.
-fn settle_again(look: Look) -> Result<Vec<&'static str>> {
+fn settle_again(strike: Option<Strike>) -> Result<Vec<&'static str>> {
+    let look = strike.map_or(Look::None, |strike| Look::Until(strike, None));
     let (tracer, code) = trace(start(&["settle"], "")?, Role::Daemon, look)?;
     ensure!(code == Some(0) || !tracer.struck.is_empty(), "the daemon ended with {code:?}");
     Ok(tracer.struck)

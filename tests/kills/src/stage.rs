@@ -36,8 +36,7 @@ pub enum Ground {
 impl Ground {
     /// By its name.
     pub fn named(name: &str) -> Result<Self> {
-        let kinds = [FileSystem::Ext4, FileSystem::Xfs];
-        let kind = kinds.into_iter().find(|kind| kind.name() == name);
+        let kind = FileSystem::named(name).filter(|kind| *kind != FileSystem::Btrfs);
         kind.map(Self::Disk).with_context(|| format!("power is cut on ext4 and on xfs, not on {name:?}"))
     }
 
@@ -50,12 +49,12 @@ impl Ground {
         }
     }
 
-    /// What it is called before a scenario's name.
+    /// Its name.
     #[must_use]
-    pub fn prefix(self) -> String {
+    pub const fn name(self) -> &'static str {
         match self {
-            Self::Memory => String::new(),
-            Self::Disk(kind) => format!("{} ", kind.name()),
+            Self::Memory => "memory",
+            Self::Disk(kind) => kind.name(),
         }
     }
 
@@ -109,23 +108,25 @@ impl<'s> Stage<'s> {
     }
 
     fn make_template(&mut self, base: &Path) -> Result<()> {
-        match self.ground {
-            Ground::Memory => copy(base, &self.template)?,
-            Ground::Disk(kind) => {
-                let (image, root) = (self.template.with_extension("img"), self.template.clone());
-                let disk = Disk::make(kind, &image, &root)?;
-                copy(&base.join("."), &root)?;
-                ready(&root, self.scenario)?;
-                self.template = disk.end()?;
-            }
+        let root = self.template.clone();
+        let disk = match self.ground {
+            Ground::Memory => None,
+            Ground::Disk(kind) => Some(Disk::make(kind, &root.with_extension("img"), &root)?),
+        };
+        copy(base, &root)?;
+        if self.is_copied_ready() {
+            ready(&root, self.scenario)?;
         }
-        if self.ground == Ground::Memory && self.is_copied_ready() { ready(&self.template, self.scenario) } else { Ok(()) }
+        if let Some(disk) = disk {
+            self.template = disk.end()?;
+        }
+        Ok(())
     }
 
     /// What was done before the last request can be copied with everything, unless an undo has to find the same inodes, which
     /// only a copy of the whole disk has.
     fn is_copied_ready(&self) -> bool {
-        self.scenario.wishes.len() == 1
+        self.ground != Ground::Memory || self.scenario.wishes.len() == 1
     }
 
     /// Makes a lane: everything is as just before the worker's start.
@@ -138,7 +139,7 @@ impl<'s> Stage<'s> {
             }
             Ground::Disk(kind) => Some(Disk::copy(kind, &self.template, &root.with_extension("0.img"), &root)?),
         };
-        if disk.is_none() && !self.is_copied_ready() {
+        if !self.is_copied_ready() {
             ready(&root, self.scenario)?;
         }
         Ok(Lane { root, disk })
@@ -190,7 +191,10 @@ impl<'s> Stage<'s> {
 
     /// What repeats it.
     fn words(&self, kill: Kill) -> String {
-        let verb = if self.ground == Ground::Memory { "one".to_owned() } else { format!("cut {}", self.ground.prefix().trim_end()) };
+        let verb = match self.ground {
+            Ground::Memory => "one",
+            Ground::Disk(_) => &format!("cut {}", self.ground.name()),
+        };
         format!("backstep-kills {verb} {} {}", self.scenario.name, words(kill).join(" "))
     }
 
@@ -291,8 +295,9 @@ fn met(said: &str) -> Result<BTreeMap<Role, u32>> {
     lines.map(|(role, calls)| Ok((Role::named(role)?, calls.parse()?))).collect()
 }
 
+/// All that is in a folder, into one that may be there.
 fn copy(from: &Path, to: &Path) -> Result<()> {
-    command::run("cp", [Path::new("-a"), from, to]).map(drop)
+    command::run("cp", [Path::new("-aT"), from, to]).map(drop)
 }
 
 /// The last lines of what the attempts wrote, for people.

@@ -67,7 +67,7 @@ impl Bench {
             let random = Random::new(seed.wrapping_mul(1000).wrapping_add(number as u64));
             let (begun, stage) = (Instant::now(), Stage::new(self.folder.path(), &self.base(), scenario, ground)?);
             let found = stage.kill(&points(&stage.met, share, random, ground));
-            println!("{}{}", ground.prefix(), line(scenario, &stage.met, &found, begun.elapsed()));
+            println!("{} {}", ground.name(), line(scenario, &stage.met, &found, begun.elapsed()));
             all.add(found);
         }
         Ok(all)

@@ -227,7 +227,7 @@ impl Tracer {
     fn event(&mut self, pid: Pid, event: i32) -> Result<()> {
         let role = self.family.role(pid).unwrap_or(Role::Child);
         match event {
-            libc::PTRACE_EVENT_EXEC => self.family.become_(pid, role.of_program(pid)),
+            libc::PTRACE_EVENT_EXEC => self.family.turn_into(pid, role.of_program(pid)),
             libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK => self.born(pid, role.of_child())?,
             libc::PTRACE_EVENT_CLONE => self.born(pid, role)?,
             _ => {}
@@ -241,7 +241,7 @@ impl Tracer {
             let is_known = self.family.role(new).is_some();
             self.family.bear(new, role);
             if is_known {
-                self.family.become_(new, role.of_program(new));
+                self.family.turn_into(new, role.of_program(new));
             }
         }
         Ok(())

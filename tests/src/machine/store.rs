@@ -98,13 +98,21 @@ impl FileSystem {
         }
     }
 
-    /// Makes an empty one and mounts it.
-    fn mount(self, folder: &Path) -> Result<()> {
-        let file = made_in(folder);
-        let image = OpenOptions::new().create_new(true).write(true).open(&file)?;
-        image.set_len(MADE_BYTES)?;
-        command::run(&format!("mkfs.{}", self.name()), [Path::new("-q"), &file])?;
-        command::run("mount", [Path::new("-o"), Path::new("loop"), &file, folder]).map(drop)
+    /// The one of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Ext4, Self::Xfs, Self::Btrfs].into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// Makes an empty one of this size in a new file.
+    pub fn make(self, image: &Path, bytes: u64) -> Result<()> {
+        OpenOptions::new().create_new(true).write(true).open(image)?.set_len(bytes)?;
+        command::run(&format!("mkfs.{}", self.name()), [Path::new("-q"), image]).map(drop)
+    }
+
+    /// Mounts the one in a file, which may be a copy of another one: they have one number, which xfs would refuse.
+    pub fn mount(self, image: &Path, folder: &Path) -> Result<()> {
+        let options = if self == Self::Xfs { "loop,nouuid" } else { "loop" };
+        command::run("mount", [Path::new("-o"), Path::new(options), image, folder]).map(drop)
     }
 }
 
@@ -128,7 +136,10 @@ impl Storage {
                 let words = ["-t", "tmpfs", "-o", &options, "backstep-test"].map(PathBuf::from);
                 command::run("mount", words.iter().map(PathBuf::as_path).chain([folder])).map(drop)
             }
-            Self::Made(file_system) => file_system.mount(folder),
+            Self::Made(file_system) => {
+                file_system.make(&made_in(folder), MADE_BYTES)?;
+                file_system.mount(&made_in(folder), folder)
+            }
         }
     }
 }
@@ -173,8 +184,7 @@ impl MachineFolder {
         command::run("cp", [Path::new("--sparse=always"), &file, &copy])?;
         fs::rename(&copy, &file)?;
         let kind = command::run("blkid", ["--output=value".as_ref(), "--match-tag=TYPE".as_ref(), file.as_os_str()])?.stdout;
-        let options = if kind.trim() == "xfs" { "loop,nouuid" } else { "loop" };
-        command::run("mount", [Path::new("-o"), Path::new(options), &file, &self.folder]).map(drop)
+        FileSystem::named(kind.trim()).with_context(|| format!("{kind:?} was not made here"))?.mount(&file, &self.folder)
     }
 
     /// The machine's name.

@@ -45,7 +45,7 @@ impl<R: Copy> Family<R> {
     }
 
     /// One has this role now.
-    pub fn become_(&mut self, pid: Pid, role: R) {
+    pub fn turn_into(&mut self, pid: Pid, role: R) {
         self.roles.insert(pid, role);
     }
 
@@ -78,12 +78,12 @@ mod tests {
         family.bear(parent, 'p');
         family.bear(child, 'p');
         assert_eq!(all(&family), [(1, 'p'), (2, 'p')]);
-        family.become_(child, 'c');
+        family.turn_into(child, 'c');
         family.end(child);
         // This one became another program before its birth was told, and the next one ended, too.
-        family.become_(child, 'd');
+        family.turn_into(child, 'd');
         family.bear(child, 'p');
-        family.become_(late, 'd');
+        family.turn_into(late, 'd');
         family.end(late);
         family.bear(late, 'p');
         assert_eq!(all(&family), [(1, 'p'), (2, 'd')]);

@@ -288,7 +288,7 @@ impl Tracer {
     }
 
     fn know(&mut self, pid: Pid, role: Role) {
-        self.family.become_(pid, role);
+        self.family.turn_into(pid, role);
         self.publish();
     }
 

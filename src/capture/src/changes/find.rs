@@ -138,7 +138,7 @@ impl Finder<'_> {
             if known.binary_search_by(|entry| entry.path.as_path().cmp(path)).is_ok() || self.manifest.excludes(path) {
                 continue;
             }
-            let parent = self.root.exact(path.parent().unwrap_or(Path::new("")));
+            let parent = self.root.parent_of(path);
             let now = parent.and_then(|parent| open(parent.as_ref(), path));
             let after = now.and_then(|now| now.map(|now| Ok(side(&now.meta(path)?, None))).transpose());
             let Some(after) = self.gaps.or_leave_out(path, after)? else { continue };

@@ -16,6 +16,7 @@ use super::record::Record;
 use crate::dir::make_private;
 use crate::error::{CaptureError, Context, Result};
 use crate::manifest::Entry;
+use crate::prune::list;
 
 const FOLDER: &str = "born";
 
@@ -27,13 +28,14 @@ pub(crate) struct Births {
 }
 
 impl Births {
-    /// Goes on after what is there.
-    pub(crate) fn open(capture: &Path) -> Result<Self> {
+    /// Opens or creates them and says what is told; goes on after it.
+    pub(crate) fn open(capture: &Path) -> Result<(Self, Vec<Record>)> {
         let folder = capture.join(FOLDER);
         make_private(&folder)?;
         let device = fs::metadata(&folder).cannot("examine", &folder)?.dev();
-        let next = numbered(&folder)?.last().map_or(0, |(number, _)| number + 1);
-        Ok(Self { folder, device, next })
+        let links = numbered(&folder)?;
+        let next = links.last().map_or(0, |(number, _)| number + 1);
+        Ok((Self { folder, device, next }, told(&links)?))
     }
 
     /// Tells of a name, which will be made in a folder on this device. Answers whether it could: no link is as long as the
@@ -45,7 +47,7 @@ impl Births {
         let link = self.folder.join(self.next.to_string());
         match symlink(path, &link) {
             Ok(()) => self.next += 1,
-            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NAMETOOLONG.raw_os_error()) => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::InvalidFilename => return Ok(false),
             Err(error) => return Err(error).cannot("create", &link),
         }
         Ok(true)
@@ -59,27 +61,22 @@ impl Births {
 
 /// As the log's records; those that it has, too, tell nothing new.
 pub(crate) fn read(capture: &Path) -> Result<Vec<Record>> {
-    let folder = capture.join(FOLDER);
-    let paths = numbered(&folder)?.into_iter().map(|(_, link)| fs::read_link(&link).cannot("read", &link));
+    told(&numbered(&capture.join(FOLDER))?)
+}
+
+fn told(links: &[(u64, PathBuf)]) -> Result<Vec<Record>> {
+    let paths = links.iter().map(|(_, link)| fs::read_link(link).cannot("read", link));
     paths.map(|path| Ok(Record::Path(Entry { path: path?, present: None }))).collect()
 }
 
 /// In the order in which they were made.
 fn numbered(folder: &Path) -> Result<Vec<(u64, PathBuf)>> {
-    let names = match fs::read_dir(folder) {
-        Ok(names) => names,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error).cannot("list", folder),
-    };
-    let mut found = Vec::new();
-    for name in names {
-        let name = name.cannot("list", folder)?;
-        let number = name.file_name().to_str().and_then(|name| name.parse().ok());
-        let damaged = || CaptureError::Damaged { file: name.path(), reason: "it is no number" };
-        found.push((number.ok_or_else(damaged)?, name.path()));
-    }
-    found.sort_unstable();
-    Ok(found)
+    let number = |link: &Path| link.file_name()?.to_str()?.parse().ok();
+    let damaged = |link: &Path| CaptureError::Damaged { file: link.to_path_buf(), reason: "it is no number" };
+    let links = list(folder)?.into_iter().map(|link| Ok((number(&link).ok_or_else(|| damaged(&link))?, link)));
+    let mut links = links.collect::<Result<Vec<_>>>()?;
+    links.sort_unstable();
+    Ok(links)
 }
 
 #[cfg(test)]
@@ -96,13 +93,14 @@ mod tests {
         let capture = tempfile::tempdir().expect("folder");
         let device = fs::metadata(capture.path()).expect("examine").dev();
         assert_eq!(paths(capture.path()), [""; 0].map(PathBuf::from));
-        let mut births = Births::open(capture.path()).expect("open");
+        let (mut births, _) = Births::open(capture.path()).expect("open");
         for number in 0..11 {
             assert!(births.note(Path::new(&format!("var/{number}")), device).expect("note"));
         }
         assert!(!births.note(Path::new("boot/x"), device + 1).expect("on another file system"));
         assert!(!births.note(Path::new(&"x/".repeat(2500)), device).expect("too long"));
-        let mut again = Births::open(capture.path()).expect("open again");
+        let (mut again, told) = Births::open(capture.path()).expect("open again");
+        assert_eq!(told, read(capture.path()).expect("read"));
         assert!(again.note(Path::new("var/last"), device).expect("note"));
         let mut expected: Vec<PathBuf> = (0..11).map(|number| PathBuf::from(format!("var/{number}"))).collect();
         expected.push("var/last".into());

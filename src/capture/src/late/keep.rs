@@ -109,12 +109,12 @@ impl Late {
 
     /// Zero, which is none's, when there is no such folder: then nothing can be made in it.
     fn device_of_parent(&self, path: &Path) -> Result<u64> {
-        let Some(parent) = self.root.exact(path.parent().unwrap_or(Path::new("")))? else { return Ok(0) };
+        let Some(parent) = self.root.parent_of(path)? else { return Ok(0) };
         rustix::fs::fstat(parent).map(|found| found.st_dev).map_err(std::io::Error::from).cannot("examine the folder of", path)
     }
 
     fn node(&self, path: &Path) -> Result<Option<Node>> {
-        let Some(parent) = self.root.exact(path.parent().unwrap_or(Path::new("")))? else { return Ok(None) };
+        let Some(parent) = self.root.parent_of(path)? else { return Ok(None) };
         path.file_name().map_or(Ok(None), |name| Node::open(parent.as_fd(), name, path))
     }
 

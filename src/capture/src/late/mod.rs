@@ -16,7 +16,7 @@
 //!
 //! Absent on purpose: system calls, processes and symbolic links in parents; they are the supervisor's business.
 
-pub(crate) mod births;
+mod births;
 mod keep;
 mod known;
 pub(crate) mod log;
@@ -88,13 +88,21 @@ pub struct Late {
 
 const MOST_LINKS: u32 = 40;
 
+/// What a capture was told late, in order; nothing when it was not.
+pub(crate) fn read(capture: &Path) -> Result<Vec<Record>> {
+    let mut records = log::read(capture)?;
+    records.extend(births::read(capture)?);
+    Ok(records)
+}
+
 impl Late {
     /// Opens the late log of a complete capture of `root`; a second time it goes on where the first ended.
     pub fn open(root: &Path, dir: &CaptureDir) -> Result<Self> {
         let root = Root::open(root)?;
         let eager = dir.eager_manifest()?;
         let (log, mut records) = Log::open(dir.path())?;
-        records.extend(births::read(dir.path())?);
+        let (births, born) = Births::open(dir.path())?;
+        records.extend(born);
         let manifest = merge::union(eager, records);
         let stores = Stores::resume(dir, &manifest.stores)?;
         let knowledge = Knowledge::of(&manifest);
@@ -103,7 +111,6 @@ impl Late {
         excluded.extend(root.inside(&own));
         let real = root.real().to_path_buf();
         let told_stores = manifest.stores.len();
-        let births = Births::open(dir.path())?;
         Ok(Self {
             root,
             real,

@@ -65,13 +65,13 @@ impl Restorer<'_> {
     }
 
     fn node(&self, path: &Path) -> Result<Option<Node>> {
-        let parent = self.root.exact(path.parent().unwrap_or(Path::new("")))?;
+        let parent = self.root.parent_of(path)?;
         open(parent.as_ref(), path)
     }
 
     fn lead(&self, entry: &Entry, restored: &mut Restored) -> Result<()> {
         let Some(item) = item(entry) else { return Ok(()) };
-        let Some(dir) = self.root.exact(entry.path.parent().unwrap_or(Path::new("")))? else { return self.homeless(&item, restored) };
+        let Some(dir) = self.root.parent_of(&entry.path)? else { return self.homeless(&item, restored) };
         self.touched.note(dir.as_fd(), &entry.path)?;
         let bench = Bench::open(dir.as_fd(), FAMILY, &entry.path)?;
         self.put(&bench, &item, restored)?;
@@ -81,7 +81,7 @@ impl Restorer<'_> {
     fn join(&self, entry: &Entry, leader: &Entry, restored: &mut Restored) -> Result<()> {
         let path = &entry.path;
         let (Some(item), Some(name)) = (item(entry), path.file_name()) else { return Ok(()) };
-        let Some(dir) = self.root.exact(path.parent().unwrap_or(Path::new("")))? else { return self.homeless(&item, restored) };
+        let Some(dir) = self.root.parent_of(path)? else { return self.homeless(&item, restored) };
         let bench = Bench::open(dir.as_fd(), FAMILY, path)?;
         if !self.link_to(leader, &bench, name, &item, restored)? {
             self.put(&bench, &item, restored)?;

@@ -46,7 +46,7 @@ impl Restorer<'_> {
     }
 
     fn place<'p>(&self, path: &'p Path) -> Result<Option<(OwnedFd, &'p OsStr)>> {
-        let parent = self.root.exact(path.parent().unwrap_or(Path::new("")))?;
+        let parent = self.root.parent_of(path)?;
         Ok(parent.zip(path.file_name()))
     }
 }
