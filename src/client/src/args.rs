@@ -298,7 +298,7 @@ pub(crate) struct ChangeOptions {
     /// When a step fails: rollback or leave
     #[arg(long, value_name = "POLICY", value_parser = one_of::<OnFailure>(OnFailure::ALL.iter().map(|one| one.as_str())), hide_possible_values = true)]
     pub(crate) on_failure: Option<OnFailure>,
-    /// When a service fails afterwards: off, warn or undo
+    /// When a service or a check of your own fails afterwards: off, warn or undo
     #[arg(long, value_name = "POLICY", value_parser = one_of::<ServicePolicy>(ServicePolicy::ALL.iter().map(|one| one.as_str())), hide_possible_values = true)]
     pub(crate) services: Option<ServicePolicy>,
     /// Of changed configuration files: keep or replace

@@ -67,6 +67,8 @@ closed_enum! {
         CheckMismatch = "check.mismatch",
         /// A service that ran before does not run after.
         ServiceFailed = "service.failed",
+        /// A check of the administrator's own failed after the change.
+        CheckFailed = "check.failed",
         /// What an undo needs is gone.
         UndoMaterial = "undo.material",
         /// An undo failed.
@@ -164,7 +166,9 @@ impl ErrorCode {
             Self::LockBusy | Self::QueueFull | Self::QueueClosed | Self::RequestThrottled | Self::BackoffActive => 6,
             Self::FetchFailed | Self::FetchHashMismatch | Self::TrustUnsigned => 7,
             Self::DiskFull | Self::DiskReadOnly => 8,
-            Self::CaptureFailed | Self::ScriptFailed | Self::DpkgFailed | Self::CheckMismatch | Self::ServiceFailed => 9,
+            Self::CaptureFailed | Self::ScriptFailed | Self::DpkgFailed | Self::CheckMismatch | Self::ServiceFailed | Self::CheckFailed => {
+                9
+            }
             Self::UndoFailed | Self::UndoIncomplete | Self::WorkerLost | Self::DpkgInterrupted | Self::AuditBroken => 10,
             Self::Cancelled | Self::Expired => 11,
             Self::PlanStale | Self::PlanMismatch | Self::TransactionState => 12,
@@ -217,6 +221,7 @@ impl ErrorCode {
             Self::DpkgFailed => "See 'backstep log ID' for dpkg's output.",
             Self::CheckMismatch => "See 'backstep show ID' for the differences.",
             Self::ServiceFailed => "See 'systemctl status UNIT', or choose --services=warn.",
+            Self::CheckFailed => "See 'backstep log ID' for what the check said, or choose --services=warn.",
             Self::UndoMaterial => "Fetch the missing archive into apt's cache, or choose another transaction.",
             Self::UndoFailed => "See 'backstep show ID' for what is left, and 'backstep repair'.",
             Self::UndoIncomplete => "See 'backstep show ID' for the list of differences.",

@@ -104,9 +104,9 @@ closed_enum! {
 }
 
 closed_enum! {
-    /// What a service that fails after the change means.
+    /// What a service or a required check of the administrator's own that fails after the change means.
     pub enum ServicePolicy("service policy") {
-        /// Services are not looked at.
+        /// Services are not looked at, and checks are not run.
         Off = "off",
         /// A warning is recorded.
         Warn = "warn",
@@ -185,7 +185,7 @@ pub struct Options {
     pub undo_later: bool,
     /// What happens when a step fails.
     pub on_failure: OnFailure,
-    /// What a failing service means.
+    /// What a failing service or check means.
     pub services: ServicePolicy,
     /// Which configuration file wins.
     pub conffiles: ConffilePolicy,

@@ -14,6 +14,7 @@ pub mod alternatives;
 pub mod archives;
 pub mod args;
 pub mod before;
+mod checks;
 pub mod child;
 pub mod conflict;
 pub mod contents;

@@ -177,3 +177,48 @@ fn services_that_fail_after_an_upgrade_are_undone_or_named() -> Result<()> {
     ensure!(!scene.document(silent.id())?["events"].to_string().contains("service.failed"), "services were looked at");
     Ok(())
 }
+
+const REQUIRED: &str = "/etc/backstep/check/required.d/web";
+const WANTED: &str = "/etc/backstep/check/wanted.d/web";
+
+/// Whether a note that begins so is in the record of a change, with the code of a check that failed, or with none.
+fn told(scene: &Scene, id: &str, begin: &str, failed: bool) -> Result<bool> {
+    let events = scene.document(id)?["events"].clone();
+    let code = if failed { Value::from("check.failed") } else { Value::Null };
+    let is_it = |event: &&Value| event["text"].as_str().is_some_and(|text| text.starts_with(begin)) && event["code"] == code;
+    Ok(events.as_array().into_iter().flatten().filter(|event| event["event"] == "noted").any(|event| is_it(&event)))
+}
+
+#[test]
+fn checks_of_the_administrator_decide_whether_a_change_stays() -> Result<()> {
+    let scene = Scene::new(&[plain("bs-web", "1")])?;
+    let check = "#!/bin/sh\necho \"checks $BACKSTEP_TRANSACTION\"\ntest ! -e /usr/share/bs-web/broken\n";
+    scene.machine.write(REQUIRED, check, 0o755)?;
+    let installed = scene.change("install bs-web")?;
+    ensure!(told(&scene, installed.id(), "required check web succeeded", false)?, "{:#}", scene.document(installed.id())?);
+    ensure!(scene.log(installed.id())?.contains(&format!("checks {}", installed.id())), "the log has nothing of the check");
+
+    scene.publish(&[plain("bs-web", "2").file("/usr/share/bs-web/broken", "")])?;
+    let before = scene.state()?;
+    let ended = scene.undone("upgrade", 9, "check.failed")?;
+    assert_eq!(ended.text("error_text"), "required check web ended with code 1");
+    before.expect_same(&scene.state()?, "a check that failed")?;
+    assert_eq!(scene.steps(ended.id(), "undo")?, ["check", "services", "apply", "secure", "fetch"]);
+
+    scene.machine.check(["chmod", "775", REQUIRED])?;
+    let open = scene.undone("upgrade", 9, "check.failed")?;
+    ensure!(open.text("error_text").contains("others than root may change"), "{}", open.text("error_text"));
+
+    scene.machine.check(["mv", REQUIRED, WANTED])?;
+    scene.machine.check(["chmod", "755", WANTED])?;
+    let wanted = scene.change("upgrade")?;
+    ensure!(told(&scene, wanted.id(), "wanted check web ended with code 1", true)?, "{:#}", scene.document(wanted.id())?);
+    let shown = scene.machine.check(["backstep", "show", wanted.id()])?;
+    ensure!(shown.contains("wanted check web ended with code 1"), "show does not say it:\n{shown}");
+
+    scene.machine.write(REQUIRED, "#!/bin/sh\nexit 7\n", 0o755)?;
+    let back = scene.change("rollback --last")?;
+    scene.expect(&[("bs-web", "ii 1")])?;
+    ensure!(told(&scene, back.id(), "required check web ended with code 7", true)?, "{:#}", scene.document(back.id())?);
+    Ok(())
+}

@@ -36,7 +36,10 @@ impl Detached {
             .process_group(0)
             .spawn()
             .map_err(|error| Failure::new(ErrorCode::WorkerFailed, format!("cannot start {}: {error}", self.worker.display())))?;
-        lock(&self.children).insert(attempt, child);
+        let mut children = lock(&self.children);
+        // Nobody need have asked whether an earlier one lives; what has ended stays a process until it is waited for.
+        children.retain(|_, earlier| !matches!(earlier.try_wait(), Ok(Some(_))));
+        children.insert(attempt, child);
         Ok(())
     }
 
@@ -50,5 +53,27 @@ impl Detached {
             }
             None => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::wait::{Id, WaitPidFlag, waitid};
+    use nix::unistd::Pid;
+
+    use super::*;
+
+    #[test]
+    fn a_worker_that_has_ended_is_waited_for_when_the_next_is_started() {
+        let detached = Detached::new("/bin/true".into(), "/".into());
+        let attempt = |number| AttemptId { transaction: "01936b2e-7c1a-7d3e-9f10-0123456789ab".parse().expect("id"), number };
+        detached.start(attempt(1)).expect("start");
+        let first = lock(&detached.children)[&attempt(1)].id();
+        let first = Pid::from_raw(first.try_into().expect("number"));
+        let end = || waitid(Id::Pid(first), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
+        end().expect("its end");
+        detached.start(attempt(2)).expect("start");
+        assert_eq!(lock(&detached.children).keys().copied().collect::<Vec<_>>(), [attempt(2)]);
+        assert!(end().is_err(), "it is no child any more");
     }
 }

@@ -18,6 +18,7 @@ const ROWS: &[&str] = &[
     include_str!("fixtures/0005.sql"),
     include_str!("fixtures/0006.sql"),
     include_str!("fixtures/0007.sql"),
+    include_str!("fixtures/0008.sql"),
 ];
 
 /// Makes a file as the program of that schema left it. What the triggers refuse was allowed when it was new.
@@ -71,6 +72,12 @@ fn a_file_of_every_earlier_schema_is_brought_up_with_a_copy_first() {
         // With schema 7 the first of them is in an archive.
         let left = usize::from(schema >= 7);
         assert_eq!(Reader::open(&path).expect("open").measures().expect("read").transactions.len(), 2 - left);
+        let earlier = "0174876e-8002-7000-8000-b1ec00000002".parse().expect("id");
+        let words: &[&str] = if schema >= 8 { &["ticket/4711", "weekly"] } else { &[] };
+        assert_eq!(
+            store.summary(earlier).expect("read").map(|summary| summary.tags.texts()),
+            Some(words.iter().map(ToString::to_string).collect())
+        );
         // It is gone on with.
         f.store = store;
         f.completed(7, Kind::Install, None);

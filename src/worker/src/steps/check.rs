@@ -1,10 +1,13 @@
-//! Check: dpkg's facts, apt's marks and the units are what the plan wants. Undo: nothing to bring back.
+//! Check: dpkg's facts, apt's marks and the units are what the plan wants, and the administrator's own checks succeed. Undo: nothing to
+//! bring back.
 
 use backstep_core::request::ServicePolicy;
-use backstep_core::{ErrorCode, Failure, Method, StepKind};
+use backstep_core::{ErrorCode, Failure, Kind, Method, StepKind};
 use backstep_engine::runner::{Done, Left, Need, Stage, Step, UndoError, Undone};
 
 use crate::before::{self, Before};
+use crate::checks::{self, Weight};
+use crate::child::{Watch, Wish};
 use crate::context::Shared;
 use crate::facts;
 use crate::units::{self, compare};
@@ -46,6 +49,47 @@ impl Check {
             (false, ServicePolicy::Undo) => Err(Failure::new(ErrorCode::ServiceFailed, text())),
         }
     }
+
+    /// All of the administrator's own are run, so that the record tells of each.
+    fn own(&self, stage: &mut Stage<'_>) -> Result<(), Failure> {
+        let checks =
+            if self.context.plan.options.services == ServicePolicy::Off { Vec::new() } else { checks::find(&self.context.machine)? };
+        let mut failed = Vec::new();
+        for (number, check) in checks.iter().enumerate() {
+            stage.progress(super::part(number as u64, checks.len() as u64), "", &format!("check {}", check.name))?;
+            let why = check.run(self.context.children.as_ref(), &mut Checking { stage: &mut *stage })?;
+            stage.stop_if_asked()?;
+            let Some(why) = why else {
+                stage.note(None, format!("{} check {} succeeded", check.weight.as_str(), check.name))?;
+                continue;
+            };
+            let text = format!("{} check {} {why}", check.weight.as_str(), check.name);
+            stage.note(Some(ErrorCode::CheckFailed), text.clone())?;
+            failed.extend((check.weight == Weight::Required).then_some(text));
+        }
+        if failed.is_empty() || !self.decides() { Ok(()) } else { Err(Failure::new(ErrorCode::CheckFailed, failed.join("; "))) }
+    }
+
+    /// Whether a required check that fails undoes the change. A rollback stays: what it leads away from was not better.
+    fn decides(&self) -> bool {
+        self.context.plan.options.services == ServicePolicy::Undo && self.context.plan.kind != Kind::Rollback
+    }
+}
+
+/// Nobody tells how far a check is; it can be cancelled.
+struct Checking<'a, 'b> {
+    stage: &'a mut Stage<'b>,
+}
+
+impl Watch for Checking<'_, '_> {
+    fn line(&mut self, _: &str) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn tick(&mut self) -> Result<Wish, Failure> {
+        self.stage.tick()?;
+        Ok(if self.stage.cancel_asked() { Wish::Stop } else { Wish::GoOn })
+    }
 }
 
 impl Step for Check {
@@ -61,6 +105,7 @@ impl Step for Check {
         stage.progress(0, "", "checking the result")?;
         self.facts()?;
         self.units(stage)?;
+        self.own(stage)?;
         Ok(Done::applied("as planned"))
     }
 

@@ -4,14 +4,15 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use backstep_core::{ErrorCode, Failure, Method, PlanAction, StepKind, StepState};
+use backstep_core::request::ServicePolicy;
+use backstep_core::{ErrorCode, Failure, Kind, Method, PlanAction, StepKind, StepState};
 use backstep_engine::runner::kit::{self, MemoryJournal, NoCancel, Scenario};
 use backstep_engine::runner::{Earlier, Outcome, Ports, Step, resume_undo, run};
 use backstep_wire::journal::Record;
@@ -136,6 +137,11 @@ impl Children for FakeApt {
         if call.program == "systemctl" {
             return Ok(self.systemctl().0);
         }
+        if call.program == "timeout" {
+            return Ok(Ended::Code(
+                call.arguments.last().map_or(127, |check| fs::read(check).expect("check").len().try_into().expect("small")),
+            ));
+        }
         if call.arguments.iter().any(|argument| argument == "--download-only") {
             self.download();
             return Ok(Ended::Code(0));
@@ -234,6 +240,15 @@ impl Small {
 
     fn run(&self) -> (Outcome, MemoryJournal) {
         run_in(&self.context)
+    }
+
+    /// A check of the administrator's own, which the fake ends with this code.
+    fn check(&self, path: &str, code: usize) {
+        let path = self.context.machine.at("etc/backstep/check").join(path);
+        put(&path, &vec![b'.'; code]);
+        for path in [path.parent().expect("folder"), &path] {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("mode");
+        }
     }
 
     fn called(&self, call: &str) -> bool {
@@ -448,6 +463,39 @@ fn a_dpkg_that_was_killed_at_its_very_end_is_not_taken_for_done() {
     let why = "dpkg was stopped while it wrote its database";
     assert_eq!(journal.cause(), Some(Failure::new(ErrorCode::CheckMismatch, why)));
     assert_eq!(small.seen(), before);
+}
+
+#[test]
+fn a_required_check_that_fails_undoes_the_change_and_each_is_told_of() {
+    let small = Small::new(Trouble::None);
+    for (path, code) in [("required.d/disk", 0), ("required.d/web", 3), ("wanted.d/mail", 1)] {
+        small.check(path, code);
+    }
+    let before = small.seen();
+    let (outcome, journal) = small.run();
+    assert_eq!(outcome, Outcome::Aborted { differences: Vec::new() });
+    let why = "required check web ended with code 3";
+    assert_eq!(journal.cause(), Some(Failure::new(ErrorCode::CheckFailed, why)));
+    let failed = Some(ErrorCode::CheckFailed);
+    let told = [(None, "required check disk succeeded"), (failed, why), (failed, "wanted check mail ended with code 1")];
+    assert!(notes(&journal).ends_with(&told), "{:?}", notes(&journal));
+    assert_eq!(small.seen(), before);
+}
+
+#[test]
+fn a_check_that_does_not_decide_is_told_of_and_the_change_stays() {
+    let by = |path: &str, change: fn(&mut backstep_core::Plan)| {
+        let mut small = Small::new(Trouble::None);
+        small.check(path, 2);
+        change(&mut Rc::get_mut(&mut small.context).expect("alone").plan);
+        let (outcome, journal) = small.run();
+        assert_eq!(outcome, Outcome::Committed);
+        notes(&journal).iter().filter(|(code, _)| *code == Some(ErrorCode::CheckFailed)).count()
+    };
+    assert_eq!(by("wanted.d/web", |_| {}), 1);
+    assert_eq!(by("required.d/web", |plan| plan.options.services = ServicePolicy::Warn), 1);
+    assert_eq!(by("required.d/web", |plan| plan.options.services = ServicePolicy::Off), 0, "it is not run");
+    assert_eq!(by("required.d/web", |plan| plan.kind = Kind::Rollback), 1);
 }
 
 #[test]
