@@ -26,6 +26,8 @@ use crate::node::{Node, facts};
 
 pub(crate) const OBJECTS: &str = "objects";
 pub(crate) const SHARD: u64 = 1000;
+/// A file with more names is copied: ext4 gives one 65,000, and dpkg makes one more of what it replaces. Where it cannot, the change fails.
+const MOST_NAMES: u32 = 64_000;
 const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// The stores of a capture that is being made.
@@ -163,6 +165,9 @@ impl Shelf {
     /// Keeps a file by one more name; none when its file system cannot.
     pub(crate) fn link(&mut self, stores: &Stores, node: &Node, path: &Path) -> Result<Option<Object>> {
         let Some(store) = stores.on(node.facts.mount) else { return Ok(None) };
+        if node.facts.nlink > MOST_NAMES {
+            return Ok(None);
+        }
         let slot = self.slot(stores, store)?;
         let number = slot.next;
         match linkat(CWD, node.proc_path(), &slot.fd, name(number), AtFlags::SYMLINK_FOLLOW) {

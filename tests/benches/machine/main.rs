@@ -11,6 +11,7 @@ mod bus;
 mod idle;
 mod large;
 mod packages;
+mod peers;
 mod plain;
 mod record;
 mod report;
@@ -23,7 +24,7 @@ use backstep_tests::machine::{Machine, Storage};
 use crate::report::Report;
 
 /// Without a word on the command line everything is measured and written; with the names of parts (`plain`, `packages`,
-/// `bus`, `large`, `idle`, `torn`) only those, and the lines are only shown.
+/// `bus`, `large`, `idle`, `torn`, `peers`) only those, and the lines are only shown.
 fn main() -> Result<()> {
     let chosen: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let wanted = |part: &str| chosen.is_empty() || chosen.iter().any(|word| word == part);
@@ -50,6 +51,9 @@ fn main() -> Result<()> {
     }
     if wanted("torn") {
         torn::measure(&mut report)?;
+    }
+    if wanted("peers") {
+        peers::measure(&mut report)?;
     }
     if chosen.is_empty() { report.write() } else { Ok(()) }
 }

@@ -26,9 +26,12 @@ pub(crate) struct Pairs {
     pub(crate) peers: Vec<f64>,
 }
 
-/// The lines of the table.
+/// The lines of both tables.
 #[derive(Debug, Default)]
-pub(crate) struct Report(Vec<String>);
+pub(crate) struct Report {
+    speed: Vec<String>,
+    undo: Vec<String>,
+}
 
 impl Report {
     /// Two that did the same; `scale` and `unit` are how to write a second.
@@ -56,9 +59,16 @@ impl Report {
         self.line(format!("{what} | {} | {} ({peer}) | – | 0 | {} | {}", all(ours), all(peers), met(none), ours.len()));
     }
 
+    /// What undos of the same change came to, ours first.
+    pub(crate) fn undone(&mut self, what: &str, cells: &[String]) {
+        let line = format!("{what} | {}", cells.join(" | "));
+        eprintln!("{line}");
+        self.undo.push(format!("| {line} |\n"));
+    }
+
     fn line(&mut self, line: String) {
         eprintln!("{line}");
-        self.0.push(format!("| {line} |\n"));
+        self.speed.push(format!("| {line} |\n"));
     }
 
     /// Writes the page.
@@ -67,9 +77,11 @@ impl Report {
             "# Benchmarks\n\nWritten by `make bench`; see `tests/benches/machine`. {}.\n\n\
              Every number is a median. Compared commands run in turns in one machine, from the same state, archives already \
              fetched; the ratio is the median of the rounds' ratios (least to most).\n\n\
-             | what | Backstep | peer | ratio | target | met | rounds |\n|---|---|---|---|---|---|---|\n{}",
+             | what | Backstep | peer | ratio | target | met | rounds |\n|---|---|---|---|---|---|---|\n{}\n{}{}",
             surroundings()?,
-            self.0.concat()
+            self.speed.concat(),
+            crate::peers::HEAD,
+            self.undo.concat()
         );
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/benchmarks.md");
         fs::write(&path, page).with_context(|| format!("cannot write {}", path.display()))

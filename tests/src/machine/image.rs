@@ -74,7 +74,7 @@ impl Image {
     /// Copies the image's files to `target`, which is made.
     pub fn copy_to(&self, target: &Path) -> Result<PathBuf> {
         let _lock = store::lock_image(&self.name, FlockArg::LockShared)?;
-        let options = ["-a", "--reflink=auto", "--"].map(PathBuf::from);
+        let options = ["-aT", "--reflink=auto", "--"].map(PathBuf::from);
         command::run("cp", options.into_iter().chain([store::image_root(&self.name), target.to_owned()]))?;
         Ok(target.to_owned())
     }

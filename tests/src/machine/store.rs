@@ -66,6 +66,10 @@ fn lock(path: &Path, mode: FlockArg) -> Result<Flock<File>> {
     Flock::lock(file, mode).map_err(|(_, error)| error.into())
 }
 
+fn root_in(folder: &Path) -> PathBuf {
+    folder.join("root")
+}
+
 /// Where a machine's files are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Storage {
@@ -138,7 +142,10 @@ impl Storage {
             }
             Self::Made(file_system) => {
                 file_system.make(&made_in(folder), MADE_BYTES)?;
-                file_system.mount(&made_in(folder), folder)
+                file_system.mount(&made_in(folder), folder)?;
+                // The root of a system on btrfs is a subvolume, as Debian's installer makes it.
+                let make = |root: PathBuf| command::run("btrfs", ["subvolume".as_ref(), "create".as_ref(), root.as_os_str()]).map(drop);
+                if file_system == FileSystem::Btrfs { make(root_in(folder)) } else { Ok(()) }
             }
         }
     }
@@ -194,7 +201,7 @@ impl MachineFolder {
 
     /// The machine's root directory.
     pub(super) fn root(&self) -> PathBuf {
-        self.folder.join("root")
+        root_in(&self.folder)
     }
 
     /// The file that takes what the machine prints while it boots.

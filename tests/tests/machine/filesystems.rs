@@ -39,6 +39,19 @@ fn undo_is_exact_on_btrfs() -> Result<()> {
     there_and_back_on(FileSystem::Btrfs, "durability: one barrier after unpacking")
 }
 
+/// ext4 gives a file 65,000 names. dpkg makes one more for what it replaces, and fails without it.
+#[test]
+fn a_file_with_nearly_as_many_names_as_can_be_leaves_dpkg_room_for_its_own() -> Result<()> {
+    let many = |version: &str| plain("bs-many", version).file("/usr/share/bs-many/file", version);
+    let scene = Scene::on(FileSystem::Ext4, &[many("1")])?;
+    scene.change("install bs-many")?;
+    scene.machine.check(["mkdir", "/opt/names"])?;
+    let names = "link '/usr/share/bs-many/file', '/opt/names/'.$_ or die $! while (stat '/usr/share/bs-many/file')[3] < 64_999 and ++$_";
+    scene.machine.check(["perl", "-e", names])?;
+    scene.publish(&[many("2")])?;
+    scene.there_and_back("upgrade", |scene| scene.expect(&[("bs-many", "ii 2")])).map(drop)
+}
+
 /// Ships to folders that are on file systems of their own.
 fn spread(version: &str) -> Package {
     let places = ["/usr/share", "/opt", "/boot", "/var/games"];
