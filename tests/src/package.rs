@@ -12,8 +12,8 @@ use anyhow::{Context, Result};
 
 use crate::command;
 
-/// A second in the past that all files of all packages carry.
-const BUILD_TIME: &str = "1700000000";
+/// A second in the past that the files of all packages carry, so that nobody tells two versions by their times.
+const BUILD_TIME: u32 = 1_700_000_000;
 
 /// A maintainer script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +60,7 @@ pub struct Package {
     contents: Vec<(String, Content)>,
     control_files: Vec<(&'static str, String, u32)>,
     conffiles: Vec<String>,
+    build_time: u32,
 }
 
 impl Package {
@@ -73,7 +74,14 @@ impl Package {
             contents: Vec::new(),
             control_files: Vec::new(),
             conffiles: Vec::new(),
+            build_time: BUILD_TIME,
         }
+    }
+
+    /// Makes its files so many seconds younger than those of others.
+    pub fn younger(mut self, seconds: u32) -> Self {
+        self.build_time += seconds;
+        self
     }
 
     /// Sets the architecture, e.g. `amd64`.
@@ -179,7 +187,7 @@ impl Package {
         self.write_control(&tree.path().join("DEBIAN"))?;
         fs::set_permissions(tree.path(), PermissionsExt::from_mode(0o755))?;
         let mut build = command::host("dpkg-deb", ["--root-owner-group", "-Zgzip", "--nocheck", "--build"]);
-        build.arg(tree.path()).arg(&archive).env("SOURCE_DATE_EPOCH", BUILD_TIME);
+        build.arg(tree.path()).arg(&archive).env("SOURCE_DATE_EPOCH", self.build_time.to_string());
         command::output(&mut build)?.success()?;
         Ok(archive)
     }

@@ -21,7 +21,8 @@ use crate::report::Report;
 pub(crate) const HEAD: &str = "## Undo beside others\n\nThe same change of the same small packages, each in a machine of its own on \
     btrfs: what each program has for taking it back, and how many things are not as before afterwards (paths but those of logs and \
     caches, packages, marks, services; the first are named). The archive has only the newest version, as Debian's has. apt is that \
-    of Debian sid, everything else Debian 12's. Times are those of the undo, once.\n\n\
+    of Debian sid, everything else Debian 12's. snapper needs btrfs, and puts files back whole: dpkg's database \
+    forgets what came later. Times are those of the undo, once.\n\n\
     | change | Backstep | apt history-undo | snapper undochange |\n|---|---|---|---|\n";
 /// Not compared beside what no test compares: dpkg's and apt's databases, whose facts are, and what snapper keeps.
 const BY_FACTS: [&str; 4] = ["/var/lib/dpkg", "/var/lib/apt/extended_states", "/.snapshots", "/.backstep"];
@@ -66,9 +67,11 @@ const CHANGES: [Change; 5] = [
     },
 ];
 
-/// A service with a user, data, and scripts that write where dpkg does not know of it.
+/// A service with a user, data, and scripts that write where dpkg does not know of it. Versions have times of their own, as real ones have:
+/// snapper takes files of the same time for the same.
 fn app(version: &str) -> Vec<Package> {
     let app = Package::new("bs-app", version)
+        .younger(if version == "1" { 0 } else { 86_400 })
         .depends("bs-lib")
         .file("/usr/share/bs-app/version", version)
         .file(&format!("/usr/share/bs-app/only-in-{version}"), version)
