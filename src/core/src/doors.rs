@@ -469,6 +469,11 @@ const OTHERS: &[Door] = &[
     file("/run/backstep-planner.sock", Who::Root, "questions to the planner"),
     file("/etc/backstep/backstep.toml", Who::Machine, "the configuration; written by root"),
     file("/etc/backstep/backstep.toml.d/*.toml", Who::Machine, "the same"),
+    file(
+        "/etc/backstep/check/*.d/*",
+        Who::Machine,
+        "the administrator's own checks, which root runs after a change; none that others may write",
+    ),
     file("/etc/apt/preferences.d/backstep.pref", Who::Machine, "what is ignored; written by the daemon, read by apt"),
     row(Place::Program, "backstepd", Who::Root, "the daemon; flags are for tests"),
     row(Place::Program, "backstep-worker run", Who::Root, "carries out an attempt whose order and plan are in the state folder"),

@@ -136,20 +136,29 @@ impl Daemon {
         let mut patience = DECISIONS;
         loop {
             let Some(state) = self.state(id(number))? else { return Ok(()) };
-            match state {
-                state if state.is_final() => {
-                    println!("ended {} {state}", id(number));
-                    return Ok(());
-                }
-                TransactionState::NeedsAttention => {
-                    patience -= 1;
-                    ensure!(patience > 0, "a person has tried often enough: {}", self.last_words(id(number))?);
-                    let verdict = if scenario.wishes[number].accept { Verdict::Accept } else { Verdict::Undo };
-                    self.manager.decide(id(number), verdict).map_err(failed)?;
-                }
-                _ => self.work(&|id| scenario.wish(id).is_some_and(|wish| wish.cancel == Cancel::Launched)).await?,
+            if state.is_final() {
+                println!("ended {} {state}", id(number));
+                return Ok(());
+            }
+            let Some(stuck) = self.stuck(scenario)? else {
+                self.work(&|id| scenario.wish(id).is_some_and(|wish| wish.cancel == Cancel::Launched)).await?;
+                continue;
+            };
+            patience -= 1;
+            ensure!(patience > 0, "a person has tried often enough: {}", self.last_words(id(stuck))?);
+            let verdict = if scenario.wishes[stuck].accept { Verdict::Accept } else { Verdict::Undo };
+            self.manager.decide(id(stuck), verdict).map_err(failed)?;
+        }
+    }
+
+    /// The transaction that waits for a person. It may be another than the one that is to be finished, which waits for it.
+    fn stuck(&self, scenario: &Scenario) -> Result<Option<usize>> {
+        for number in 0..scenario.wishes.len() {
+            if self.state(id(number))? == Some(TransactionState::NeedsAttention) {
+                return Ok(Some(number));
             }
         }
+        Ok(None)
     }
 
     fn last_words(&self, id: TransactionId) -> Result<String> {

@@ -11,7 +11,7 @@ use backstep_torture::scenario::SCENARIOS;
 use backstep_torture::tracer::{Blow, CALLS, Role, Strike};
 use backstep_torture::{daemon, fake, hands, soak, storage, tracer};
 
-const USAGE: &str = "usage: backstep-torture points PART PARTS STRIDE | random SEED RUNS SECONDS | storage PART PARTS STRIDE | disks | soak SEED SECONDS | one SCENARIO ROLE AT [ROLE AT ...] | fail SCENARIO ROLE WAY FROM TO";
+const USAGE: &str = "usage: backstep-torture points PART PARTS STRIDE | random SEED RUNS SECONDS | storage PART PARTS STRIDE | disks | soak SEED SECONDS | one SCENARIO [all-]ROLE AT [[all-]ROLE AT ...] | fail SCENARIO ROLE WAY FROM TO";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -92,8 +92,9 @@ fn fail(scenario: &str, of: &str, way: &str, at: std::ops::RangeInclusive<u32>) 
 
 fn one(scenario: &str, strikes: &[String]) -> Result<()> {
     let strike = |pair: &[String]| -> Result<Strike> {
-        let role = role(&pair[0])?;
-        Ok(Strike { role, at: pair.get(1).context(USAGE)?.parse()?, blow: Blow::Kill, calls: &CALLS })
+        let alone = pair[0].strip_prefix("all-");
+        let (name, blow) = alone.map_or((pair[0].as_str(), Blow::Kill), |name| (name, Blow::KillAll));
+        Ok(Strike { role: role(name)?, at: pair.get(1).context(USAGE)?.parse()?, blow, calls: &CALLS })
     };
     let strikes = strikes.chunks(2).map(strike).collect::<Result<Vec<_>>>()?;
     let mut matrix = Matrix::new()?;

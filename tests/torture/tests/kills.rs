@@ -58,6 +58,13 @@ fn a_worker_killed_at_its_own_drafts_leaves_none_of_them() -> Result<()> {
     Ok(())
 }
 
+/// Three lost undos make the later one wait for a person, who must be asked about it, and not about the first, which waits for it.
+#[test]
+fn the_one_that_needs_a_person_keeps_the_other_only_until_it_is_decided() -> Result<()> {
+    let strikes = ["all-worker", "32", "all-worker", "13", "worker", "16"];
+    torture(&[&[&["one", "two wait, the later one first"], &strikes[..]].concat()]).map(drop)
+}
+
 #[test]
 fn small_disks_are_no_loss() -> Result<()> {
     if nix::unistd::geteuid().is_root() {
