@@ -3,6 +3,7 @@
 use backstep_core::PackageId;
 use backstep_core::history::{Generation, GenerationFilter, ItemChange, PackageStatistics, RowChange, StepStatistics};
 use backstep_core::record::Summary;
+use backstep_core::risk::Risk;
 use zbus::proxy::CacheProperties;
 use zbus::{DeserializeDict, Fd, SerializeDict, Type, proxy};
 
@@ -278,6 +279,37 @@ impl From<PackageStatistics> for PackageStatisticsRow {
     }
 }
 
+/// How transactions with a package ended before.
+#[derive(Debug, Clone, PartialEq, Eq, Default, SerializeDict, DeserializeDict, Type)]
+#[zbus(signature = "a{sv}")]
+#[allow(missing_docs)]
+pub struct RiskRow {
+    pub package: String,
+    pub version: String,
+    pub failed: u32,
+    pub attempts: u32,
+    pub other_failed: u32,
+    pub other_attempts: u32,
+    pub last: Option<i64>,
+    pub code: Option<String>,
+}
+
+impl From<Risk> for RiskRow {
+    fn from(risk: Risk) -> Self {
+        let last = risk.last();
+        Self {
+            package: risk.package.to_string(),
+            version: risk.version.to_string(),
+            failed: risk.own.failed,
+            attempts: risk.own.attempts,
+            other_failed: risk.others.failed,
+            other_attempts: risk.others.attempts,
+            last: last.map(|blamed| blamed.at_us),
+            code: last.map(|blamed| blamed.code.to_string()),
+        }
+    }
+}
+
 fn some_text(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
@@ -312,6 +344,9 @@ pub trait Record {
 
     /// Which packages changed most in transactions that ended since then.
     fn get_package_statistics(&self, since_us: i64) -> zbus::Result<Vec<PackageStatisticsRow>>;
+
+    /// How transactions with these packages, each `NAME=VERSION`, ended before; in their order.
+    fn list_risks(&self, packages: &[String]) -> zbus::Result<Vec<RiskRow>>;
 
     /// Checks every event; progress goes to a pipe as JSON lines. Answers how many there are, the last one's hash, how many
     /// had a text taken out, and for how many of those the event that vouches came later.

@@ -59,6 +59,11 @@ impl<'a> Follower<'a> {
         &self.id
     }
 
+    /// The connection that it follows on.
+    pub(crate) fn session(&self) -> &Session {
+        self.session
+    }
+
     /// Whether the daemon may be another one than before; asked again, it is the same. A daemon that starts quickly
     /// is never seen away.
     pub(crate) fn is_another_daemon(&mut self) -> bool {

@@ -85,6 +85,12 @@ impl Ui {
         Self { width: Some(columns), ..Self::plain() }
     }
 
+    /// Text for a terminal of any width, with colours, for tests.
+    #[cfg(test)]
+    pub(crate) const fn colored() -> Self {
+        Self { color_out: true, ..Self::plain() }
+    }
+
     /// Colours a text for standard output.
     pub(crate) fn paint(&self, ink: Ink, text: &str) -> String {
         painted(self.color_out, ink, text)

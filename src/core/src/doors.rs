@@ -80,6 +80,8 @@ closed_enum! {
         GetStepStatistics = "GetStepStatistics",
         /// Which packages changed most.
         GetPackageStatistics = "GetPackageStatistics",
+        /// How changes of packages ended before.
+        ListRisks = "ListRisks",
         /// Checks the record.
         Verify = "Verify",
         /// Every event.
@@ -248,6 +250,11 @@ impl Method {
             ),
             Self::GetStepStatistics => (RecordMethod, Who::Everybody, "counts and durations of each kind's steps"),
             Self::GetPackageStatistics => (RecordMethod, Who::SelfOr(Permission::ViewAll), "packages and how often they changed"),
+            Self::ListRisks => (
+                RecordMethod,
+                Who::SelfOr(Permission::ViewAll),
+                "how often changes of packages failed, when last and with which code; of one's own transactions",
+            ),
             Self::Verify => (RecordMethod, Who::Holder(Permission::ViewAll), "reads the whole record; how many events, and its last hash"),
             Self::Export => (RecordMethod, Who::Holder(Permission::ViewAll), "every event, into the caller's pipe"),
             Self::BackUp => (RecordMethod, Who::Holder(Permission::ViewAll), "a copy of the record, into the caller's pipe"),
@@ -331,7 +338,7 @@ const fn file(name: &'static str, who: Who, reveals: &'static str) -> Door {
     row(Place::File, name, who, reveals)
 }
 
-const CHANGES: &str = "CreateTransaction, Prepare, Execute";
+const CHANGES: &str = "CreateTransaction, Prepare, ListRisks, Execute";
 
 const OTHERS: &[Door] = &[
     property("Version", "the daemon's version"),
@@ -369,7 +376,7 @@ const OTHERS: &[Door] = &[
     verb("hold", Who::Plan, CHANGES),
     verb("unhold", Who::Plan, CHANGES),
     verb("rollback", Who::Plan, CHANGES),
-    verb("plan", Who::Everybody, "CreateTransaction, Prepare, Cancel; of a rollback of another's for holders of view-all"),
+    verb("plan", Who::Everybody, "CreateTransaction, Prepare, ListRisks, Cancel; of a rollback of another's for holders of view-all"),
     verb("cancel", Who::OwnerOr(Permission::CancelAny), "Cancel"),
     verb("retry", Who::OwnerOr(Permission::ViewAll), "Retry, then as a change"),
     verb("pin", Who::Holder(Permission::Pin), "Pin"),

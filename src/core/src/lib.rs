@@ -39,6 +39,7 @@ pub mod refusal;
 pub mod replay;
 pub mod request;
 pub mod retention;
+pub mod risk;
 pub mod scrub;
 pub mod state;
 pub mod step;

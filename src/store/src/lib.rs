@@ -45,6 +45,7 @@ mod reader;
 mod rebuild;
 mod redact;
 mod refuse;
+mod risks;
 mod schema_page;
 mod statistics;
 mod step_statistics;

@@ -98,18 +98,8 @@ impl Writer<'_> {
     }
 
     fn fail(&self, facts: &Facts) -> Result<(), StoreError> {
-        let Some(error) = facts.error.as_ref().filter(|error| backoff::counts(error.code)) else { return Ok(()) };
-        let conn = self.generation.conn();
-        let (items, requested) = (names(conn, ITEMS, self.row.key)?, names(conn, REQUESTED, self.row.key)?);
-        let halves = names(conn, HALVES, self.row.key)?;
-        let halves: Vec<&str> = halves.iter().filter_map(|package| package.split(':').next()).collect();
-        let failed = Failed {
-            items: items.iter().map(String::as_str).collect(),
-            requested: requested.iter().map(String::as_str).collect(),
-            halves,
-            text: &error.text,
-        };
-        for subject in backoff::culprits(&failed).into_iter().take(MAX_SUBJECTS) {
+        let Some(error) = &facts.error else { return Ok(()) };
+        for subject in culprits(self.generation.conn(), self.row.key, error)?.iter().take(MAX_SUBJECTS) {
             self.set(subject, facts, error)?;
         }
         Ok(())
@@ -157,6 +147,22 @@ pub(crate) const SET_BY_FAILURES: &str =
 pub(crate) const LIVE_PAIR: &str =
     "SELECT key, failures, until_us FROM work_backoff WHERE ended_us IS NULL AND subject = ?1 AND process = ?2";
 pub(crate) const FACTS: &str = "SELECT kind, error_code, error_text, undoing FROM transactions WHERE key = ?1";
+
+/// The subjects to blame for a transaction that ended with this error: names of packages, or `*`. None where the error says nothing
+/// against its work.
+pub(crate) fn culprits(conn: &Connection, key: i64, error: &Failure) -> Result<Vec<String>, StoreError> {
+    if !backoff::counts(error.code) {
+        return Ok(Vec::new());
+    }
+    let (items, requested, halves) = (names(conn, ITEMS, key)?, names(conn, REQUESTED, key)?, names(conn, HALVES, key)?);
+    let failed = Failed {
+        items: items.iter().map(String::as_str).collect(),
+        requested: requested.iter().map(String::as_str).collect(),
+        halves: halves.iter().filter_map(|package| package.split(':').next()).collect(),
+        text: &error.text,
+    };
+    Ok(backoff::culprits(&failed).into_iter().map(str::to_owned).collect())
+}
 
 fn names(conn: &Connection, sql: &str, key: i64) -> Result<Vec<String>, StoreError> {
     let mut statement = conn.prepare_cached(sql)?;

@@ -148,6 +148,7 @@ pub(super) async fn call(connection: &Connection, method: Method, Offer { path, 
         Method::ListInventory => code(record.list_inventory(InventoryFilter::default()).await),
         Method::GetPackageStatistics => code(record.get_package_statistics(0).await),
         Method::GetStepStatistics => code(record.get_step_statistics(0).await),
+        Method::ListRisks => code(record.list_risks(&["alpha=1.0-1".to_owned()]).await),
         Method::Verify => code(record.verify(sink()).await),
         Method::Export => code(record.export("jsonl", u64::MAX >> 1, sink()).await),
         // An answer of one small copy, not of all that the test did so far.

@@ -4,6 +4,7 @@
 
 use std::io::{self, BufRead, Write};
 
+use backstep_bus::record::RiskRow;
 use backstep_bus::{CallError, TransactionProperties, TransactionProxy};
 use backstep_core::{ErrorCode, TransactionState};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -12,12 +13,13 @@ use zbus::OwnedObjectPath;
 use crate::agent::Agent;
 use crate::args::RunOptions;
 use crate::commands::log::tail;
+use crate::commands::risks::risks;
 use crate::error::{ClientError, EXIT_CANCELLED, EXIT_LEFT};
 use crate::follow::{Follower, Sight, is_over};
 use crate::render::escape::escaped;
 use crate::render::progress::Progress;
 use crate::render::result::{exit_code, result, short};
-use crate::render::{json, plan};
+use crate::render::{json, plan, risk};
 use crate::session::Session;
 use crate::ui::Ui;
 
@@ -34,7 +36,11 @@ pub(crate) async fn drive(session: &mut Session, ui: &Ui, path: &OwnedObjectPath
     if planned.transaction_state() != Some(TransactionState::Prepared) {
         return finish(ui, &planned, &follower.proxy).await;
     }
-    if let Some(code) = settle(ui, &planned, &follower.proxy, run, &mut interrupts).await? {
+    let risks = tokio::select! {
+        risks = worth_telling(follower.session(), ui, &planned, run) => risks,
+        _ = interrupts.recv() => return give_up(ui, &follower.proxy).await,
+    };
+    if let Some(code) = settle(ui, (&planned, &risks), &follower.proxy, run, &mut interrupts).await? {
         return Ok(code);
     }
     let executed = tokio::select! {
@@ -117,10 +123,16 @@ async fn ask_again(proxy: &TransactionProxy<'static>) -> Result<(), ClientError>
     }
 }
 
-/// Shows the plan and asks; `None` means go on, a code means that this was all.
+/// How such changes ended before; nothing where nobody is shown the plan.
+async fn worth_telling(session: &Session, ui: &Ui, planned: &TransactionProperties, run: RunOptions) -> Vec<RiskRow> {
+    let is_shown = run.dry_run || (!ui.json && if run.yes { !ui.quiet } else { ui.asks });
+    if is_shown { risks(session, planned).await } else { Vec::new() }
+}
+
+/// Shows the plan with its risks and asks; `None` means go on, a code means that this was all.
 async fn settle(
     ui: &Ui,
-    planned: &TransactionProperties,
+    (planned, risks): (&TransactionProperties, &[RiskRow]),
     proxy: &TransactionProxy<'static>,
     run: RunOptions,
     interrupts: &mut Signal,
@@ -130,20 +142,21 @@ async fn settle(
         ui.line(&if ui.json { json::transaction(planned).to_string() } else { "Nothing to do.".to_owned() })?;
         return Ok(Some(0));
     }
+    let shown = || plan::plan(ui, planned) + &risk::lines(ui, risks);
     if run.dry_run {
         withdraw(proxy).await;
-        ui.write(&if ui.json { format!("{}\n", json::transaction(planned)) } else { plan::plan(ui, planned) })?;
+        ui.write(&if ui.json { format!("{}\n", json::planned(planned, risks)) } else { shown() })?;
         return Ok(Some(0));
     }
     if run.yes {
-        ui.note(plan::plan(ui, planned).trim_end())?;
+        ui.note(shown().trim_end())?;
         return Ok(None);
     }
     if !ui.asks || ui.json {
         withdraw(proxy).await;
         return Err(ClientError::NoTerminal);
     }
-    ui.write(&plan::plan(ui, planned))?;
+    ui.write(&shown())?;
     let yes = tokio::select! {
         yes = confirmed(ui, planned) => yes?,
         _ = interrupts.recv() => false,

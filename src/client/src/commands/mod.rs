@@ -22,6 +22,7 @@ mod redact;
 mod repair;
 mod report;
 mod retry;
+mod risks;
 mod show;
 mod stats;
 mod status;

@@ -1,8 +1,11 @@
 //! JSON for programs. Shapes are part of the interface: keys are the daemon's, in its spelling with `_`; keys
 //! are added, never changed or taken away. Times are microseconds since 1970 in UTC, 0 or absent is not yet.
 
+use backstep_bus::record::RiskRow;
 use backstep_bus::{ListRow, PlanRow, StatisticsRow, StepRow, TransactionProperties};
 use serde_json::{Map, Value, json};
+
+use crate::render::risk;
 
 macro_rules! object {
     ($source:expr, $($field:ident),+ $(,)?) => {{
@@ -60,6 +63,13 @@ pub(crate) fn transaction(p: &TransactionProperties) -> Value {
     map.insert("plan".to_owned(), p.plan.iter().map(plan_row).collect());
     map.insert("steps".to_owned(), p.steps.iter().map(step_row).collect());
     Value::Object(map)
+}
+
+/// A transaction that is only planned: all its properties, and how such changes ended before.
+pub(crate) fn planned(p: &TransactionProperties, risks: &[RiskRow]) -> Value {
+    let mut value = transaction(p);
+    value["risks"] = risks.iter().map(risk::json).collect();
+    value
 }
 
 /// A line of `watch`: what changes while a transaction runs.

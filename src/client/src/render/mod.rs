@@ -18,6 +18,7 @@ pub(crate) mod progress;
 pub(crate) mod record_json;
 pub(crate) mod report;
 pub(crate) mod result;
+pub(crate) mod risk;
 pub(crate) mod show;
 pub(crate) mod size;
 pub(crate) mod statistics;

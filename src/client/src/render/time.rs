@@ -37,6 +37,11 @@ pub(crate) fn full(at_us: i64) -> String {
     local(at_us, &Local)
 }
 
+/// The local date.
+pub(crate) fn day(at_us: i64) -> String {
+    full(at_us).split(' ').next().unwrap_or_default().to_owned()
+}
+
 /// The local time of day, for what stands beside its date.
 pub(crate) fn of_day(at_us: i64) -> String {
     full(at_us).split(' ').next_back().unwrap_or_default().to_owned()
@@ -73,6 +78,7 @@ mod tests {
         assert!(!when(now - 86_400 * SECOND, now).contains("ago"));
         assert_eq!(when(0, now), "");
         assert_eq!(local(now, &Utc), "2023-11-14 22:13:20");
+        assert_eq!(format!("{} {}", day(now), of_day(now)), full(now));
         assert!(full(now).ends_with(&of_day(now)) && of_day(now).len() == 8, "{}", of_day(now));
     }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use backstep_bus::names::{BUS_NAME, MANAGER_PATH, TRANSACTION_INTERFACE, transaction_path};
-use backstep_bus::record::{ChangeRow, GenerationRow, InventoryRow, OriginRow, PackageStatisticsRow, StepStatisticsRow};
+use backstep_bus::record::{ChangeRow, GenerationRow, InventoryRow, OriginRow, PackageStatisticsRow, RiskRow, StepStatisticsRow};
 use backstep_bus::{
     BackoffRow, BlameRow, BusError, ContentsRow, IgnoreRow, ListRow, PackageArgument, RefusalRow, StatisticsRow, TransactionProperties,
     UndoMaterial,
@@ -68,12 +68,26 @@ pub(crate) struct Script {
     pub(crate) log: Vec<u8>,
     /// The record of files.
     pub(crate) files: &'static str,
+    /// How changes of packages ended before.
+    pub(crate) risks: Risks,
     /// The daemon restarts after so many readings of the run.
     pub(crate) restart_after: Option<usize>,
     /// The daemon is replaced while it plans, so quickly that nobody sees it away, and has forgotten the plan.
     pub(crate) replaced_in_planning: bool,
     /// The daemon goes after so many readings of the run and does not come back.
     pub(crate) gone_after: Option<usize>,
+}
+
+/// What the daemon says when it is asked for risks.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum Risks {
+    /// That it knows no such call: a daemon of before they were told.
+    #[default]
+    Unknown,
+    /// Nothing, ever.
+    Silence,
+    /// These.
+    Told(Vec<RiskRow>),
 }
 
 #[derive(Debug, Default)]
@@ -139,6 +153,11 @@ impl Daemon {
 
     pub(crate) fn calls(&self) -> Vec<String> {
         self.state.lock().expect("lock").calls.clone()
+    }
+
+    /// Begins to count the calls anew.
+    pub(crate) fn forget(&self) {
+        self.state.lock().expect("lock").calls.clear();
     }
 
     pub(crate) fn id(&self) -> String {
@@ -406,6 +425,19 @@ async fn on_record(connection: &Connection, state: &Mutex<State>, call: &Message
         "GetPackageStatistics" => {
             let row = PackageStatisticsRow { package: "<b>hello".into(), changes: 2, undone: 1, last: 1 };
             connection.reply(&header, &(vec![row],)).await?;
+        }
+        "ListRisks" => {
+            let packages: Vec<String> = call.body().deserialize()?;
+            let risks = {
+                let mut state = state.lock().expect("lock");
+                state.calls.push(format!("ListRisks {}", packages.join(" ")));
+                state.script.risks.clone()
+            };
+            match risks {
+                Risks::Unknown => return Err(zbus::Error::from(zbus::fdo::Error::UnknownMethod("no such method".into())).into()),
+                Risks::Silence => {}
+                Risks::Told(rows) => connection.reply(&header, &(rows,)).await?,
+            }
         }
         other => return Err(BusError::new(ErrorCode::Internal, format!("the fake knows no {other}"))),
     }

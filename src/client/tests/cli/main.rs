@@ -10,9 +10,10 @@ mod terminal;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Output, Stdio};
 
+use backstep_bus::record::RiskRow;
 use backstep_bus::{PlanRow, StepRow, TransactionProperties};
 use backstep_core::ErrorCode;
-use fake::{Bus, Daemon, Script};
+use fake::{Bus, Daemon, Risks, Script};
 
 const SHORT: &str = "0123456789ab";
 
@@ -97,9 +98,45 @@ fn a_plan_is_shown_accepted_and_completed() {
         [
             "CreateTransaction install why client,id,origin,packages [(, hello, ) (remove, nano, ) (, g++:amd64, ) (, cc, 1.2)]",
             "Prepare",
+            "ListRisks hello=2.10-3",
             "Execute d1 interactive",
         ]
     );
+}
+
+#[test]
+fn a_plan_is_shown_with_what_failed_before() {
+    let bus = Bus::start();
+    let row = |failed| RiskRow {
+        package: "hello".into(),
+        version: "2.10-3".into(),
+        failed,
+        attempts: 3,
+        last: (failed > 0).then_some(1_700_000_000_000_000),
+        code: (failed > 0).then(|| "script.failed".to_owned()),
+        ..RiskRow::default()
+    };
+    let daemon = Daemon::start(&bus, Script { risks: Risks::Told(vec![row(2)]), ..install() });
+    let risk = "Risk: hello 2.10-3 failed in 2 of 3 attempts, last on 2023-11-1";
+    for line in ["plan install hello", "install -y hello"] {
+        let told = out(&run(&bus, line));
+        assert!(told.starts_with(&format!("{PLAN}{risk}")), "{line}: {told}");
+        assert_eq!(daemon.calls().iter().filter(|call| call.starts_with("ListRisks")).count(), 1, "{line}");
+        daemon.forget();
+    }
+    let json = || serde_json::from_slice::<serde_json::Value>(&run(&bus, "--json plan install hello").stdout).expect("json");
+    assert_eq!((&json()["risks"][0]["failed"], &json()["risks"][0]["code"]), (&2.into(), &"script.failed".into()));
+    daemon.forget();
+    for line in ["--json install -y hello", "-q install -y hello", "install hello"] {
+        run(&bus, line);
+        assert!(!daemon.calls().iter().any(|call| call.starts_with("ListRisks")), "{line}: nobody sees the plan");
+    }
+    let silent = [(Risks::Told(vec![row(0)]), "what never failed is no risk"), (Risks::Silence, "no answer keeps nobody from a plan")];
+    for (risks, why) in silent {
+        let bus = Bus::start();
+        let _daemon = Daemon::start(&bus, Script { risks, ..install() });
+        assert_eq!(out(&run(&bus, "plan install hello")), PLAN, "{why}");
+    }
 }
 
 #[test]
@@ -240,6 +277,7 @@ fn a_dry_run_stops_at_the_plan() {
     let json: serde_json::Value = serde_json::from_slice(&run(&bus, "--json plan install hello").stdout).expect("json");
     assert_eq!(json["plan"][0]["package"], "hello");
     assert_eq!(json["plan"][0]["undo"], "exact");
+    assert_eq!(json["risks"], serde_json::json!([]), "a daemon that does not know has none");
 }
 
 #[test]
@@ -308,7 +346,7 @@ fn a_daemon_that_forgot_the_plan_is_asked_again() {
     let daemon = Daemon::start(&bus, Script { replaced_in_planning: true, ..install() });
     let output = run(&bus, "install -y hello");
     assert_eq!(output.status.code(), Some(0), "{}{}", out(&output), err(&output));
-    assert_eq!(daemon.calls()[1..], ["Prepare", "Prepare", "Execute d1 interactive"]);
+    assert_eq!(daemon.calls()[1..], ["Prepare", "Prepare", "ListRisks hello=2.10-3", "Execute d1 interactive"]);
 }
 
 #[test]

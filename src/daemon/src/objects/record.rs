@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use backstep_bus::record::{
-    BackUpOptions, ChangeRow, GenerationListFilter, GenerationRow, InventoryFilter, InventoryRow, OriginRow, PackageStatisticsRow,
+    BackUpOptions, ChangeRow, GenerationListFilter, GenerationRow, InventoryFilter, InventoryRow, OriginRow, PackageStatisticsRow, RiskRow,
     StepStatisticsRow,
 };
 use backstep_bus::{BlameRow, BusError, UndoMaterial};
@@ -11,7 +11,8 @@ use backstep_core::access::Permission;
 use backstep_core::actor::Origin;
 use backstep_core::doors::Method;
 use backstep_core::history::{GenerationFilter, ItemChange};
-use backstep_core::{Architecture, ErrorCode, Failure, PackageId, PackageName};
+use backstep_core::package::PackageError;
+use backstep_core::{Architecture, ErrorCode, Failure, PackageId, PackageName, Version, limits};
 use backstep_store::{Reader, Until, Verified};
 use zbus::message::Header;
 use zbus::{OwnedFd, interface};
@@ -128,6 +129,13 @@ impl RecordObject {
     ) -> Result<Vec<PackageStatisticsRow>, BusError> {
         let (visit, _call) = self.begin(&header, Method::GetPackageStatistics).await?;
         let result = self.package_statistics(visit.caller(), since_us, &header).await;
+        visit.end(result)
+    }
+
+    #[zbus(out_args("risks"))]
+    async fn list_risks(&self, packages: Vec<String>, #[zbus(header)] header: Header<'_>) -> Result<Vec<RiskRow>, BusError> {
+        let (visit, _call) = self.begin(&header, Method::ListRisks).await?;
+        let result = self.risks(visit.caller(), &packages, &header).await;
         visit.end(result)
     }
 
@@ -259,9 +267,20 @@ impl RecordObject {
     }
 
     async fn package_statistics(&self, caller: &Caller, since_us: i64, header: &Header<'_>) -> Result<Vec<PackageStatisticsRow>, Failure> {
-        let uid = if self.sees_all(caller, header).await? { None } else { Some(caller.uid) };
+        let uid = self.whose(caller, header).await?;
         let found = self.service.records.ask(move |reader| reader.package_statistics(since_us, uid, PACKAGES)).await?;
         Ok(found.into_iter().map(PackageStatisticsRow::from).collect())
+    }
+
+    async fn risks(&self, caller: &Caller, packages: &[String], header: &Header<'_>) -> Result<Vec<RiskRow>, Failure> {
+        if packages.len() > limits::MAX_ITEMS {
+            let text = format!("{} packages in one question, {} at most", packages.len(), limits::MAX_ITEMS);
+            return Err(Failure::new(ErrorCode::RequestTooLarge, text));
+        }
+        let asked = packages.iter().map(|text| versioned(text)).collect::<Result<Vec<_>, _>>()?;
+        let uid = self.whose(caller, header).await?;
+        let found = self.service.records.ask(move |reader| reader.risks(&asked, uid)).await?;
+        Ok(found.into_iter().map(RiskRow::from).collect())
     }
 
     async fn verified(&self, progress: OwnedFd, header: &Header<'_>) -> Result<Verified, Failure> {
@@ -297,6 +316,11 @@ impl RecordObject {
         // Owned by root: the owner's right is not enough for what everybody did.
         owner_or(&self.service, header, 0, Some(Permission::ViewAll)).await?;
         Outlet::new(fd.into())
+    }
+
+    /// Whose transactions the caller may see: everybody's, or those of one user.
+    async fn whose(&self, caller: &Caller, header: &Header<'_>) -> Result<Option<u32>, Failure> {
+        Ok((!self.sees_all(caller, header).await?).then_some(caller.uid))
     }
 
     /// Whether the caller may see what others did.
@@ -343,10 +367,18 @@ fn seen(row: GenerationRow, visible: bool) -> GenerationRow {
     if visible { row } else { row.redacted() }
 }
 
+fn versioned(text: &str) -> Result<(PackageName, Version), Failure> {
+    let (name, version) = text.split_once('=').unwrap_or((text, ""));
+    Ok((name.parse().map_err(malformed)?, version.parse().map_err(malformed)?))
+}
+
 fn named(text: &str) -> Result<(PackageName, Option<Architecture>), Failure> {
-    let malformed = |error: backstep_core::package::PackageError| Failure::new(ErrorCode::RequestMalformed, error.to_string());
     let (name, arch) = text.split_once(':').map_or((text, None), |(name, arch)| (name, Some(arch)));
     Ok((name.parse().map_err(malformed)?, arch.map(str::parse).transpose().map_err(malformed)?))
+}
+
+fn malformed(error: PackageError) -> Failure {
+    Failure::new(ErrorCode::RequestMalformed, error.to_string())
 }
 
 fn unknown(number: u64) -> Failure {

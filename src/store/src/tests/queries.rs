@@ -8,7 +8,7 @@ use rusqlite::Connection;
 
 use super::Fixture;
 use crate::list_query::Place;
-use crate::{archive, backoffs, export, generations, measures, package_statistics, step_statistics, verify, why, work};
+use crate::{archive, backoffs, export, generations, measures, package_statistics, risks, step_statistics, verify, why, work};
 use crate::{
     create, event_row, find, ignores, list, list_query, project_attempts, project_items, project_steps, project_transaction, read, refuse,
     statistics,
@@ -82,6 +82,7 @@ fn all() -> Vec<String> {
         generations::OWNER,
         step_statistics::STEPS,
         package_statistics::PACKAGES,
+        risks::TRIED,
         why::ARCHS,
         why::REQUESTED,
         find::BY_TAIL,
@@ -156,6 +157,7 @@ fn the_required_indexes_are_used() {
         (statistics::IN_PROGRESS, "transactions_by_status (status=?)"),
         (measures::LAST_END, "transactions_by_kind_and_end (kind=?)"),
         (step_statistics::STEPS, "transactions_by_kind_and_end (kind=? AND finished_us>?)"),
+        (risks::TRIED, "items_by_name (name=?)"),
         (find::ROLLBACKS, "transactions_by_reverts"),
         (find::ROLLBACKS_BEYOND, "transactions_by_scope"),
         (find::CHANGED_SINCE, "transactions_by_state"),
@@ -180,7 +182,13 @@ fn a_list_is_read_in_its_order_and_never_sorted() {
     let f = Fixture::new();
     let lists = filters().into_iter().filter(|filter| !filter.unfinished || filter.package.is_some() || filter.tag.is_some());
     let lists = lists.map(|filter| list_query::query(&filter, Place::TOP).0);
-    for sql in lists.chain([generations::list_sql(), generations::system_sql(), why::changes_sql(), generations::CHANGES.to_owned()]) {
+    for sql in lists.chain([
+        generations::list_sql(),
+        generations::system_sql(),
+        why::changes_sql(),
+        generations::CHANGES.to_owned(),
+        risks::TRIED.to_owned(),
+    ]) {
         let plan = plan_of(&f.store.conn, &sql);
         assert!(plan.iter().all(|line| !line.contains("TEMP B-TREE")), "{sql}\n{plan:#?}");
     }
