@@ -187,7 +187,14 @@ fn spawn(bus: &PrivateBus, flags: &[&str]) -> Result<Child> {
     command.arg("--state-dir").arg(bus.folder().join("state")).arg("--runtime-dir").arg(runtime);
     command.arg("--config").arg(bus.folder().join("backstep.toml")).stdin(Stdio::null());
     let log = fs::File::options().create(true).append(true).open(bus.folder().join("backstepd.log"))?;
-    command.stderr(log).spawn().context("cannot start backstepd")
+    command.envs(unit_environment()).stderr(log).spawn().context("cannot start backstepd")
+}
+
+/// What the daemon's unit sets: without it memory is taken and given back in another way.
+fn unit_environment() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let unit = include_str!("../../systemd/backstepd.service");
+    let set = unit.lines().filter_map(|line| line.strip_prefix("Environment="));
+    set.flat_map(str::split_whitespace).filter_map(|one| one.split_once('='))
 }
 
 impl Drop for Simulated {
