@@ -18,6 +18,7 @@ pub mod record;
 pub mod redaction;
 pub mod refusals;
 pub mod rows;
+pub mod values;
 
 pub use archiving::{ArchiveAnswer, ArchiveOptions};
 pub use backoffs::{BackoffFilter, BackoffRow};
@@ -32,3 +33,4 @@ pub use record::RecordProxy;
 pub use redaction::{RedactAnswer, RedactOptions};
 pub use refusals::{RefusalRow, RefusalRowFilter};
 pub use rows::{ListFilter, ListRow, PlanRow, StatisticsRow, StepRow};
+pub use values::{Descriptors, OptionValue};

@@ -12,7 +12,9 @@ use backstep_core::request::{ConffilePolicy, OnFailure, ServicePolicy};
 use backstep_core::{
     Architecture, ErrorCode, Failure, ItemAction, Kind, Options, PackageName, Request, RequestItem, Tags, TransactionId, limits,
 };
-use zbus::{Fd, OwnedVariant, Variant};
+use zbus::{Fd, Variant};
+
+use crate::values::{Descriptors, OptionValue};
 
 /// A package of a request as it travels: action or empty, `name[:arch]`, version or empty.
 pub type PackageArgument = (String, String, String);
@@ -140,7 +142,7 @@ pub struct ParsedOptions {
 pub fn request_from_options(
     kind: &str,
     description: &str,
-    options: HashMap<String, OwnedVariant>,
+    options: HashMap<String, OptionValue>,
     defaults: &Options,
 ) -> Result<ParsedOptions, Failure> {
     let kind: Kind = kind.parse().map_err(malformed)?;
@@ -164,7 +166,7 @@ pub fn request_from_options(
     Ok(parsed)
 }
 
-fn take(parsed: &mut ParsedOptions, key: OptionKey, value: OwnedVariant) -> Result<(), Failure> {
+fn take(parsed: &mut ParsedOptions, key: OptionKey, value: OptionValue) -> Result<(), Failure> {
     let options = &mut parsed.request.options;
     match key {
         OptionKey::Id => parsed.id = Some(named(key, value)?),
@@ -195,11 +197,11 @@ fn take(parsed: &mut ParsedOptions, key: OptionKey, value: OwnedVariant) -> Resu
     Ok(())
 }
 
-fn typed<T: TryFrom<OwnedVariant>>(key: OptionKey, value: OwnedVariant) -> Result<T, Failure> {
+fn typed<T: TryFrom<OptionValue>>(key: OptionKey, value: OptionValue) -> Result<T, Failure> {
     T::try_from(value).map_err(|_| malformed(format!("option {:?} has the wrong type", key.as_str())))
 }
 
-fn named<T: FromStr>(key: OptionKey, value: OwnedVariant) -> Result<T, Failure>
+fn named<T: FromStr>(key: OptionKey, value: OptionValue) -> Result<T, Failure>
 where
     T::Err: std::fmt::Display,
 {
@@ -228,15 +230,13 @@ fn package(kind: Kind, (action, package, version): PackageArgument) -> Result<Re
     })
 }
 
-fn archives(key: OptionKey, value: OwnedVariant) -> Result<Vec<OwnedFd>, Failure> {
-    let fds: Vec<Fd<'static>> = typed(key, value)?;
+fn archives(key: OptionKey, value: OptionValue) -> Result<Vec<OwnedFd>, Failure> {
+    let Descriptors(fds) = typed(key, value)?;
     if fds.len() > limits::MAX_LOCAL_ARCHIVES {
-        let text = format!("{} archives in one request, {} at most", fds.len(), limits::MAX_LOCAL_ARCHIVES);
+        let text = format!("more than {} archives in one request", limits::MAX_LOCAL_ARCHIVES);
         return Err(Failure::new(ErrorCode::RequestTooLarge, text));
     }
-    let duplicate =
-        |fd: Fd<'static>| OwnedFd::try_from(fd).map_err(|e| Failure::new(ErrorCode::Internal, format!("cannot take an archive: {e}")));
-    fds.into_iter().map(duplicate).collect()
+    Ok(fds)
 }
 
 fn client(text: String) -> Result<String, Failure> {
@@ -388,12 +388,15 @@ impl OptionsBuilder {
 
 #[cfg(test)]
 mod tests {
+    use zbus::wire::serialized::Context;
+    use zbus::wire::{LE, to_bytes};
+
     use super::*;
 
     const ID: &str = "01936b2e-7c1a-7d3e-9f10-0123456789ab";
 
-    fn owned(built: HashMap<&'static str, Variant<'static>>) -> HashMap<String, OwnedVariant> {
-        built.into_iter().map(|(k, v)| (k.to_owned(), OwnedVariant::try_from(v).expect("owned"))).collect()
+    fn sent(built: &HashMap<&str, Variant<'static>>) -> HashMap<String, OptionValue> {
+        to_bytes(Context::new(LE, 0), built).expect("encode").deserialize().expect("decode").0
     }
 
     #[test]
@@ -438,7 +441,7 @@ mod tests {
             .undo_later()
             .build();
         assert_eq!(built.len(), OptionKey::ALL.len(), "a key nothing writes");
-        let parsed = request_from_options("install", "why", owned(built), &Options::default()).expect("parse");
+        let parsed = request_from_options("install", "why", sent(&built), &Options::default()).expect("parse");
         assert_eq!(parsed.request.options, options);
         assert_eq!(parsed.id.map(|id| id.to_string()).as_deref(), Some(ID));
         assert_eq!((parsed.client.as_str(), parsed.origin, parsed.reverts), ("backstep 1", Some(Origin::Cli), RevertsTarget::Last));
@@ -451,7 +454,7 @@ mod tests {
     #[test]
     fn a_time_names_what_a_rollback_undoes() {
         let built = OptionsBuilder::new().reverts(RevertsTarget::Since(-5)).build();
-        let parsed = request_from_options("rollback", "", owned(built), &Options::default()).expect("parse");
+        let parsed = request_from_options("rollback", "", sent(&built), &Options::default()).expect("parse");
         assert_eq!(parsed.reverts, RevertsTarget::Since(-5));
         assert_eq!("since:soon".parse::<RevertsTarget>().expect_err("no time").code, ErrorCode::RequestMalformed);
     }
@@ -471,7 +474,7 @@ mod tests {
 
     #[test]
     fn what_is_outside_the_contract_is_named() {
-        let one = |key: &str, value: Variant<'static>| HashMap::from([(key.to_owned(), OwnedVariant::try_from(value).expect("owned"))]);
+        let one = |key, value| sent(&HashMap::from([(key, value)]));
         let code = |kind, options| request_from_options(kind, "", options, &Options::default()).map(drop).expect_err("refused").code;
         assert_eq!(code("explode", HashMap::new()), ErrorCode::RequestMalformed);
         assert_eq!(code("install", one("hook", "x".into())), ErrorCode::RequestUnknownOption);

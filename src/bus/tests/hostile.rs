@@ -2,20 +2,19 @@
 
 use std::collections::HashMap;
 
-use backstep_bus::{PackageArgument, request_from_options};
+use backstep_bus::{OptionValue, PackageArgument, request_from_options};
 use backstep_core::hostile::arguments;
 use backstep_core::limits::MAX_TAG;
 use backstep_core::{ErrorCode, Failure, Options, Request};
-use zbus::{OwnedVariant, Variant};
 
-fn read(options: HashMap<&str, Variant<'static>>) -> Result<Request, Failure> {
-    let options = options.into_iter().map(|(key, value)| (key.to_owned(), OwnedVariant::try_from(value).expect("owned"))).collect();
+fn read(key: &str, value: OptionValue) -> Result<Request, Failure> {
+    let options = HashMap::from([(key.to_owned(), value)]);
     request_from_options("install", "", options, &Options::default()).map(|parsed| parsed.request)
 }
 
 fn packages(action: &str, name: &str, version: &str) -> Result<Request, Failure> {
     let rows: Vec<PackageArgument> = vec![(action.to_owned(), name.to_owned(), version.to_owned())];
-    read(HashMap::from([("packages", Variant::from(rows))]))
+    read("packages", OptionValue::Packages(rows))
 }
 
 /// Harmless: nothing that apt, dpkg, a shell, a terminal or a file system reads as more than a name or version.
@@ -64,7 +63,7 @@ fn names_versions_and_actions_are_refused_or_exactly_the_item() {
 fn tags_are_refused_or_exactly_what_was_said() {
     let mut taken = 0;
     for text in arguments() {
-        let result = read(HashMap::from([("tags", Variant::from(vec![text.clone()]))]));
+        let result = read("tags", OptionValue::Texts(vec![text.clone()]));
         match &result {
             Ok(request) => {
                 assert_eq!(request.tags.texts(), [text.as_str()]);
@@ -82,17 +81,17 @@ fn tags_are_refused_or_exactly_what_was_said() {
 #[test]
 fn keys_and_values_of_options_are_a_closed_list() {
     for text in arguments() {
-        let result = read(HashMap::from([(text.as_str(), Variant::from(true))]));
+        let result = read(&text, OptionValue::Flag(true));
         refused(&result, ErrorCode::RequestUnknownOption, &text);
         for key in ["on-failure", "services", "conffiles", "origin"] {
-            refused(&read(HashMap::from([(key, Variant::from(text.clone()))])), ErrorCode::RequestMalformed, &text);
+            refused(&read(key, OptionValue::Text(text.clone())), ErrorCode::RequestMalformed, &text);
         }
-        let result = read(HashMap::from([("id", Variant::from(text.clone()))]));
+        let result = read("id", OptionValue::Text(text.clone()));
         let is_id = text == "01936b2e-7c1a-7d3e-9f10-0123456789ab";
         assert_eq!(result.is_ok(), is_id, "{text:?}");
-        let result = read(HashMap::from([("reverts", Variant::from(text.clone()))]));
+        let result = read("reverts", OptionValue::Text(text.clone()));
         assert_eq!(result.is_ok(), is_id || text == "last" || text == "last-failed", "{text:?}");
-        let result = read(HashMap::from([("client", Variant::from(text.clone()))]));
+        let result = read("client", OptionValue::Text(text.clone()));
         assert_eq!(result.is_ok(), text.len() <= 64 && !text.contains(char::is_control), "{text:?}");
     }
 }

@@ -21,7 +21,7 @@ const SHORT: usize = 1024;
 const REMEMBERED: usize = 4096;
 /// Messages of a second, as a multiple of the calls that a user may have served: properties are read by messages, too.
 const MESSAGES: i64 = 4;
-/// Seconds of messages that are saved up. Of bytes it is one: a byte of an array becomes seventy once it is read.
+/// Seconds of messages that are saved up. Of bytes it is one: what lies in memory is what they are for.
 const BURST: i64 = 4;
 /// A microsecond's share of one.
 const ONE: i64 = 1_000_000;

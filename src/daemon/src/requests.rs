@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::sync::Arc;
 
-use backstep_bus::{ParsedOptions, RevertsTarget, request_from_options};
+use backstep_bus::{OptionValue, ParsedOptions, RevertsTarget, request_from_options};
 use backstep_core::actor::{Actor, Origin};
 use backstep_core::{
     ArchiveSource, AttemptId, Digest, Direction, ErrorCode, Failure, LocalArchive, Request, TransactionId, TransactionState,
@@ -12,7 +12,6 @@ use backstep_core::{
 use backstep_engine::Manager;
 use backstep_engine::manager::{Created, Question};
 use backstep_wire::planner::{Answer, Revert};
-use zbus::OwnedVariant;
 use zbus_polkit::policykit1::Subject;
 
 use crate::archives::Taken;
@@ -32,7 +31,7 @@ pub async fn create(
     asker: &Asker<'_>,
     kind: &str,
     description: &str,
-    options: HashMap<String, OwnedVariant>,
+    options: HashMap<String, OptionValue>,
 ) -> Result<Created, Failure> {
     let parsed = request_from_options(kind, description, options, &service.defaults)?;
     let actor = callers::actor(asker.caller, parsed.origin.unwrap_or(Origin::Dbus), &parsed.client);

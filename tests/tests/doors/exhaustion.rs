@@ -172,7 +172,8 @@ async fn messages_as_large_as_the_daemon_lets_through() -> Result<()> {
     served_again(&ben).await?;
     let peak = status(&daemon, "VmHWM")?;
     println!("250 kB in each message, 240 connections, ten seconds: {peak} kB at most");
-    assert!(peak < 128 << 10, "{peak} kB");
+    // Two such messages of bytes, read as variants, would be more.
+    assert!(peak < 48 << 10, "{peak} kB");
     Ok(())
 }
 

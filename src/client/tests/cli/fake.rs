@@ -10,8 +10,8 @@ use std::thread::JoinHandle;
 use backstep_bus::names::{BUS_NAME, MANAGER_PATH, TRANSACTION_INTERFACE, transaction_path};
 use backstep_bus::record::{ChangeRow, GenerationRow, InventoryRow, OriginRow, PackageStatisticsRow, RiskRow, StepStatisticsRow};
 use backstep_bus::{
-    BackoffRow, BlameRow, BusError, ContentsRow, IgnoreRow, ListRow, PackageArgument, RefusalRow, StatisticsRow, TransactionProperties,
-    UndoMaterial,
+    BackoffRow, BlameRow, BusError, ContentsRow, IgnoreRow, ListRow, OptionValue, PackageArgument, RefusalRow, StatisticsRow,
+    TransactionProperties, UndoMaterial,
 };
 use backstep_core::{ErrorCode, TransactionId};
 use futures_util::StreamExt;
@@ -451,7 +451,7 @@ fn write_to(fd: zbus::OwnedFd, text: &str) {
 
 fn create(state: &mut State, call: &Message) -> (String, zbus::OwnedObjectPath) {
     let body = call.body();
-    let (kind, description, mut options): (String, String, HashMap<String, OwnedVariant>) = body.deserialize().expect("arguments");
+    let (kind, description, mut options): (String, String, HashMap<String, OptionValue>) = body.deserialize().expect("arguments");
     let mut keys: Vec<&str> = options.keys().map(String::as_str).collect();
     keys.sort_unstable();
     let mut text = format!("CreateTransaction {kind} {description} {}", keys.join(","));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use backstep_bus::names::transaction_path;
 use backstep_bus::{
-    ArchiveOptions, BackoffFilter, BackoffRow, BusError, Claims, IgnoreFilter, IgnoreOptions, IgnoreRow, ListFilter, ListRow,
+    ArchiveOptions, BackoffFilter, BackoffRow, BusError, Claims, IgnoreFilter, IgnoreOptions, IgnoreRow, ListFilter, ListRow, OptionValue,
     RedactOptions, RefusalRow, RefusalRowFilter, StatisticsRow,
 };
 use backstep_core::access::Permission;
@@ -16,7 +16,7 @@ use backstep_core::refusal::RefusalFilter;
 use backstep_core::{ErrorCode, Failure, TransactionId, TransactionState};
 use backstep_engine::manager::Created;
 use zbus::message::Header;
-use zbus::{OwnedObjectPath, OwnedVariant, interface};
+use zbus::{OwnedObjectPath, interface};
 
 use super::{Registry, find, interaction};
 use crate::authority::{self, Interaction};
@@ -43,7 +43,7 @@ impl ManagerObject {
         &self,
         kind: String,
         description: String,
-        options: HashMap<String, OwnedVariant>,
+        options: HashMap<String, OptionValue>,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<(String, OwnedObjectPath), BusError> {
         let visit = Visit::begin(&self.service, &header, Method::CreateTransaction).await?;
@@ -57,7 +57,7 @@ impl ManagerObject {
         &self,
         kind: String,
         description: String,
-        options: HashMap<String, OwnedVariant>,
+        options: HashMap<String, OptionValue>,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<(String, OwnedObjectPath), BusError> {
         let mut visit = Visit::begin(&self.service, &header, Method::Submit).await?;
@@ -82,7 +82,7 @@ impl ManagerObject {
     async fn retry(
         &self,
         id: String,
-        options: HashMap<String, OwnedVariant>,
+        options: HashMap<String, OptionValue>,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<(String, OwnedObjectPath), BusError> {
         let mut visit = Visit::begin(&self.service, &header, Method::Retry).await?;
@@ -250,7 +250,7 @@ impl ManagerObject {
         caller: &Caller,
         kind: &str,
         description: &str,
-        options: HashMap<String, OwnedVariant>,
+        options: HashMap<String, OptionValue>,
         header: &Header<'_>,
     ) -> Result<(String, OwnedObjectPath), Failure> {
         let created = self.taken(caller, kind, description, options, header).await?;
@@ -262,7 +262,7 @@ impl ManagerObject {
         caller: &Caller,
         kind: &str,
         description: &str,
-        options: HashMap<String, OwnedVariant>,
+        options: HashMap<String, OptionValue>,
         header: &Header<'_>,
     ) -> Result<Created, Failure> {
         let asker = Asker { caller, subject: &authority::subject(header)?, interaction: interaction(header) };
@@ -291,7 +291,7 @@ impl ManagerObject {
     async fn retry_found(
         &self,
         found: Result<TransactionId, Failure>,
-        options: HashMap<String, OwnedVariant>,
+        options: HashMap<String, OptionValue>,
         header: &Header<'_>,
     ) -> Result<(String, OwnedObjectPath), Failure> {
         let id = found?;
@@ -356,7 +356,7 @@ fn failed(failure: Failure) -> zbus::fdo::Error {
 }
 
 /// `Retry` takes the claims of who asks, and a new description; nothing that would change what is asked for.
-fn retry_options(options: HashMap<String, OwnedVariant>) -> Result<RetryClaims, Failure> {
+fn retry_options(options: HashMap<String, OptionValue>) -> Result<RetryClaims, Failure> {
     let mut claims = RetryClaims::default();
     for (key, value) in options {
         let malformed = |text: String| Failure::new(ErrorCode::RequestMalformed, text);

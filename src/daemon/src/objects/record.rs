@@ -6,7 +6,7 @@ use backstep_bus::record::{
     BackUpOptions, ChangeRow, GenerationListFilter, GenerationRow, InventoryFilter, InventoryRow, OriginRow, PackageStatisticsRow, RiskRow,
     StepStatisticsRow,
 };
-use backstep_bus::{BlameRow, BusError, UndoMaterial};
+use backstep_bus::{BlameRow, BusError, Descriptors, UndoMaterial};
 use backstep_core::access::Permission;
 use backstep_core::actor::Origin;
 use backstep_core::doors::Method;
@@ -164,12 +164,12 @@ impl RecordObject {
     async fn restore(
         &self,
         options: BackUpOptions,
-        backup: Vec<OwnedFd>,
+        backup: Descriptors,
         output: OwnedFd,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<(u64, u64, String), BusError> {
         let (visit, _call) = self.begin(&header, Method::Restore).await?;
-        let result = self.restored(visit.caller(), options, backup, output).await;
+        let result = self.restored(visit.caller(), options, backup.0, output).await;
         visit.end(result.map(|Restored { verified, size }| (size, verified.events, verified.hash.to_string())))
     }
 }
@@ -301,12 +301,18 @@ impl RecordObject {
     }
 
     /// A backup is a database that is parsed with our rights: only root may bring one.
-    async fn restored(&self, caller: &Caller, options: BackUpOptions, backup: Vec<OwnedFd>, output: OwnedFd) -> Result<Restored, Failure> {
+    async fn restored(
+        &self,
+        caller: &Caller,
+        options: BackUpOptions,
+        backup: Vec<std::os::fd::OwnedFd>,
+        output: OwnedFd,
+    ) -> Result<Restored, Failure> {
         only_root(caller, "only root restores a record")?;
         if backup.len() > 1 {
             return Err(Failure::new(ErrorCode::RequestMalformed, "a record is restored from one backup at most"));
         }
-        let backup = backup.into_iter().next().map(|fd| plain_file(fd.into())).transpose()?;
+        let backup = backup.into_iter().next().map(plain_file).transpose()?;
         let (until, outlet) = (until(options)?, Outlet::new(output.into())?);
         self.service.records.with_file(move |store| restore(store, backup, until, outlet)).await
     }
