@@ -86,13 +86,13 @@ fn for_actions(plan: &Plan) -> Vec<Permission> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::id::Digest;
     use crate::plan::{Method, PlanItem, Reason, UndoQuality};
     use crate::request::Options;
 
-    fn plan(kind: Kind, actions: &[PlanAction]) -> Plan {
+    pub(crate) fn plan(kind: Kind, actions: &[PlanAction]) -> Plan {
         let item = |action: &PlanAction| PlanItem {
             package: "hello:amd64".parse().expect("id"),
             action: *action,

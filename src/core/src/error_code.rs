@@ -51,6 +51,8 @@ closed_enum! {
         FetchHashMismatch = "fetch.hash-mismatch",
         /// An archive is not signed by a trusted key.
         TrustUnsigned = "trust.unsigned",
+        /// An archive comes from a repository that this machine is not meant to have.
+        TrustSource = "trust.source",
         /// A local archive is not a Debian package.
         ArchiveInvalid = "archive.invalid",
         /// Not enough space.
@@ -164,7 +166,7 @@ impl ErrorCode {
             | Self::ArchiveInvalid => 4,
             Self::AuthDenied | Self::AuthUnavailable => 5,
             Self::LockBusy | Self::QueueFull | Self::QueueClosed | Self::RequestThrottled | Self::BackoffActive => 6,
-            Self::FetchFailed | Self::FetchHashMismatch | Self::TrustUnsigned => 7,
+            Self::FetchFailed | Self::FetchHashMismatch | Self::TrustUnsigned | Self::TrustSource => 7,
             Self::DiskFull | Self::DiskReadOnly => 8,
             Self::CaptureFailed | Self::ScriptFailed | Self::DpkgFailed | Self::CheckMismatch | Self::ServiceFailed | Self::CheckFailed => {
                 9
@@ -213,6 +215,7 @@ impl ErrorCode {
             Self::FetchFailed => "Check the network and the sources, then run 'backstep retry'.",
             Self::FetchHashMismatch => "Run 'apt update'; if it stays, the mirror or the network changes files.",
             Self::TrustUnsigned => "Only repositories signed by a trusted key are used; see apt-secure(8).",
+            Self::TrustSource => "Take the repository out of apt's sources, or add it to 'known' in [sources] of the configuration.",
             Self::ArchiveInvalid => "Check the file with 'dpkg-deb --info FILE'.",
             Self::DiskFull => "Free some space and run 'backstep retry'.",
             Self::DiskReadOnly => "Remount the file system for writing, then run 'backstep retry'.",

@@ -51,7 +51,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let (is_read_only, warnings) = (ledger.is_read_only(), ledger.warnings(clock.now()));
     let mirror = SpoolMirror::open(&options.state_dir.join("spool"), &host_id)?;
     let manager = Manager::new(Box::new(ledger), Box::new(mirror), Box::new(clock), Box::new(NewIds));
-    let mut manager = manager.with_retention(config.retention).with_limits(config.limits.clone());
+    let mut manager = manager.with_retention(config.retention).with_limits(config.limits.clone()).with_sources(config.sources);
     // A record that is only read is settled by the version that wrote it.
     if !is_read_only {
         recover(&mut manager, &attempts, &launcher).await?;

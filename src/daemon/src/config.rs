@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use backstep_core::limits::Limits;
 use backstep_core::retention::Wishes;
-use backstep_core::{Options, Retention};
+use backstep_core::sources::Sources;
+use backstep_core::{Options, Retention, UnknownName};
 use serde::Deserialize;
 
 /// Why the configuration cannot be used.
@@ -43,7 +44,7 @@ pub enum ConfigError {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: backstep_core::UnknownName,
+        source: UnknownName,
     },
     /// No limit of that name, or a number it cannot have.
     #[error("cannot use {}: no limit can be {key} = {number}", path.display())]
@@ -72,6 +73,8 @@ pub struct Config {
     pub thresholds: Thresholds,
     /// Where the record's numbers are written to; nowhere when absent.
     pub metrics_file: Option<PathBuf>,
+    /// Where packages may come from.
+    pub sources: Sources,
     /// Bounds on what callers may do.
     pub limits: Limits,
 }
@@ -102,6 +105,7 @@ impl Default for Config {
             archive_days: 0,
             thresholds: Thresholds::default(),
             metrics_file: None,
+            sources: Sources::default(),
             limits: Limits::default(),
         }
     }
@@ -116,6 +120,7 @@ struct File {
     record: Record,
     thresholds: Wanted,
     metrics: Metrics,
+    sources: Repositories,
     limits: BTreeMap<String, u64>,
     apt: Apt,
 }
@@ -148,6 +153,21 @@ impl Wanted {
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 struct Metrics {
     textfile: Option<PathBuf>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+struct Repositories {
+    known: Option<Vec<String>>,
+    others: Option<String>,
+}
+
+impl Repositories {
+    fn over(self, other: Sources) -> Result<Sources, UnknownName> {
+        let known = self.known.map(|known| known.iter().map(|text| text.parse()).collect()).transpose()?;
+        let others = self.others.map(|text| text.parse()).transpose()?;
+        Ok(Sources { known: known.or(other.known), others: others.unwrap_or(other.others) })
+    }
 }
 
 #[derive(Deserialize, Default)]
@@ -231,7 +251,7 @@ pub fn apply(config: &mut Config, path: &Path, text: &str) -> Result<(), ConfigE
     }
     match file.apt.on_failure.as_deref() {
         None | Some("go-on" | "refuse") => {}
-        Some(other) => return Err(value(backstep_core::UnknownName { what: "choice", name: other.to_owned() })),
+        Some(other) => return Err(value(UnknownName { what: "choice", name: other.to_owned() })),
     }
     defaults.lock_timeout_s = file.defaults.lock_timeout.unwrap_or(defaults.lock_timeout_s);
     defaults.recommends = file.defaults.recommends.or(defaults.recommends);
@@ -239,6 +259,7 @@ pub fn apply(config: &mut Config, path: &Path, text: &str) -> Result<(), ConfigE
     config.archive_days = file.record.archive_days.unwrap_or(config.archive_days);
     config.thresholds = file.thresholds.over(config.thresholds);
     config.metrics_file = metrics_file(path, file.metrics.textfile)?.or(config.metrics_file.take());
+    config.sources = file.sources.over(std::mem::take(&mut config.sources)).map_err(value)?;
     for (key, number) in file.limits {
         let wrong = || ConfigError::Limit { path: path.to_owned(), key: key.clone(), number };
         config.limits.set(&key, number).ok_or_else(wrong)?;
@@ -300,6 +321,22 @@ mod tests {
         for bad in ["backstep.prom", "/run/backstep.txt"] {
             std::fs::write(&main, format!("[metrics]\ntextfile = \"{bad}\"\n")).expect("write");
             assert!(load(&main).expect_err("refused").to_string().contains(bad));
+        }
+    }
+
+    #[test]
+    fn sources_are_a_list_that_a_drop_in_replaces() {
+        let mut config = Config::default();
+        let path = Path::new("backstep.toml");
+        apply(&mut config, path, "[sources]\nknown = [\"Debian/*\", \"Mine/prod\"]\n").expect("a list");
+        apply(&mut config, path, "[sources]\nothers = \"refuse\"\n").expect("a choice");
+        let known: Option<Vec<String>> = config.sources.known.as_ref().map(|known| known.iter().map(ToString::to_string).collect());
+        assert_eq!((known.unwrap_or_default().join(" ").as_str(), config.sources.others.as_str()), ("Debian/* Mine/prod", "refuse"));
+        apply(&mut config, path, "[sources]\nknown = []\n").expect("nothing at all");
+        assert_eq!(config.sources.known, Some(Vec::new()));
+        for bad in ["known = [\"*/stable\"]", "known = [\"\"]", "known = \"Debian/*\"", "others = \"ask\"", "unknown = \"warn\""] {
+            let error = apply(&mut config, path, &format!("[sources]\n{bad}\n")).expect_err(bad).to_string();
+            assert!(error.contains("backstep.toml"), "{error}");
         }
     }
 

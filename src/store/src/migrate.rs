@@ -32,6 +32,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     Migration { sql: include_str!("migrations/0007_archives.sql") },
     Migration { sql: include_str!("migrations/0008_tags.sql") },
     Migration { sql: include_str!("migrations/0009_checks.sql") },
+    Migration { sql: include_str!("migrations/0010_sources.sql") },
 ];
 
 /// The digest of the schema that all of [`MIGRATIONS`] make. Making that schema to compare with takes longer than the rest of

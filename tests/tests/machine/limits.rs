@@ -153,6 +153,27 @@ fn full_disk_stops_before_the_first_change() -> Result<()> {
 }
 
 #[test]
+fn what_comes_from_a_repository_that_is_not_known_is_refused_or_said() -> Result<()> {
+    let machine = machine()?;
+    machine.add_repository("local", &Repository::new(&[Package::new("bs-one", "1")])?, Transport::Copy)?;
+    let sources = |others: &str| -> Result<()> {
+        let text = format!("[sources]\nknown = [\"Debian/*\", \"Debian-Security/*\"]\nothers = \"{others}\"\n");
+        machine.write("/etc/backstep/backstep.toml.d/50-test.toml", &text, 0o644)?;
+        machine.check(["systemctl", "restart", "backstepd"]).map(drop)
+    };
+    let install = ["install", "-y", "--no-install-recommends", "bs-one", "less"];
+    sources("refuse")?;
+    let output = refused(&machine, &install, 7, "trust.source", &["no source of this machine: bs-one from", "'known' in [sources]"])?;
+    assert!(!output.stderr.contains("less"), "less is Debian's:\n{}", output.stderr);
+    sources("warn")?;
+    let output = backstep(&machine, &install)?.success()?;
+    let said = |text: &str| output.stdout.contains(text) || output.stderr.contains(text);
+    assert!(said("Warning: no source of this machine: bs-one from") && said("; from ") && said("Debian/"), "{output:?}");
+    assert_eq!(machine.package("bs-one")?.as_deref(), Some("ii 1"));
+    Ok(())
+}
+
+#[test]
 fn without_network_nothing_is_changed() -> Result<()> {
     let machine = machine()?;
     let server = Server::start(Repository::new(&[Package::new("bs-one", "1")])?)?;

@@ -1,6 +1,6 @@
 //! A plan as a table and a summary: what will happen, and how well it can be undone.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use backstep_bus::{PlanRow, TransactionProperties};
 use backstep_core::PlanAction;
@@ -21,6 +21,9 @@ const COLUMNS: &[Column] = &[
 
 /// Reasons that are shown before the rest is only counted.
 const MAX_REASONS: usize = 10;
+
+/// Repositories that are named before the rest is only counted.
+const MAX_ORIGINS: usize = 4;
 
 /// Whether nothing would happen. A plan that only changes marks has no rows but a summary.
 pub(crate) fn is_empty(properties: &TransactionProperties) -> bool {
@@ -87,11 +90,21 @@ fn summary(properties: &TransactionProperties) -> String {
     if properties.download_bytes > 0 {
         sentences.push(format!("download {}", size::bytes(properties.download_bytes)));
     }
+    sentences.extend(from(&properties.plan));
     if properties.installed_delta != 0 {
         sentences.push(format!("disk {}", size::change(properties.installed_delta)));
     }
     sentences.push(undo(properties).to_owned());
     sentences.join("; ") + "."
+}
+
+/// The repositories that archives come from.
+fn from(plan: &[PlanRow]) -> Option<String> {
+    let origins: BTreeSet<&str> = plan.iter().map(|row| row.origin.as_str()).filter(|origin| !origin.is_empty()).collect();
+    let origins: Vec<String> = origins.into_iter().map(escaped).collect();
+    let rest = origins.len().saturating_sub(MAX_ORIGINS);
+    let first = origins[..origins.len() - rest].join(", ");
+    (!first.is_empty()).then(|| if rest == 0 { format!("from {first}") } else { format!("from {first} and {rest} more") })
 }
 
 /// How many rows have each action, in the order of plan tables.
@@ -145,11 +158,12 @@ pub(crate) mod tests {
         let mut removed = row("remove", "nano", "7.2-1", "", 0);
         removed.undo = "best-effort".into();
         removed.undo_why = "its script writes outside the package".into();
+        let from = |origin: &str, row: PlanRow| PlanRow { origin: origin.into(), ..row };
         let properties = TransactionProperties {
             plan: vec![
                 removed,
-                row("install", "hello", "", "2.10-3", 53_100),
-                row("upgrade", "base-files", "12.4", "12.4+deb12u5", 70_000),
+                from("Debian/stable", row("install", "hello", "", "2.10-3", 53_100)),
+                from("Debian-Security/stable", row("upgrade", "base-files", "12.4", "12.4+deb12u5", 70_000)),
             ],
             download_bytes: 123_100,
             installed_delta: -2_000_000,
@@ -162,7 +176,7 @@ remove   nano        7.2-1                       best effort
 install  hello              2.10-3        53 kB  exact
 upgrade  base-files  12.4   12.4+deb12u5  70 kB  exact
 
-1 to remove, 1 to install, 1 to upgrade; download 123 kB; disk -2.0 MB; can be undone, in part as best effort.
+1 to remove, 1 to install, 1 to upgrade; download 123 kB; from Debian-Security/stable, Debian/stable; disk -2.0 MB; can be undone, in part as best effort.
   undo of nano: its script writes outside the package
 Warning: nano is\\x1b the editor
 ";
@@ -178,6 +192,14 @@ Warning: nano is\\x1b the editor
             &TransactionProperties { plan: vec![row("upgrade", "libc6", "2.35", "2.36", 1), foreign], ..Default::default() },
         );
         assert!(text.contains("libc6:i386") && text.contains("libc6:amd64"), "{text}");
+    }
+
+    #[test]
+    fn many_repositories_are_counted() {
+        let rows = |number: u32| (0..number).map(|n| PlanRow { origin: format!("O{}/s", n % 6), ..PlanRow::default() }).collect::<Vec<_>>();
+        assert_eq!(from(&rows(4)).as_deref(), Some("from O0/s, O1/s, O2/s, O3/s"));
+        assert_eq!(from(&rows(9)).as_deref(), Some("from O0/s, O1/s, O2/s, O3/s and 2 more"));
+        assert_eq!(from(&[PlanRow::default()]), None);
     }
 
     #[test]

@@ -41,6 +41,7 @@ use std::collections::BTreeMap;
 use backstep_core::limits::Limits;
 use backstep_core::progress::Tracker;
 use backstep_core::refusal::Refusal;
+use backstep_core::sources::Sources;
 use backstep_core::throttle::Throttle;
 use backstep_core::{
     AttemptId, Digest, Direction, ErrorCode, Event, Failure, Retention, Stamp, Status, StepKind, TransactionId, TransactionState,
@@ -66,6 +67,7 @@ pub struct Manager {
     /// Transactions whose mirror is behind, with the reason; tried again with the next change.
     lagging: BTreeMap<TransactionId, Failure>,
     limits: Limits,
+    sources: Sources,
     /// What was turned away too often to be written down one by one.
     throttle: Throttle<(Stamp, Refusal)>,
 }
@@ -102,6 +104,7 @@ impl Manager {
             notices: Vec::new(),
             lagging: BTreeMap::new(),
             limits: Limits::default(),
+            sources: Sources::default(),
             throttle: Throttle::default(),
         }
     }
@@ -122,6 +125,12 @@ impl Manager {
     #[must_use]
     pub fn with_limits(self, limits: Limits) -> Self {
         Self { limits, ..self }
+    }
+
+    /// The same, letting packages come from where the administrator chose.
+    #[must_use]
+    pub fn with_sources(self, sources: Sources) -> Self {
+        Self { sources, ..self }
     }
 
     /// The record, for reading.

@@ -87,6 +87,7 @@ impl Manager {
             return Ok(());
         }
         let checked = answer.and_then(|plan| self.check_plan(id, plan)).and_then(|mut plan| {
+            plan.warnings.extend(self.sources.check(&plan)?);
             plan.warnings.extend(self.held(id)?.warnings);
             Ok(plan)
         });

@@ -11,6 +11,7 @@ use backstep_core::record::{EventRecord, Filter, Record as Row, Summary};
 use backstep_core::record_archive::{Moved, RecordArchive};
 use backstep_core::redaction::{Mode, Redacted, Redaction};
 use backstep_core::refusal::{RefusalFilter, RefusalRecord};
+use backstep_core::sources::{OtherSources, Sources};
 use backstep_core::{
     Archive, ArchiveSource, BootId, Digest, Direction, ErrorCode, Event, Failure, ItemAction, Kind, LocalArchive, Method, Options, Plan,
     PlanAction, PlanItem, Reason, Request, RequestItem, Stamp, Status, StepKind, StepState, TransactionId, TransactionState, UndoQuality,
@@ -523,6 +524,29 @@ fn with_archive(source: ArchiveSource, digest: Digest) -> (World, TransactionId)
         plan.items[0].archive = Some(archive);
     });
     (world, id)
+}
+
+#[test]
+fn what_comes_from_a_repository_that_is_not_known_is_said_or_refused_before_anything_is_asked() {
+    for (others, state) in [(OtherSources::Warn, TransactionState::Prepared), (OtherSources::Refuse, TransactionState::Failed)] {
+        let mut world = World::new();
+        let known = Some(vec!["Debian/*".parse().expect("pattern")]);
+        world.manager = manager_over(&world.ledger, &world.mirror, &world.clock).with_sources(Sources { known, others });
+        let id = world.create();
+        world.plan(id, |plan| {
+            plan.items[0].action = PlanAction::Install;
+            let (origin, file_name) = ("Mine/prod".into(), "hello_1_amd64.deb".into());
+            let source = ArchiveSource::Repository;
+            plan.items[0].archive = Some(Archive { source, origin, file_name, size: 9, sha256: Digest([7; 32]), trusted: true });
+        });
+        assert_eq!(world.state(id), state);
+        let row = world.ledger.row(id).expect("known");
+        let said = match row.plan {
+            Some((bytes, _)) => backstep_wire::plan::from_bytes(&bytes).expect("a plan").warnings.join(""),
+            None => row.error.expect("a failure").text,
+        };
+        assert_eq!(said, "no source of this machine: hello from Mine/prod");
+    }
 }
 
 #[test]
