@@ -11,8 +11,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use backstep_bus::names::BUS_NAME;
 use backstep_bus::{CallError, ManagerProxy, OptionsBuilder, PackageArgument, TransactionProperties, TransactionProxy};
 use backstep_core::ErrorCode;
+use futures_util::StreamExt;
 use zbus::{OwnedObjectPath, Variant};
 
 use crate::programs::program;
@@ -170,10 +172,9 @@ impl Simulated {
     async fn serving(&self) -> Result<()> {
         let connection = self.bus.connect().await?;
         let dbus = zbus::fdo::DBusProxy::new(&connection).await?;
-        let deadline = tokio::time::Instant::now() + PATIENCE;
-        while !dbus.name_has_owner(backstep_bus::names::BUS_NAME.try_into()?).await? {
-            anyhow::ensure!(tokio::time::Instant::now() < deadline, "the daemon did not take its name");
-            tokio::time::sleep(Duration::from_millis(10)).await;
+        let mut changes = dbus.receive_name_owner_changed_with_args(&[(0, BUS_NAME)]).await?;
+        if !dbus.name_has_owner(BUS_NAME.try_into()?).await? {
+            tokio::time::timeout(PATIENCE, changes.next()).await.context("the daemon did not take its name")?;
         }
         Ok(())
     }

@@ -204,6 +204,15 @@ async fn a_crashed_daemon_finds_its_transactions_again() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_daemon_that_is_told_to_end_as_soon_as_it_has_its_name_ends_in_good_order() -> Result<()> {
+    let mut daemon = Simulated::start().await?;
+    for _ in 0..20 {
+        daemon.stop_and_restart().await?;
+    }
+    daemon.stop()
+}
+
+#[tokio::test]
 async fn bad_input_has_its_named_error_and_leaves_nothing_running() -> Result<()> {
     let daemon = Simulated::start().await?;
     let client = Client::new(&daemon.bus).await?;

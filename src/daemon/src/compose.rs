@@ -85,6 +85,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     tokio::spawn(door::answer_turned_away(Arc::clone(&service), told));
     tokio::spawn(door::learn_strangers(Arc::clone(&service), strangers));
     tokio::spawn(emit(Arc::clone(&service), registry, notices, StatusFile::new(&options.runtime_dir), Inhibitor::default()));
+    let told_to_end = idle::Told::listen().context("cannot listen to signals")?;
     service.connection.request_name(backstep_bus::names::BUS_NAME).await.context("cannot take the bus name")?;
     log::started(env!("CARGO_PKG_VERSION"));
     idle::ready();
@@ -97,7 +98,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         tokio::spawn(upkeep::check(Arc::clone(&service)));
     }
     let patience = (!options.no_idle_exit).then_some(config.idle_exit_s);
-    idle::wait(&service, patience).await
+    idle::wait(&service, told_to_end, patience).await
 }
 
 /// One daemon a state directory. The lock ends with the process.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use backstep_bus::names::BUS_NAME;
 use sd_notify::NotifyState;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::service::Service;
 
@@ -28,13 +28,26 @@ pub fn ask_for_time() {
     tell(&[NotifyState::ExtendTimeoutUsec(EXTRA_US), NotifyState::Status("looking at the whole record")]);
 }
 
+/// Signals to end. Before there is this value they kill the daemon, which a start may be at any point; after it they are kept
+/// until [`wait`] looks.
+#[derive(Debug)]
+pub struct Told {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Told {
+    /// From now on. Whoever sees the bus name can tell the daemon to end, so it comes before that.
+    pub fn listen() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+}
+
 /// Waits for a signal to end, or until nothing was needed for `patience` seconds.
-pub async fn wait(service: &Arc<Service>, patience: Option<u64>) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+pub async fn wait(service: &Arc<Service>, mut told: Told, patience: Option<u64>) -> anyhow::Result<()> {
     tokio::select! {
-        _ = terminate.recv() => tracing::info!("told to end; workers go on"),
-        _ = interrupt.recv() => tracing::info!("told to end; workers go on"),
+        _ = told.terminate.recv() => tracing::info!("told to end; workers go on"),
+        _ = told.interrupt.recv() => tracing::info!("told to end; workers go on"),
         () = unneeded(service, patience) => tracing::info!("nothing to do: ending until called again"),
         () = replaced(service) => tracing::info!("a new version is installed: ending, so that the next call starts it"),
     }

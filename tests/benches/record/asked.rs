@@ -16,6 +16,7 @@ use crate::report::{Report, median};
 
 const CALLS: usize = 101;
 const STARTS: usize = 5;
+const PLANNED: usize = 100;
 const MONTH_US: i64 = 30 * 86_400 * 1_000_000;
 /// A small record is started from in a second, a large one in three.
 const SMALL: u64 = 10_000;
@@ -32,6 +33,7 @@ pub(crate) async fn measure(record: &Path, count: u64, report: &mut Report) -> R
     let client = Client::new(&daemon.bus).await?;
     lists(&client, &daemon, report).await?;
     statistics(&client, &daemon, count, report).await?;
+    risks(&client, report).await?;
     verified(&client, &daemon, count, report).await
 }
 
@@ -121,6 +123,24 @@ async fn statistics(client: &Client, daemon: &Simulated, count: u64, report: &mu
     report.at_most("statistics of 30 days by kind", median(&month), "ms", 250.0, month.len());
     report.at_most("statistics of 30 days by step", median(&steps), "ms", 250.0, steps.len());
     report.of_these(both, "ms for one of each");
+    Ok(())
+}
+
+/// What is known of a plan's packages before it is agreed to: as much is looked at of each as ever is.
+async fn risks(client: &Client, report: &mut Report) -> Result<()> {
+    let record = RecordProxy::on(&client.connection).await?;
+    let mut packages = vec![format!("{COMMON_PACKAGE}=2.1-2")];
+    packages.extend((1..PLANNED).map(|number| format!("package-1-{number}=2.1-2")));
+    let (mut times, mut seen) = (Vec::new(), 0);
+    for _ in 0..CALLS / 10 {
+        let begun = Instant::now();
+        let rows = record.list_risks(&packages).await?;
+        times.push(begun.elapsed().as_secs_f64() * 1e3);
+        seen = rows.iter().map(|row| u64::from(row.attempts) + u64::from(row.other_attempts)).sum();
+    }
+    anyhow::ensure!(seen > 0, "nothing is known of these packages");
+    let what = format!("risks of a plan of {PLANNED} packages, {seen} transactions looked at");
+    report.at_most(&what, median(&times), "ms", 250.0, times.len());
     Ok(())
 }
 
