@@ -145,7 +145,7 @@ guess it can still confirm the guess by the hash.";
 
 #[derive(Debug, Args)]
 pub(crate) struct RedactArgs {
-    /// A file with the text; standard input when absent
+    /// A file with the text; - and none are standard input
     pub(crate) file: Option<PathBuf>,
     /// Why, for the record
     #[arg(short = 'm', long, value_name = "TEXT", required = true)]

@@ -46,7 +46,7 @@ async fn call(session: &Session, (text, comment): (&str, &str), only_try: bool) 
 
 /// The text: of a terminal one line.
 fn text(ui: &Ui, file: Option<&Path>) -> Result<String, ClientError> {
-    let mut text = match file {
+    let mut text = match file.filter(|path| *path != Path::new("-")) {
         Some(path) => std::fs::read_to_string(path).map_err(|source| ClientError::Archive { path: path.to_owned(), source })?,
         None if ui.asks => {
             ui.write("Text to take out: ")?;

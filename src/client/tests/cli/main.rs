@@ -624,12 +624,15 @@ fn a_text_comes_from_a_file_or_a_pipe_and_goes_only_when_somebody_says_so() {
     assert_eq!(unasked.status.code(), Some(2), "{}", err(&unasked));
     let done = redact(&["-y"]);
     assert_eq!(out(&done), format!("{places}Redaction. It was taken out: in 1 transactions.\nSee 'backstep generation show 7'.\n"));
-    let piped = command(&bus).args(["redact", "-y", "--json", "-m", "asked"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-    let mut piped = piped.expect("run");
-    std::io::Write::write_all(&mut piped.stdin.take().expect("stdin"), b"nowhere").expect("write");
-    let json: serde_json::Value = serde_json::from_slice(&piped.wait_with_output().expect("end").stdout).expect("json");
-    assert_eq!(json["number"], serde_json::Value::Null);
-    let expected = ["try \"Ana Otto\"", "try \"Ana Otto\"", "do \"Ana Otto\"", "do \"nowhere\""];
+    for dash in [&[][..], &["-"]] {
+        let mut piped = command(&bus);
+        let piped = piped.args(["redact", "-y", "--json", "-m", "asked"]).args(dash).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut piped = piped.expect("run");
+        std::io::Write::write_all(&mut piped.stdin.take().expect("stdin"), b"nowhere").expect("write");
+        let json: serde_json::Value = serde_json::from_slice(&piped.wait_with_output().expect("end").stdout).expect("json");
+        assert_eq!(json["number"], serde_json::Value::Null);
+    }
+    let expected = ["try \"Ana Otto\"", "try \"Ana Otto\"", "do \"Ana Otto\"", "do \"nowhere\"", "do \"nowhere\""];
     assert_eq!(daemon.calls(), expected.map(|call| format!("Redact {call} asked")));
     assert!(out(&run(&bus, "audit verify")).contains("3 of what they vouch for had a text taken out"));
 }
