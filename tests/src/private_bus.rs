@@ -173,7 +173,8 @@ impl Simulated {
         let connection = self.bus.connect().await?;
         let dbus = zbus::fdo::DBusProxy::new(&connection).await?;
         let mut changes = dbus.receive_name_owner_changed_with_args(&[(0, BUS_NAME)]).await?;
-        if !dbus.name_has_owner(BUS_NAME.try_into()?).await? {
+        // A change may be the last daemon's end.
+        while !dbus.name_has_owner(BUS_NAME.try_into()?).await? {
             tokio::time::timeout(PATIENCE, changes.next()).await.context("the daemon did not take its name")?;
         }
         Ok(())
