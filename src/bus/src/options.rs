@@ -388,16 +388,10 @@ impl OptionsBuilder {
 
 #[cfg(test)]
 mod tests {
-    use zbus::wire::serialized::Context;
-    use zbus::wire::{LE, to_bytes};
-
     use super::*;
+    use crate::values::tests::arrived;
 
     const ID: &str = "01936b2e-7c1a-7d3e-9f10-0123456789ab";
-
-    fn sent(built: &HashMap<&str, Variant<'static>>) -> HashMap<String, OptionValue> {
-        to_bytes(Context::new(LE, 0), built).expect("encode").deserialize().expect("decode").0
-    }
 
     #[test]
     fn what_the_builder_writes_the_daemon_reads() {
@@ -441,7 +435,7 @@ mod tests {
             .undo_later()
             .build();
         assert_eq!(built.len(), OptionKey::ALL.len(), "a key nothing writes");
-        let parsed = request_from_options("install", "why", sent(&built), &Options::default()).expect("parse");
+        let parsed = request_from_options("install", "why", arrived(&built), &Options::default()).expect("parse");
         assert_eq!(parsed.request.options, options);
         assert_eq!(parsed.id.map(|id| id.to_string()).as_deref(), Some(ID));
         assert_eq!((parsed.client.as_str(), parsed.origin, parsed.reverts), ("backstep 1", Some(Origin::Cli), RevertsTarget::Last));
@@ -454,7 +448,7 @@ mod tests {
     #[test]
     fn a_time_names_what_a_rollback_undoes() {
         let built = OptionsBuilder::new().reverts(RevertsTarget::Since(-5)).build();
-        let parsed = request_from_options("rollback", "", sent(&built), &Options::default()).expect("parse");
+        let parsed = request_from_options("rollback", "", arrived(&built), &Options::default()).expect("parse");
         assert_eq!(parsed.reverts, RevertsTarget::Since(-5));
         assert_eq!("since:soon".parse::<RevertsTarget>().expect_err("no time").code, ErrorCode::RequestMalformed);
     }
@@ -474,7 +468,7 @@ mod tests {
 
     #[test]
     fn what_is_outside_the_contract_is_named() {
-        let one = |key, value| sent(&HashMap::from([(key, value)]));
+        let one = |key, value| arrived(&HashMap::<&str, Variant<'_>>::from([(key, value)]));
         let code = |kind, options| request_from_options(kind, "", options, &Options::default()).map(drop).expect_err("refused").code;
         assert_eq!(code("explode", HashMap::new()), ErrorCode::RequestMalformed);
         assert_eq!(code("install", one("hook", "x".into())), ErrorCode::RequestUnknownOption);

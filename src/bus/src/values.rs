@@ -129,17 +129,23 @@ impl<'de> Visitor<'de> for OfDescriptors {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::collections::HashMap;
 
+    use serde::Serialize;
     use zbus::Variant;
     use zbus::wire::serialized::{Context, Data};
     use zbus::wire::{LE, to_bytes};
 
     use super::*;
 
+    /// What arrives of a value.
+    pub(crate) fn arrived<V: Serialize + Type, T: for<'de> Deserialize<'de> + Type>(value: &V) -> T {
+        to_bytes(Context::new(LE, 0), value).expect("encode").deserialize().expect("decode").0
+    }
+
     fn sent(value: Variant<'_>) -> OptionValue {
-        to_bytes(Context::new(LE, 0), &value).expect("encode").deserialize().expect("decode").0
+        arrived(&value)
     }
 
     #[test]
@@ -166,7 +172,7 @@ mod tests {
         for _ in 0..20 {
             // Each time in another order.
             let many: HashMap<_, _> = many.iter().map(|(key, value)| (*key, value.try_clone().expect("clone"))).collect();
-            let read: HashMap<String, OptionValue> = to_bytes(Context::new(LE, 0), &many).expect("encode").deserialize().expect("decode").0;
+            let read: HashMap<String, OptionValue> = arrived(&many);
             assert_eq!(read.len(), 5);
             for (key, value) in read {
                 assert_eq!(matches!(value, OptionValue::Other), key != "text", "{key}: {value:?}");
