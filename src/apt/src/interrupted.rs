@@ -1,6 +1,7 @@
 //! Whether dpkg was interrupted before us, and at which packages.
 
 use backstep_core::PackageId;
+use backstep_core::count::named;
 
 use crate::status::{Flag, State, Status};
 
@@ -17,12 +18,11 @@ impl Interrupted {
     /// For people, naming at most ten packages.
     #[must_use]
     pub fn text(&self) -> String {
-        let names: Vec<String> = self.packages.iter().take(10).map(|(package, state)| format!("{package} ({state})")).collect();
-        match (names.is_empty(), self.packages.len() > names.len()) {
-            (true, _) => "dpkg was interrupted while it wrote its database".to_owned(),
-            (false, true) => format!("dpkg was interrupted: {} and {} more", names.join(", "), self.packages.len() - names.len()),
-            (false, false) => format!("dpkg was interrupted: {}", names.join(", ")),
+        if self.packages.is_empty() {
+            return "dpkg was interrupted while it wrote its database".to_owned();
         }
+        let packages: Vec<String> = self.packages.iter().map(|(package, state)| format!("{package} ({state})")).collect();
+        format!("dpkg was interrupted: {}", named(&packages, 10))
     }
 }
 

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use crate::count::named;
 use crate::{ArchiveSource, ErrorCode, Failure, Plan, UnknownName};
 
 /// Packages that are named before the rest is only counted.
@@ -72,7 +73,8 @@ impl Sources {
         if others.is_empty() {
             return Ok(None);
         }
-        let text = others.iter().map(|(origin, packages)| format!("{} from {origin}", named(packages))).collect::<Vec<_>>().join("; ");
+        let text =
+            others.iter().map(|(origin, packages)| format!("{} from {origin}", named(packages, MAX_NAMED))).collect::<Vec<_>>().join("; ");
         let text = format!("no source of this machine: {text}");
         match self.others {
             OtherSources::Warn => Ok(Some(text)),
@@ -92,12 +94,6 @@ impl Sources {
         }
         others
     }
-}
-
-fn named(packages: &[&str]) -> String {
-    let first = packages[..packages.len().min(MAX_NAMED)].join(", ");
-    let rest = packages.len().saturating_sub(MAX_NAMED);
-    if rest == 0 { first } else { format!("{first} and {rest} more") }
 }
 
 #[cfg(test)]

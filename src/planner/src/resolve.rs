@@ -3,6 +3,7 @@
 
 use std::os::fd::OwnedFd;
 
+use backstep_core::count::named;
 use backstep_core::{ArchiveSource, ErrorCode, Failure, Kind, Method, PackageName, Plan, PlanAction, PlanItem};
 use backstep_wire::planner::Question;
 use rust_apt::cache::Upgrade;
@@ -205,8 +206,7 @@ fn is_needed(cache: &Cache, package: &Package<'_>) -> bool {
 }
 
 fn names(all: &[String]) -> String {
-    let shown = all.iter().take(MAX_NAMES).cloned().collect::<Vec<_>>().join(", ");
-    if all.len() > MAX_NAMES { format!("{shown} and {} more", all.len() - MAX_NAMES) } else { shown }
+    named(all, MAX_NAMES)
 }
 
 /// What the request's choices do not allow.

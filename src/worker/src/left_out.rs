@@ -1,6 +1,7 @@
 //! What a capture or a picture left out, in words for the record.
 
 use backstep_capture::LeftOut;
+use backstep_core::count;
 
 /// How many paths are named in words.
 const NAMED: usize = 5;
@@ -13,8 +14,7 @@ pub(crate) fn of_capture(left_out: &[LeftOut]) -> Option<String> {
 
 /// What is not in the picture of the whole system; none when all is.
 pub(crate) fn of_picture(left_out: &[LeftOut]) -> Option<String> {
-    let named = named(left_out)?;
-    Some(format!("not in the picture of the whole system, because it cannot be looked at: {named}"))
+    named(left_out).map(|named| format!("not in the picture of the whole system, because it cannot be looked at: {named}"))
 }
 
 /// What is not in the record of files; none when all is.
@@ -24,13 +24,7 @@ pub(crate) fn of_files(left_out: &[LeftOut]) -> Option<String> {
 
 /// Paths with the reasons, some of them only counted.
 fn named(left_out: &[LeftOut]) -> Option<String> {
-    let named: Vec<String> = left_out.iter().take(NAMED).map(ToString::to_string).collect();
-    let more = left_out.len() - named.len();
-    match (named.is_empty(), more) {
-        (true, _) => None,
-        (false, 0) => Some(named.join(", ")),
-        (false, _) => Some(format!("{} and {more} more", named.join(", "))),
-    }
+    (!left_out.is_empty()).then(|| count::named(left_out, NAMED))
 }
 
 #[cfg(test)]

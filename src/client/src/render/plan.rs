@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use backstep_bus::{PlanRow, TransactionProperties};
 use backstep_core::PlanAction;
+use backstep_core::count::named;
 
 use crate::render::escape::escaped;
 use crate::render::size;
@@ -102,9 +103,7 @@ fn summary(properties: &TransactionProperties) -> String {
 fn from(plan: &[PlanRow]) -> Option<String> {
     let origins: BTreeSet<&str> = plan.iter().map(|row| row.origin.as_str()).filter(|origin| !origin.is_empty()).collect();
     let origins: Vec<String> = origins.into_iter().map(escaped).collect();
-    let rest = origins.len().saturating_sub(MAX_ORIGINS);
-    let first = origins[..origins.len() - rest].join(", ");
-    (!first.is_empty()).then(|| if rest == 0 { format!("from {first}") } else { format!("from {first} and {rest} more") })
+    (!origins.is_empty()).then(|| format!("from {}", named(&origins, MAX_ORIGINS)))
 }
 
 /// How many rows have each action, in the order of plan tables.
