@@ -28,7 +28,7 @@ fn policy_file_has_exactly_the_actions_of_the_program() -> Result<()> {
 }
 
 /// The actions whose answer polkit may keep for a while, for an active session: the verb matters more than the target.
-const KEPT: [Permission; 10] = [
+const KEPT: [Permission; 11] = [
     Permission::Backoff,
     Permission::Ignore,
     Permission::Install,
@@ -39,6 +39,7 @@ const KEPT: [Permission; 10] = [
     Permission::Pin,
     Permission::CancelAny,
     Permission::ViewAll,
+    Permission::ViewLogs,
 ];
 
 #[test]

@@ -142,9 +142,12 @@ async fn the_record_is_verified_exported_and_copied_through_a_pipe() -> Result<(
     let (count, text) = piped(async |fd| record.export("jsonl", 0, fd).await).await?;
     let event: serde_json::Value = serde_json::from_slice(&text)?;
     assert_eq!((count, event["hash"].as_str(), event["user"].as_str()), (1, Some(hash.as_str()), Some(own_name()?.as_str())));
+    // Records of many hosts are put together by it.
+    let host = client.manager.host_id().await?;
+    assert_eq!(event["host"].as_str(), Some(host.as_str()));
     let (_, text) = piped(async |fd| record.export("csv", 0, fd).await).await?;
     let text = String::from_utf8(text)?;
-    assert!(text.starts_with("seq,at_us,transaction,kind,") && text.lines().count() == 2, "{text}");
+    assert!(text.starts_with("host,seq,at_us,transaction,kind,") && text.lines().count() == 2, "{text}");
     assert_eq!(piped(async |fd| record.export("csv", 1, fd).await).await?.0, 0);
     let (size, copy) = piped(async |fd| record.back_up(BackUpOptions::default(), fd).await).await?;
     assert_eq!(size, u64::try_from(copy.len())?);
@@ -170,6 +173,8 @@ async fn the_record_is_verified_exported_and_copied_through_a_pipe() -> Result<(
     let requests: Vec<serde_json::Value> =
         String::from_utf8(text)?.lines().map(serde_json::from_str).collect::<Result<_, _>>().context("a request a line")?;
     assert_eq!(requests.len() as u64, count);
+    let resource = serde_json::json!({"key": "host.id", "value": {"stringValue": host}});
+    assert!(requests[0]["resourceLogs"][0]["resource"]["attributes"].as_array().is_some_and(|all| all.contains(&resource)));
     let first = &requests[0]["resourceLogs"][0]["scopeLogs"][0]["logRecords"][0];
     assert!(first["timeUnixNano"].as_str().is_some_and(|nanos| nanos.len() == 19 && nanos.ends_with("000")), "{first}");
     assert_eq!(first["body"]["stringValue"], "created");
@@ -409,5 +414,24 @@ async fn the_numbers_are_in_a_file_when_it_is_configured() -> Result<()> {
     let told = || Ok(std::fs::read_to_string(&file).ok().filter(|text| text.lines().any(|found| found == line)));
     let text = backstep_tests::wait::wait_until("the number is there", std::time::Duration::from_secs(30), told)?;
     assert!(text.ends_with("# EOF\n"), "{text}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn another_configuration_is_a_change_set_and_the_same_is_none() -> Result<()> {
+    let mut daemon = Simulated::start().await?;
+    let file = daemon.bus.folder().join("backstep.toml");
+    let mut comments = Vec::new();
+    for text in ["", "[undo]\ndays = 9\n", "[undo]\ndays = 9 # the same\n", "[undo]\ndays = 5\n[limits]\nopen = 7\n"] {
+        std::fs::write(&file, text)?;
+        daemon.stop_and_restart().await?;
+        let client = Client::new(&daemon.bus).await?;
+        let record = RecordProxy::on(&client.connection).await?;
+        let rows = record.list_generations(GenerationListFilter::default()).await?;
+        comments = rows.into_iter().map(|row| (row.comment.unwrap_or_default(), row.origin.unwrap_or_default())).collect();
+    }
+    let daemon = "daemon".to_owned();
+    let expected = ["configuration: limits.open = 7, undo.days = 5 (was 9)", "configuration: undo.days = 9"];
+    assert_eq!(comments, expected.map(|comment| (comment.to_owned(), daemon.clone())));
     Ok(())
 }

@@ -28,8 +28,12 @@ closed_enum! {
         Pin = "org.backstep1.pin",
         /// Cancel another user's transaction.
         CancelAny = "org.backstep1.cancel-any",
-        /// See other users' transactions, packages, errors and logs.
+        /// See other users' transactions, packages and errors.
         ViewAll = "org.backstep1.view-all",
+        /// Read what programs and maintainer scripts wrote in other users' transactions.
+        ViewLogs = "org.backstep1.view-logs",
+        /// Take the whole record along: every event, or a copy.
+        AuditExport = "org.backstep1.audit-export",
         /// Decide for a transaction that waits for a person.
         ResolveAttention = "org.backstep1.resolve-attention",
         /// Say which versions nobody is offered, and take that back.

@@ -213,7 +213,7 @@ impl Method {
             Self::Resume => (TransactionMethod, Who::Holder(Permission::ResolveAttention), "goes on with an undo that stopped"),
             Self::Undo => (TransactionMethod, Who::Holder(Permission::ResolveAttention), "undoes what stopped half way"),
             Self::Accept => (TransactionMethod, Who::Holder(Permission::ResolveAttention), "leaves things as they are"),
-            Self::ReadLog => (TransactionMethod, Who::OwnerOr(Permission::ViewAll), "the output of apt, dpkg and maintainer scripts"),
+            Self::ReadLog => (TransactionMethod, Who::OwnerOr(Permission::ViewLogs), "the output of apt, dpkg and maintainer scripts"),
             Self::ReadFiles => {
                 (TransactionMethod, Who::OwnerOr(Permission::ViewAll), "which files were changed, by it and by others meanwhile")
             }
@@ -256,8 +256,8 @@ impl Method {
                 "how often changes of packages failed, when last and with which code; of one's own transactions",
             ),
             Self::Verify => (RecordMethod, Who::Holder(Permission::ViewAll), "reads the whole record; how many events, and its last hash"),
-            Self::Export => (RecordMethod, Who::Holder(Permission::ViewAll), "every event, into the caller's pipe"),
-            Self::BackUp => (RecordMethod, Who::Holder(Permission::ViewAll), "a copy of the record, into the caller's pipe"),
+            Self::Export => (RecordMethod, Who::Holder(Permission::AuditExport), "every event, into the caller's pipe"),
+            Self::BackUp => (RecordMethod, Who::Holder(Permission::AuditExport), "a copy of the record, into the caller's pipe"),
             Self::Restore => (RecordMethod, Who::Root, "reads the caller's backup; a verified record as it was, into the caller's pipe"),
         }
     }
@@ -394,13 +394,13 @@ const OTHERS: &[Door] = &[
     verb("inventory", Who::SelfOr(Permission::ViewAll), "ListInventory"),
     verb("timeline", Who::SelfOr(Permission::ViewAll), "ListGenerations"),
     verb("generation", Who::SelfOr(Permission::ViewAll), "ListGenerations; GetGeneration and ListChanges"),
-    verb("audit", Who::Holder(Permission::ViewAll), "Verify or Export; writes with the caller's rights"),
-    verb("backup", Who::Holder(Permission::ViewAll), "BackUp; writes with the caller's rights"),
+    verb("audit", Who::Holder(Permission::ViewAll), "Verify; Export, with its own action; writes with the caller's rights"),
+    verb("backup", Who::Holder(Permission::AuditExport), "BackUp; writes with the caller's rights"),
     verb("redact", Who::Holder(Permission::Redact), "Redact"),
     verb("archive", Who::Root, "Archive"),
     verb("restore", Who::Root, "Restore; reads and writes with the caller's rights"),
     verb("show", Who::OwnerOr(Permission::ViewAll), "the transaction's properties; with --document GetDocument; with --files ReadFiles"),
-    verb("log", Who::OwnerOr(Permission::ViewAll), "ReadLog"),
+    verb("log", Who::OwnerOr(Permission::ViewLogs), "ReadLog"),
     verb("watch", Who::Everybody, "the transaction's properties and signals"),
     verb("stats", Who::Everybody, "GetStatistics, GetStepStatistics"),
     verb("backoff", Who::Holder(Permission::Backoff), "AddBackoff, ClearBackoffs; ListBackoffs for everybody"),

@@ -41,6 +41,7 @@ pub mod request;
 pub mod retention;
 pub mod risk;
 pub mod scrub;
+pub mod settings;
 pub mod sources;
 pub mod state;
 pub mod step;

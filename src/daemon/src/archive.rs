@@ -53,13 +53,14 @@ async fn write(service: &Service, cut: Cut) -> Result<Option<RecordArchive>, Fai
     service.records.with_file(written).await
 }
 
-/// The same by age, when the configuration has one. Called when the daemon has nothing else to do.
-pub async fn by_age(service: &Arc<Service>) {
+/// The same by age, when the configuration has one. Called when the daemon has nothing else to do; where there is nothing to archive,
+/// that is no use of the daemon, which ends then.
+pub async fn by_age(service: &Arc<Service>, now_us: i64) {
     let days = service.archive_days;
     if days == 0 {
         return;
     }
-    let before_us = service.read(|manager| manager.time().utc_us) - i64::from(days) * DAY_US;
+    let before_us = now_us - i64::from(days) * DAY_US;
     let actor = crate::rebuild::ourselves();
     if let Err(failure) = archive(service, (before_us, KEPT), &format!("older than {days} days"), &actor).await {
         tracing::warn!("cannot archive old transactions: {failure}");

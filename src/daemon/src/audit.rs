@@ -60,8 +60,9 @@ pub fn verify(store: &Path, mut outlet: Outlet) -> Result<Verified, Failure> {
     }
 }
 
-/// Writes every event after the one with this number; answers how many.
-pub fn export(store: &Path, format: Format, after: u64, outlet: Outlet) -> Result<u64, Failure> {
+/// Writes every event after the one with this number, each with the host's id, so that the exports of many hosts can be put together;
+/// answers how many.
+pub fn export(store: &Path, host_id: &str, format: Format, after: u64, outlet: Outlet) -> Result<u64, Failure> {
     let reader = open(store)?;
     let mut out = BufWriter::with_capacity(64 << 10, outlet);
     let (mut count, mut last) = (0, after);
@@ -70,7 +71,7 @@ pub fn export(store: &Path, format: Format, after: u64, outlet: Outlet) -> Resul
         let Some(newest) = events.last() else { break };
         last = newest.seq.unsigned_abs();
         for event in &events {
-            write(&mut out, format, event, count == 0).map_err(|error| gone(&error))?;
+            write(&mut out, format, (host_id, event), count == 0).map_err(|error| gone(&error))?;
             count += 1;
         }
     }
@@ -133,8 +134,8 @@ fn open(store: &Path) -> Result<Reader, Failure> {
     Reader::open(store).map_err(|error| Failure::from(&error))
 }
 
-fn write(out: &mut impl Write, format: Format, event: &ExportedEvent, first: bool) -> io::Result<()> {
-    let fields = fields(event);
+fn write(out: &mut impl Write, format: Format, (host_id, event): (&str, &ExportedEvent), first: bool) -> io::Result<()> {
+    let fields = fields(host_id, event);
     match format {
         Format::JsonLines => writeln!(out, "{}", Value::Object(fields)),
         Format::OpenTelemetry => writeln!(out, "{}", log_record(event, fields)),
@@ -147,8 +148,9 @@ fn write(out: &mut impl Write, format: Format, event: &ExportedEvent, first: boo
     }
 }
 
-fn fields(event: &ExportedEvent) -> Map<String, Value> {
+fn fields(host_id: &str, event: &ExportedEvent) -> Map<String, Value> {
     let pairs = [
+        ("host", json!(host_id)),
         ("seq", json!(event.seq)),
         ("at_us", json!(event.at_us)),
         ("transaction", json!(event.transaction)),
@@ -174,14 +176,15 @@ fn fields(event: &ExportedEvent) -> Map<String, Value> {
     pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-/// A log record with the event's fields as attributes. In OTLP's JSON numbers of 64 bits are strings.
-fn log_record(event: &ExportedEvent, fields: Map<String, Value>) -> Value {
+/// A log record with the event's fields as attributes; the host is the resource's. In OTLP's JSON numbers of 64 bits are strings.
+fn log_record(event: &ExportedEvent, mut fields: Map<String, Value>) -> Value {
     let (severity, name) = if event.code.is_some() { (17, "ERROR") } else { (9, "INFO") };
     let time = (i128::from(event.at_us) * 1_000).to_string();
     let attribute = |name: String, value: Value| match value {
         Value::String(text) => json!({"key": name, "value": {"stringValue": text}}),
         other => json!({"key": name, "value": {"intValue": other.to_string()}}),
     };
+    let host = attribute("host.id".to_owned(), fields.remove("host").unwrap_or_default());
     let known = fields.into_iter().filter(|(name, value)| !value.is_null() && name != "at_us");
     let attributes: Vec<Value> = known.map(|(name, value)| attribute(format!("backstep.{name}"), value)).collect();
     let service = attribute("service.name".to_owned(), "backstep".into());
@@ -190,7 +193,7 @@ fn log_record(event: &ExportedEvent, fields: Map<String, Value>) -> Value {
         "body": {"stringValue": event.text.as_deref().unwrap_or(&event.event)}, "attributes": attributes,
     });
     let scope = json!({"name": "org.backstep1.Record", "version": env!("CARGO_PKG_VERSION")});
-    json!({"resourceLogs": [{"resource": {"attributes": [service]}, "scopeLogs": [{"scope": scope, "logRecords": [record]}]}]})
+    json!({"resourceLogs": [{"resource": {"attributes": [service, host]}, "scopeLogs": [{"scope": scope, "logRecords": [record]}]}]})
 }
 
 /// Texts are quoted whenever they could be read as something else.

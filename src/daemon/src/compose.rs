@@ -1,11 +1,13 @@
 //! The composition root: puts the parts together, recovers, serves, and ends when there is nothing to do.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
+use backstep_core::settings;
 use backstep_engine::Manager;
 use backstep_engine::ports::Clock;
 use nix::fcntl::{Flock, FlockArg};
@@ -29,7 +31,7 @@ use crate::recovery::recover;
 use crate::service::{Parts, Service};
 use crate::socket::Connected;
 use crate::status_file::StatusFile;
-use crate::{audit, config, door, foreign, idle, inventory, log, metrics, preferences, simulate, socket, upkeep, work};
+use crate::{audit, config, door, foreign, idle, inventory, log, metrics, preferences, rebuild, simulate, socket, upkeep, work};
 
 /// Runs the daemon until it is told to end or has nothing to do.
 ///
@@ -55,6 +57,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     // A record that is only read is settled by the version that wrote it.
     if !is_read_only {
         recover(&mut manager, &attempts, &launcher).await?;
+        take_configuration(&mut manager, &config.set);
         foreign::take_in_all(&mut manager, &runs, &attempts, &launcher).await?;
     }
     let parts = Parts {
@@ -99,6 +102,15 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     }
     let patience = (!options.no_idle_exit).then_some(config.idle_exit_s);
     idle::wait(&service, told_to_end, patience).await
+}
+
+/// What the administrator chose since the last start is a change-set of its own. A disk that has no room for it keeps nobody from
+/// being served: it is taken at the next start.
+fn take_configuration(manager: &mut Manager, set: &BTreeMap<String, String>) {
+    let text = settings::text(set.iter().map(|(key, value)| (key.as_str(), value.as_str())));
+    if let Err(failure) = manager.configure(&text, rebuild::ourselves()) {
+        tracing::warn!("cannot record what the configuration says: {failure}");
+    }
 }
 
 /// One daemon a state directory. The lock ends with the process.

@@ -77,6 +77,8 @@ pub struct Config {
     pub sources: Sources,
     /// Bounds on what callers may do.
     pub limits: Limits,
+    /// What the files set, by key, as the record keeps it.
+    pub set: BTreeMap<String, String>,
 }
 
 /// What is said in the journal when it takes longer, or gets larger; 0 stands for never.
@@ -107,6 +109,7 @@ impl Default for Config {
             metrics_file: None,
             sources: Sources::default(),
             limits: Limits::default(),
+            set: BTreeMap::new(),
         }
     }
 }
@@ -237,7 +240,12 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, ConfigError> {
 
 /// Puts one file's text over what is there. `path` is for messages.
 pub fn apply(config: &mut Config, path: &Path, text: &str) -> Result<(), ConfigError> {
-    let file: File = toml::from_str(text).map_err(|e| ConfigError::Parse { path: path.to_owned(), source: Box::new(e) })?;
+    let wrong = |e| ConfigError::Parse { path: path.to_owned(), source: Box::new(e) };
+    let file: File = toml::from_str(text).map_err(wrong)?;
+    let sections: BTreeMap<String, toml::Table> = toml::from_str(text).map_err(wrong)?;
+    for (section, values) in sections {
+        config.set.extend(values.into_iter().map(|(key, value)| (format!("{section}.{key}"), value.to_string())));
+    }
     let value = |source| ConfigError::Value { path: path.to_owned(), source };
     let defaults = &mut config.defaults;
     if let Some(text) = file.defaults.on_failure {
@@ -300,6 +308,10 @@ mod tests {
         assert_eq!(config.defaults.services, ServicePolicy::Off);
         assert_eq!((config.idle_exit_s, config.archive_days, config.thresholds.attempt_minutes), (5, 730, 9));
         assert_eq!(config.retention, Retention { bytes: 3 << 20, ..Retention::default() });
+        let set: Vec<String> = config.set.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let expected = "daemon.idle-exit=5 defaults.on-failure=\"leave\" defaults.services=\"off\" record.archive-days=730 \
+            thresholds.attempt-minutes=9 undo.mebibytes=3";
+        assert_eq!(set.join(" "), expected, "what the record keeps of it");
     }
 
     #[test]

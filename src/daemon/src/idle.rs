@@ -75,8 +75,10 @@ async fn unneeded(service: &Arc<Service>, patience: Option<u64>) {
             tracing::warn!("cannot end old offers: {failure}");
         }
         if unused && service.is_idle() {
+            // To ask for the time counts as use itself.
+            let now_us = service.read(|manager| manager.time().utc_us);
             let before = service.activity();
-            crate::archive::by_age(service).await;
+            crate::archive::by_age(service, now_us).await;
             service.thresholds.grown(service.records.path());
             crate::upkeep::copy(service).await;
             // Who came meanwhile is served.

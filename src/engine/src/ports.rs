@@ -161,6 +161,10 @@ pub trait Ledger {
     fn backoffs(&self) -> Result<Vec<Backoff>, Failure>;
     /// Every back-off there ever was, newest first.
     fn all_backoffs(&self, limit: u32) -> Result<Vec<Backoff>, Failure>;
+    /// Takes what the configuration says now.
+    fn configure(&mut self, said: &Said<String>) -> Result<(), Failure>;
+    /// What it said last; empty when it never said anything.
+    fn configuration(&self) -> Result<String, Failure>;
     /// Takes a text out, or says what that would be. Refuses what would make a request or a plan say something else, and what is in
     /// a transaction that has not ended.
     fn redact(&mut self, said: &Said<Redaction>) -> Result<Redacted, Failure>;

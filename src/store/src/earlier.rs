@@ -48,6 +48,7 @@ impl Reader {
         copy_ended_rows(&tx, &IGNORES, bound)?;
         copy_ended_rows(&tx, &BACKOFFS, bound)?;
         copy_work_history(&tx, bound)?;
+        copy_configurations(&tx, bound)?;
         copy_redacted(&tx, last, bound)?;
         tx.execute("UPDATE gate SET generation = NULL, run = NULL, at_us = NULL", [])?;
         tx.commit()?;
@@ -224,6 +225,19 @@ fn copy_ended_rows(tx: &Transaction<'_>, rows: &EndedRows, bound: i64) -> Result
     Ok(())
 }
 
+/// What the configuration had said at the moment.
+fn copy_configurations(tx: &Transaction<'_>, bound: i64) -> Result<(), StoreError> {
+    let sql = "SELECT c.key, c.generation, g.run, g.opened_us FROM old.configurations c JOIN old.generations g ON g.key = c.generation
+        WHERE g.opened_us <= ?1 ORDER BY c.key";
+    let mut statement = tx.prepare(sql)?;
+    let mut found = statement.query([bound])?;
+    while let Some(row) = found.next()? {
+        frame(tx, (row.get(1)?, row.get(2)?, row.get(3)?))?;
+        tx.execute("INSERT INTO configurations SELECT * FROM old.configurations WHERE key = ?1", [row.get::<_, i64>(0)?])?;
+    }
+    Ok(())
+}
+
 /// What was redacted up to the moment, and what vouches for the texts of this copy that were taken out later: without that
 /// they would not verify.
 fn copy_redacted(tx: &Transaction<'_>, last: i64, bound: i64) -> Result<(), StoreError> {
@@ -333,8 +347,9 @@ mod tests {
     fn dump(conn: &Connection) -> Vec<String> {
         let mut lines = Vec::new();
         let derived = ["transactions", "tags", "requests", "plans", "items", "steps", "attempts", "events"];
-        for table in
-            ["runs", "generations", "gate", "refusals", "ignores", "work_backoff", "work_history", "redacted"].into_iter().chain(derived)
+        for table in ["runs", "generations", "gate", "refusals", "ignores", "work_backoff", "work_history", "configurations", "redacted"]
+            .into_iter()
+            .chain(derived)
         {
             let mut statement = conn.prepare(&format!("SELECT * FROM {table}")).expect(table);
             let columns = statement.column_count();
@@ -366,6 +381,11 @@ mod tests {
         f.store.ignore(&said(ignore("hello"), f.now)).expect("ignore again");
     }
 
+    fn configure(f: &mut Fixture, text: &str) {
+        let at = f.at().monotonic_us;
+        f.store.configure(&crate::configurations::tests::said(text, at)).expect("configure");
+    }
+
     /// A failure, another one, and somebody who has it left alone for longer.
     fn back_off(f: &mut Fixture, n: u32) {
         use crate::tests::ignores::said;
@@ -379,6 +399,7 @@ mod tests {
 
     fn history(f: &mut Fixture) {
         ignore(f);
+        configure(f, "undo.days = 9");
         back_off(f, 11);
         refuse(f, None);
         f.completed(1, Kind::Install, None);
@@ -416,9 +437,11 @@ mod tests {
         f.started(2, Kind::Install, None);
         refuse(&mut f, Some(2));
         ignore(&mut f);
+        configure(&mut f, "undo.days = 9");
         back_off(&mut f, 11);
         let (then, before) = (f.now + 500, dump(&f.store.conn));
         refuse(&mut f, Some(2));
+        configure(&mut f, "");
         let at = f.at().monotonic_us;
         f.store.unignore(&crate::tests::ignores::said(2, at)).expect("remove");
         f.append(2, &[Event::Completed]).expect("complete");

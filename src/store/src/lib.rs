@@ -19,6 +19,7 @@ mod backup;
 mod batch;
 mod chain;
 mod columns;
+mod configurations;
 mod create;
 pub mod due;
 mod earlier;

@@ -33,11 +33,12 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     Migration { sql: include_str!("migrations/0008_tags.sql") },
     Migration { sql: include_str!("migrations/0009_checks.sql") },
     Migration { sql: include_str!("migrations/0010_sources.sql") },
+    Migration { sql: include_str!("migrations/0011_configurations.sql") },
 ];
 
 /// The digest of the schema that all of [`MIGRATIONS`] make. Making that schema to compare with takes longer than the rest of
 /// a start.
-pub(crate) const NEWEST_SCHEMA: &str = "00aebaf2f0bcdcd982a736821a38beb76b3ca749c1ef0145558f8727479c440b";
+pub(crate) const NEWEST_SCHEMA: &str = "cd7a385491212342371b7a6ea33404d7e927d2cbdfeaf62d0b2dae4403666c78";
 
 /// Brings the file at `path` to the newest schema.
 pub(crate) fn migrate(conn: &mut Connection, path: &Path, migrations: &[Migration]) -> Result<(), StoreError> {

@@ -62,7 +62,7 @@ const EVENT: (&str, &str) = ("seq", "transaction_key");
 const OWN: (&str, &str) = ("key", NONE);
 
 /// Events last of those that a hash is made of: nothing of a row changes after its digest was made.
-const COLUMNS: [Column; 23] = [
+const COLUMNS: [Column; 24] = [
     text("generations", "comment", GENERATION),
     text("generations", "user", GENERATION),
     text("transactions", "description", TRANSACTION),
@@ -83,6 +83,7 @@ const COLUMNS: [Column; 23] = [
     text("work_backoff", "user", OWN),
     text("work_backoff", "error_text", OWN),
     text("work_history", "error_text", OWN),
+    text("configurations", "text", OWN),
     bytes("requests"),
     bytes("plans"),
     // Of a package the text is dpkg's state before.
@@ -91,7 +92,7 @@ const COLUMNS: [Column; 23] = [
 
 /// The journal of rows has what it had; with the columns above and no others.
 const IN_CHANGES: &str = "UPDATE changes SET fields = replace(fields, ?2, ?3) WHERE instr(fields, ?2) > 0 AND table_name IN (
-        'transactions', 'steps', 'refusals', 'ignores', 'work_backoff')
+        'transactions', 'steps', 'refusals', 'ignores', 'work_backoff', 'configurations')
     AND EXISTS (SELECT 1 FROM json_each(fields) WHERE (instr(value, ?1) > 0 OR instr(value, ?2) > 0)
         AND key IN ('comment', 'user', 'description', 'unit', 'client', 'error_text', 'text', 'program'))
     AND (?1 IS NOT NULL AND ?2 IS NOT NULL)";

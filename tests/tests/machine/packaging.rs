@@ -22,13 +22,14 @@ const PUBLIC: [(&str, &str); 6] = [
 ];
 
 #[test]
-fn units_are_valid_and_only_the_planner_socket_is_on() -> Result<()> {
+fn units_are_valid_and_nothing_changes_packages_by_itself() -> Result<()> {
     let machine = machine()?;
     let units = [
         "backstepd.service",
         "backstep-worker@a-1.service",
         "backstep-planner.socket",
         "backstep-ignores.timer",
+        "backstepd.timer",
         "backstep-recover.service",
         "backstep-upgrade.timer",
     ];
@@ -36,6 +37,9 @@ fn units_are_valid_and_only_the_planner_socket_is_on() -> Result<()> {
     assert!(!verdict.stderr.contains("backstep"), "{}", verdict.stderr);
     assert_eq!(machine.check(["systemctl", "is-active", "backstep-planner.socket"])?, "active\n");
     assert_eq!(machine.check(["stat", "-c", "%a %U", "/run/backstep-planner.sock"])?, "600 root\n");
+    for timer in ["backstep-ignores.timer", "backstepd.timer"] {
+        assert_eq!(machine.check(["systemctl", "is-enabled", timer])?, "enabled\n");
+    }
     assert_eq!(machine.run(["systemctl", "is-enabled", "backstep-upgrade.timer"])?.stdout, "disabled\n");
     assert_eq!(machine.run(["systemctl", "is-active", "backstep-upgrade.timer"])?.stdout, "inactive\n");
     Ok(())

@@ -142,3 +142,43 @@ fn the_hook_of_dpkg_costs_little() -> Result<()> {
     assert!(median < 20_000, "{median} µs");
     Ok(())
 }
+
+/// More than the newest that stay, all of them years old.
+#[test]
+fn a_timer_has_old_transactions_archived_where_nobody_calls_the_daemon() -> Result<()> {
+    const WRITTEN: u64 = 1_010;
+    let scene = Scene::new(&[])?;
+    let machine = &scene.machine;
+    machine.check(["systemctl", "stop", "backstepd.service"])?;
+    machine.check(["sh", "-c", "rm -f /var/lib/backstep/store.db*"])?;
+    let folder = tempfile::tempdir()?;
+    let (before, after) = (folder.path().join("before.db"), folder.path().join("after.db"));
+    backstep_tests::large_record::fill(&before, WRITTEN, None, |_| ())?;
+    machine.write("/var/lib/backstep/store.db", std::fs::read(before)?, 0o600)?;
+    machine.write("/etc/backstep/backstep.toml.d/50.toml", "[daemon]\nidle-exit = 1\n[record]\narchive-days = 365\n", 0o644)?;
+    machine.write(
+        "/etc/systemd/system/backstepd.timer.d/50.conf",
+        "[Timer]\nOnActiveSec=1s\nRandomizedDelaySec=0\nAccuracySec=1s\n",
+        0o644,
+    )?;
+    machine.check(["systemctl", "daemon-reload"])?;
+    machine.check(["systemctl", "restart", "backstepd.timer"])?;
+    let archived = || {
+        let has_ended = machine.run(["systemctl", "is-active", "backstepd.service"])?.stdout != "active\n";
+        let files = std::fs::read_dir(machine.path("/var/lib/backstep/record-archive")).ok();
+        Ok(files.and_then(|mut files| files.next()).filter(|_| has_ended).map(drop))
+    };
+    backstep_tests::wait::wait_until("it is archived, and the daemon has ended", std::time::Duration::from_secs(60), archived)
+        .with_context(|| machine.journal("backstepd.*").unwrap_or_default())?;
+    let newest = &rows(&scene, "generation list -n 2")?;
+    ensure!(text(&newest[0]["comment"]) == "older than 365 days", "{newest:#?}");
+    ensure!(text(&newest[1]["comment"]) == "configuration: daemon.idle-exit = 1, record.archive-days = 365", "{newest:#?}");
+    let verified = scene.backstep("audit verify")?;
+    ensure!(verified.code == 0, "{verified:?}");
+    machine.check(["systemctl", "stop", "backstepd.service"])?;
+    std::fs::copy(machine.path("/var/lib/backstep/store.db"), &after)?;
+    let counted = backstep_store::Reader::open(&after)?.measures()?.transactions;
+    let left: u64 = counted.iter().map(|(_, _, count)| count).sum();
+    assert_eq!(left, 1_000, "the newest stay, and all others have left");
+    Ok(())
+}

@@ -248,6 +248,14 @@ impl Ledger for StoreLedger {
         said(self.write(|store| store.move_to(said_of)))
     }
 
+    fn configure(&mut self, configuration: &Said<String>) -> Result<(), Failure> {
+        said(self.write(|store| store.configure(configuration)))
+    }
+
+    fn configuration(&self) -> Result<String, Failure> {
+        self.told(self.store.configuration())
+    }
+
     fn shrink(&mut self) -> Result<(), Failure> {
         said(self.write(|store| store.shrink()))
     }

@@ -284,18 +284,18 @@ impl RecordObject {
     }
 
     async fn verified(&self, progress: OwnedFd, header: &Header<'_>) -> Result<Verified, Failure> {
-        let outlet = self.outlet(progress, header).await?;
+        let outlet = self.outlet(progress, Permission::ViewAll, header).await?;
         self.service.records.with_file(move |store| audit::verify(store, outlet)).await
     }
 
     async fn exported(&self, format: &str, after: u64, output: OwnedFd, header: &Header<'_>) -> Result<u64, Failure> {
-        let outlet = self.outlet(output, header).await?;
-        let format: audit::Format = format.parse()?;
-        self.service.records.with_file(move |store| audit::export(store, format, after, outlet)).await
+        let outlet = self.outlet(output, Permission::AuditExport, header).await?;
+        let (format, host_id) = (format.parse::<audit::Format>()?, self.service.host_id.clone());
+        self.service.records.with_file(move |store| audit::export(store, &host_id, format, after, outlet)).await
     }
 
     async fn backed_up(&self, options: BackUpOptions, output: OwnedFd, header: &Header<'_>) -> Result<u64, Failure> {
-        let outlet = self.outlet(output, header).await?;
+        let outlet = self.outlet(output, Permission::AuditExport, header).await?;
         let until = until(options)?;
         self.service.records.with_file(move |store| audit::back_up(store, until, outlet)).await
     }
@@ -317,10 +317,10 @@ impl RecordObject {
         self.service.records.with_file(move |store| restore(store, backup, until, outlet)).await
     }
 
-    /// The pipe of a caller who may see all.
-    async fn outlet(&self, fd: OwnedFd, header: &Header<'_>) -> Result<Outlet, Failure> {
-        // Owned by root: the owner's right is not enough for what everybody did.
-        owner_or(&self.service, header, 0, Some(Permission::ViewAll)).await?;
+    /// The pipe of a caller who may have what everybody did.
+    async fn outlet(&self, fd: OwnedFd, needed: Permission, header: &Header<'_>) -> Result<Outlet, Failure> {
+        // Owned by root: the owner's right is not enough.
+        owner_or(&self.service, header, 0, Some(needed)).await?;
         Outlet::new(fd.into())
     }
 

@@ -69,7 +69,7 @@ impl TransactionObject {
     #[zbus(out_args("data", "next", "end"))]
     async fn read_log(&self, offset: u64, limit: u32, #[zbus(header)] header: Header<'_>) -> Result<(Vec<u8>, u64, bool), BusError> {
         let visit = self.visit(&header, Method::ReadLog).await?;
-        let allowed = owner_or(&self.service, &header, self.owner, Some(Permission::ViewAll)).await;
+        let allowed = owner_or(&self.service, &header, self.owner, Some(Permission::ViewLogs)).await;
         visit.end(allowed.and_then(|_| self.piece(AttemptFile::Log, offset, limit)))
     }
 

@@ -9,6 +9,7 @@ mod archive;
 mod attention;
 mod backoffs;
 mod cancel;
+mod configure;
 mod create;
 mod execute;
 mod follow;

@@ -24,6 +24,7 @@ use crate::notice::Notice;
 use crate::ports::{Adoption, Append, Clock, Entered, Identities, Ledger, Mirror, NewTransaction, Refused};
 
 mod backoffs;
+mod configure;
 mod ignores;
 mod interleavings;
 mod redact;
@@ -47,6 +48,7 @@ struct Inner {
     refused: Vec<Refused>,
     ignores: Vec<IgnoreRecord>,
     backoffs: Vec<Backoff>,
+    configurations: Vec<Said<String>>,
 }
 
 #[derive(Clone, Default)]
@@ -313,6 +315,13 @@ impl Ledger for FakeLedger {
     }
     fn shrink(&mut self) -> Result<(), Failure> {
         Ok(())
+    }
+    fn configure(&mut self, said: &Said<String>) -> Result<(), Failure> {
+        self.with(|inner| inner.configurations.push(said.clone()));
+        Ok(())
+    }
+    fn configuration(&self) -> Result<String, Failure> {
+        self.with(|inner| Ok(inner.configurations.last().map(|said| said.what.clone()).unwrap_or_default()))
     }
 }
 

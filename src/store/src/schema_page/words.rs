@@ -286,6 +286,15 @@ pub(super) const TABLES: &[Words] = &[
         ],
     },
     Words {
+        name: "configurations",
+        about: "What the configuration said, a row each time the daemon started and found that it says something else.",
+        columns: &[
+            ("key", "its number, in order"),
+            ("generation", "the change-set that says when, and what became different"),
+            ("text", "what the files set, a line each: section, key and value; empty where they set nothing"),
+        ],
+    },
+    Words {
         name: "rebuilds",
         about: "Each time the record was damaged, lost or behind and was written again from what was left.",
         columns: &[

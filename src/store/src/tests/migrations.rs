@@ -20,6 +20,7 @@ const ROWS: &[&str] = &[
     include_str!("fixtures/0007.sql"),
     include_str!("fixtures/0008.sql"),
     include_str!("fixtures/0009.sql"),
+    include_str!("fixtures/0010.sql"),
 ];
 
 /// Makes a file as the program of that schema left it. What the triggers refuse was allowed when it was new.
@@ -79,11 +80,14 @@ fn a_file_of_every_earlier_schema_is_brought_up_with_a_copy_first() {
             store.summary(earlier).expect("read").map(|summary| summary.tags.texts()),
             Some(words.iter().map(ToString::to_string).collect())
         );
-        let failed: i64 = store
-            .conn
-            .query_row("SELECT count(*) FROM work_history WHERE error_code = 'check.failed'", [], |row| row.get(0))
-            .expect("count");
-        assert_eq!(failed, i64::from(schema >= 9));
+        let failed = |code: &str| -> i64 {
+            let sql = "SELECT count(*) FROM work_history WHERE error_code = ?1";
+            store.conn.query_row(sql, [code], |row| row.get(0)).expect("count")
+        };
+        assert_eq!([failed("check.failed"), failed("trust.source")], [i64::from(schema >= 9), i64::from(schema >= 10)]);
+        assert_eq!(store.configuration().expect("read"), "");
+        let redacted: i64 = store.conn.query_row("SELECT count(*) FROM redacted", [], |row| row.get(0)).expect("count");
+        assert_eq!(redacted > 0, schema >= 6, "{redacted}");
         // It is gone on with.
         f.store = store;
         f.completed(7, Kind::Install, None);

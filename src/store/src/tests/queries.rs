@@ -10,8 +10,8 @@ use super::Fixture;
 use crate::list_query::Place;
 use crate::{archive, backoffs, export, generations, measures, package_statistics, risks, step_statistics, verify, why, work};
 use crate::{
-    create, event_row, find, ignores, list, list_query, project_attempts, project_items, project_steps, project_transaction, read, refuse,
-    statistics,
+    configurations, create, event_row, find, ignores, list, list_query, project_attempts, project_items, project_steps,
+    project_transaction, read, refuse, statistics,
 };
 
 fn plan_of(conn: &Connection, sql: &str) -> Vec<String> {
@@ -68,6 +68,7 @@ fn all() -> Vec<String> {
         verify::REQUEST,
         verify::PLAN,
         verify::TOTAL,
+        configurations::LAST,
         ignores::ALL,
         ignores::LIVE,
         backoffs::ALL,

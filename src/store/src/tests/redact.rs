@@ -83,6 +83,7 @@ fn filled() -> Fixture {
     let mut ignored = ignore("hello");
     ignored.comment = format!("{SECRET} wants that");
     f.store.ignore(&said(ignored, 9)).expect("ignore");
+    f.store.configure(&crate::configurations::tests::said(&format!("metrics.textfile = \"/srv/{SECRET}.prom\""), 10)).expect("configure");
     f.completed(2, Kind::Install, None);
     f
 }
@@ -122,6 +123,7 @@ fn a_text_is_gone_from_every_byte_and_the_chain_is_whole() {
         "events.text",
         "steps.error_text",
         "ignores.comment",
+        "configurations.text",
         "changes.fields",
     ] {
         assert!(places.contains(&place), "{place}: {places:?}");
@@ -181,7 +183,13 @@ fn a_redaction_by_hand_replaces_that_text_and_does_nothing_else() {
         raw.execute_batch("ROLLBACK").expect("rollback");
         result
     };
-    let columns = [("events", "text"), ("generations", "comment"), ("transactions", "description"), ("ignores", "comment")];
+    let columns = [
+        ("events", "text"),
+        ("generations", "comment"),
+        ("transactions", "description"),
+        ("ignores", "comment"),
+        ("configurations", "text"),
+    ];
     for (table, column) in columns {
         let honest = format!("UPDATE {table} SET {column} = replace({column}, 'Otto', '[redacted 1]')");
         assert!(attempt(open, &honest).is_ok(), "{honest}: {:?}", attempt(open, &honest));

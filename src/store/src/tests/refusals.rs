@@ -80,6 +80,7 @@ fn filled() -> Fixture {
     f.store.refuse(&crate::NewRefusal { refusal: &refusal, count: 1, at, until: at }).expect("refuse");
     f.store.ignore(&said(ignore("hello"), 1)).expect("ignore");
     f.store.back_off(&said(asked("hello", "*", 9), 1)).expect("back off");
+    f.store.configure(&crate::configurations::tests::said("undo.days = 9", 1)).expect("configure");
     f.store.record_rebuild(&super::rebuild(), &super::actor()).expect("rebuild");
     super::redact::something(&mut f);
     super::archive::something(&mut f);
