@@ -269,15 +269,31 @@ fn killed_while_undo_material_is_secured() -> Result<()> {
     scene.change("install bs-one").map(drop)
 }
 
+/// A failing package whose undo waits twice: for the end of a service that the change started, before files are put back, and for
+/// the start of one that it stopped, after that.
+fn undone_slowly() -> [Package; 2] {
+    let held = format!("/bin/sh -c '[ ! -e /run/bs/hold ] || {{ {}; }}'", wait_at("start"));
+    let held = format!("[Service]\nTimeoutStartSec=infinity\nExecStartPre={held}\nExecStart=/usr/bin/sleep infinity\n");
+    let new = format!("/bin/sh -c '{}'", wait_at("stop"));
+    let new = format!("[Service]\nTimeoutStopSec=infinity\nExecStart=/usr/bin/sleep infinity\nExecStop={new}\n");
+    let start = "systemctl daemon-reload\nsystemctl start bs-held.service";
+    let fail = "mkdir -p /run/bs\ntouch /run/bs/hold\nsystemctl stop bs-held.service\nsystemctl daemon-reload\nsystemctl start bs-new.service\nexit 1";
+    [
+        Package::new("bs-held", "1").unit("bs-held.service", &held).script(Script::Postinst, start),
+        Package::new("bs-failing", "1").unit("bs-new.service", &new).script(Script::Postinst, fail),
+    ]
+}
+
 #[test]
 fn killed_while_undoing() -> Result<()> {
-    let failing = plain("bs-failing", "1").failing_script(Script::Postinst, &["configure"]);
-    let scene = Scene::new(&[failing, plain("bs-by", "1")])?;
-    much_to_keep(&scene.machine, 50_000)?;
+    let [held, failing] = undone_slowly();
+    let scene = Scene::new(&[held, failing, plain("bs-by", "1")])?;
+    scene.change("install bs-held")?;
     let cut = Cut::begin(&scene, "undo", "install bs-by bs-failing")?;
-    for number in 1..=2 {
-        cut.wait_for_words(number, "putting files back")?;
+    for (number, place) in [(1, "stop"), (2, "start")] {
+        wait_for_file(&scene.machine, &format!("/run/bs/{place}"))?;
         cut.kill_worker(number)?;
+        go(&scene.machine, place)?;
     }
     let record = cut.expect_undone(3, "killed twice while undoing")?;
     assert_eq!(record["error"]["code"], "script.failed", "the reason is that of the failure: {record:#}");
