@@ -250,7 +250,7 @@ fn expect_displaced(machine: &Machine, id: &str, record: &Value) -> Result<()> {
     Ok(())
 }
 
-/// Many small files in `/etc`, so that keeping and putting back take a moment.
+/// Many small files in `/etc`, so that keeping them takes a moment.
 fn much_to_keep(machine: &Machine, files: u32) -> Result<()> {
     let make = format!("mkdir /etc/bs-many; cd /etc/bs-many; for i in $(seq {files}); do echo $i >$i; done");
     machine.check(["sh", "-c", make.as_str()]).map(drop)
@@ -259,7 +259,7 @@ fn much_to_keep(machine: &Machine, files: u32) -> Result<()> {
 #[test]
 fn killed_while_undo_material_is_secured() -> Result<()> {
     let scene = Scene::new(&[plain("bs-one", "1")])?;
-    much_to_keep(&scene.machine, 15_000)?;
+    much_to_keep(&scene.machine, 50_000)?;
     let cut = Cut::begin(&scene, "secure", "install bs-one")?;
     cut.wait_for_words(1, "securing undo material")?;
     cut.kill_worker(1)?;
