@@ -481,11 +481,17 @@ const OTHERS: &[Door] = &[
         Who::Machine,
         "the administrator's own checks, which root runs after a change; none that others may write",
     ),
+    file(
+        "/etc/backstep/hook.d/*",
+        Who::Machine,
+        "the administrator's hooks, which root runs when a transaction has ended; none that others may write",
+    ),
     file("/etc/apt/preferences.d/backstep.pref", Who::Machine, "what is ignored; written by the daemon, read by apt"),
     row(Place::Program, "backstepd", Who::Root, "the daemon; flags are for tests"),
     row(Place::Program, "backstep-worker run", Who::Root, "carries out an attempt whose order and plan are in the state folder"),
     row(Place::Program, "backstep-worker check-plan", Who::Root, "apt's hook: compares apt's list with the plan"),
     row(Place::Program, "backstep-worker dpkg-after", Who::Root, "dpkg's hook: writes down what a run by hand changed"),
+    row(Place::Program, "backstep-worker hooks", Who::Root, "runs the administrator's hooks for a transaction that has ended"),
     row(Place::Program, "backstep-worker guard", Who::Root, "keeps files of the system in an attempt's capture just before they change"),
     row(Place::Program, "backstep-worker under-guard", Who::Root, "puts itself under the guard on its standard input and becomes apt"),
     row(

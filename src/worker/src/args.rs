@@ -1,18 +1,20 @@
 //! The command line. Flags are for tests; the units call `run <attempt>`, apt calls `check-plan <folder>` in our own
-//! runs, and `apt-before` and `apt-after` in everybody else's, and dpkg `dpkg-after` where no apt is; the worker calls itself for the guard and for what goes
-//! under it.
+//! runs, and `apt-before` and `apt-after` in everybody else's, and dpkg `dpkg-after` where no apt is; a unit calls `hooks` for a transaction that has
+//! ended; the worker calls itself for the guard and for what goes under it.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::str::FromStr;
 
-use backstep_core::AttemptId;
+use backstep_core::id::IdError;
+use backstep_core::{AttemptId, TransactionId};
 
 use crate::guard::keep::Guarded;
 
 /// How to call the program.
 pub const USAGE: &str = "usage: backstep-worker run <attempt> [--state-dir DIR] [--root DIR]\n       backstep-worker check-plan <folder>\n       \
      backstep-worker guard <folder> <capture> [apt-refused | apt-goes-on]\n       backstep-worker under-guard <folder> <program> [argument]...\n       \
-     backstep-worker apt-before | apt-after | dpkg-after";
+     backstep-worker apt-before | apt-after | dpkg-after\n       backstep-worker hooks <transaction>";
 
 /// How a guard is told that it guards a plain run of apt, and what becomes of a change that it cannot keep.
 pub(crate) const APT_REFUSED: &str = "apt-refused";
@@ -60,6 +62,11 @@ pub enum Verb {
     AptAfter,
     /// Write down what a plain run of dpkg changed.
     DpkgAfter,
+    /// Run the administrator's hooks.
+    Hooks {
+        /// Of what they are told.
+        transaction: TransactionId,
+    },
 }
 
 /// Reads the arguments, the program's name left out.
@@ -67,7 +74,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Verb, Stri
     let words: Vec<OsString> = arguments.into_iter().collect();
     let verb = words.first().and_then(|verb| verb.to_str());
     match (verb, words.get(1..).unwrap_or_default()) {
-        (Some("run"), [attempt, rest @ ..]) => run(text(attempt)?, rest),
+        (Some("run"), [attempt, rest @ ..]) => run(attempt, rest),
         (Some("check-plan"), [folder]) => Ok(Verb::CheckPlan { folder: folder.into() }),
         (Some("guard"), [folder, capture, whose @ ..]) => {
             Ok(Verb::Guard { folder: folder.into(), capture: capture.into(), guarded: guarded(whose)? })
@@ -78,12 +85,13 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Verb, Stri
         (Some("apt-before"), []) => Ok(Verb::AptBefore),
         (Some("apt-after"), []) => Ok(Verb::AptAfter),
         (Some("dpkg-after"), []) => Ok(Verb::DpkgAfter),
+        (Some("hooks"), [transaction]) => Ok(Verb::Hooks { transaction: id(transaction)? }),
         _ => Err(USAGE.to_owned()),
     }
 }
 
-fn text(word: &OsString) -> Result<&str, String> {
-    word.to_str().ok_or_else(|| USAGE.to_owned())
+fn id<T: FromStr<Err = IdError>>(word: &OsString) -> Result<T, String> {
+    word.to_str().ok_or_else(|| USAGE.to_owned())?.parse().map_err(|error: IdError| error.to_string())
 }
 
 fn guarded(words: &[OsString]) -> Result<Guarded, String> {
@@ -95,8 +103,8 @@ fn guarded(words: &[OsString]) -> Result<Guarded, String> {
     }
 }
 
-fn run(attempt: &str, rest: &[OsString]) -> Result<Verb, String> {
-    let attempt = attempt.parse().map_err(|error: backstep_core::id::IdError| error.to_string())?;
+fn run(attempt: &OsString, rest: &[OsString]) -> Result<Verb, String> {
+    let attempt = id(attempt)?;
     let (mut state, mut root) = (PathBuf::from("/var/lib/backstep"), PathBuf::from("/"));
     for pair in rest.chunks(2) {
         match pair {
@@ -130,7 +138,14 @@ mod tests {
         assert_eq!(words("check-plan /x"), Ok(Verb::CheckPlan { folder: "/x".into() }));
         assert_eq!((words("apt-before"), words("apt-after")), (Ok(Verb::AptBefore), Ok(Verb::AptAfter)));
         assert_eq!((words("dpkg-after"), words("dpkg-after x").is_err()), (Ok(Verb::DpkgAfter), true));
+        assert_eq!(
+            words("hooks 01936b2e-7c1a-7d3e-9f10-0123456789ab"),
+            Ok(Verb::Hooks { transaction: "01936b2e-7c1a-7d3e-9f10-0123456789ab".parse().expect("id") })
+        );
         for bad in [
+            "hooks",
+            "hooks ../x",
+            "hooks 01936b2e-7c1a-7d3e-9f10-0123456789ab-1",
             "",
             "apt-before x",
             "run",

@@ -1,24 +1,15 @@
 //! The administrator's own checks: programs that say whether the machine does its work after a change.
 //!
-//! They lie in two folders, by the rules of run-parts(8): one of `required.d` that fails undoes the change, one of `wanted.d` is only
-//! told of. They run after everything else was found well, those that are required first, each folder in the order of names.
-//!
-//! Invariants: nothing is run that anybody but root could have written; a check has an end.
-
-use std::fs::{self, Metadata};
-use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+//! They lie in two folders: one of `required.d` that fails undoes the change, one of `wanted.d` is only told of. They run after
+//! everything else was found well, those that are required first, each folder in the order of names.
 
 use backstep_core::{ErrorCode, Failure};
 
-use crate::child::{Call, Children, Ended, Watch};
+use crate::child::{Call, Children, Watch};
 use crate::machine::Machine;
+use crate::programs::{self, Program};
 
 const FOLDERS: [(&str, Weight); 2] = [("etc/backstep/check/required.d", Weight::Required), ("etc/backstep/check/wanted.d", Weight::Wanted)];
-/// Seconds that a check may take, and those it has to end when it is asked to.
-const LIMIT: u32 = 60;
-const GRACE: u32 = 5;
 
 /// What hangs on a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,13 +33,9 @@ impl Weight {
 /// One of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Check {
-    /// The name of its file.
-    pub(crate) name: String,
     /// What hangs on it.
     pub(crate) weight: Weight,
-    path: PathBuf,
-    /// Seconds that it may take.
-    limit: u32,
+    program: Program,
 }
 
 /// All that there are, in the order in which they are run.
@@ -57,73 +44,32 @@ pub(crate) fn find(machine: &Machine) -> Result<Vec<Check>, Failure> {
     for (folder, weight) in FOLDERS {
         let folder = machine.at(folder);
         let failed = |error| Failure::new(ErrorCode::CheckFailed, format!("cannot list {}: {error}", folder.display()));
-        let mut names = names(&folder).map_err(failed)?;
-        names.sort_unstable();
-        checks.extend(names.into_iter().map(|name| Check { path: folder.join(&name), name, weight, limit: LIMIT }));
+        checks.extend(programs::find(&folder).map_err(failed)?.into_iter().map(|program| Check { weight, program }));
     }
     Ok(checks)
 }
 
-fn names(folder: &Path) -> io::Result<Vec<String>> {
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    let names = entries.map(|entry| Ok(entry?.file_name().into_string().ok().filter(|name| is_name(name))));
-    names.filter_map(io::Result::transpose).collect()
-}
-
-/// Those of run-parts(8): nothing that an editor or dpkg leaves beside a file.
-fn is_name(name: &str) -> bool {
-    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
-}
-
 impl Check {
+    /// The name of its file.
+    pub(crate) fn name(&self) -> &str {
+        &self.program.name
+    }
+
     /// Runs it to its end. Answers in words why it failed; nothing when it did not.
     pub(crate) fn run(&self, children: &dyn Children, watch: &mut dyn Watch) -> Result<Option<String>, Failure> {
-        if let Some(why) = self.unfit() {
-            return Ok(Some(format!("was not run: {why}")));
+        if let Some(why) = self.program.unfit() {
+            return Ok(Some(why));
         }
-        // It ends what the check has started, too.
-        let arguments = [format!("--kill-after={GRACE}"), self.limit.to_string(), self.path.display().to_string()];
-        Ok(self.failure(children.run(Call::new("timeout", arguments), watch)?))
+        let [program, arguments @ ..] = self.program.words();
+        Ok(self.program.failure(children.run(Call::new(&program, arguments), watch)?))
     }
-
-    /// Why it must not or cannot be run.
-    fn unfit(&self) -> Option<String> {
-        let folder = self.path.parent().unwrap_or(&self.path);
-        let trusted = [folder, &self.path].into_iter().find_map(|path| match fs::metadata(path) {
-            Ok(found) if is_ours(&found) => None,
-            Ok(_) => Some(format!("others than root may change {}", path.display())),
-            Err(error) => Some(format!("cannot examine {}: {error}", path.display())),
-        });
-        trusted.or_else(|| (!is_program(&self.path)).then(|| format!("{} is no executable file", self.path.display())))
-    }
-
-    /// timeout(1) says by 124 that the time was over.
-    fn failure(&self, ended: Ended) -> Option<String> {
-        match ended {
-            Ended::Code(0) => None,
-            Ended::Code(124) => Some(format!("did not end within {} seconds", self.limit)),
-            Ended::Code(137) => Some(format!("was killed, as one is that does not end within {} seconds", self.limit)),
-            Ended::Code(_) | Ended::Signal(_) => Some(ended.to_string()),
-        }
-    }
-}
-
-/// Whether nobody but root, and who runs the worker, who is root but in tests, can write to it.
-fn is_ours(found: &Metadata) -> bool {
-    [0, nix::unistd::geteuid().as_raw()].contains(&found.uid()) && found.mode() & 0o022 == 0
-}
-
-fn is_program(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::path::PathBuf;
     use std::time::{Duration, Instant};
 
     use super::*;
@@ -167,9 +113,10 @@ mod tests {
         /// What each answers, after its weight and name.
         fn run(&self) -> Vec<String> {
             let run = |check: Check| {
-                let answer = Check { limit: 1, ..check.clone() }.run(&self.children, &mut Unwatched).expect("run");
+                let program = Program { limit: 1, ..check.program.clone() };
+                let answer = Check { program, ..check.clone() }.run(&self.children, &mut Unwatched).expect("run");
                 let answer = answer.map(|why| why.replace(&format!("{}/", self.root.path().display()), ""));
-                format!("{} {} {}", check.weight.as_str(), check.name, answer.as_deref().unwrap_or("passed"))
+                format!("{} {} {}", check.weight.as_str(), check.name(), answer.as_deref().unwrap_or("passed"))
             };
             self.found().into_iter().map(run).collect()
         }

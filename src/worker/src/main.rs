@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use backstep_core::Failure;
 use backstep_worker::args::{Verb, parse};
 use backstep_worker::machine::{AttemptFiles, Machine};
-use backstep_worker::{beside_apt, carry_out, foreign, guard, hook, inventory};
+use backstep_worker::{beside_apt, carry_out, foreign, guard, hook, hooks, inventory};
 
 fn main() -> ExitCode {
     let done = match parse(std::env::args_os().skip(1)) {
@@ -17,6 +17,7 @@ fn main() -> ExitCode {
         Ok(Verb::UnderGuard { folder, program, arguments }) => {
             Err(guard::enter::enter(&AttemptFiles::in_folder(&folder), &program, &arguments))
         }
+        Ok(Verb::Hooks { transaction }) => hooks::run(&Machine::this(), transaction),
         Ok(Verb::CheckPlan { folder }) => hook::check_plan(&Machine::this(), &folder, &mut std::io::stdin().lock()),
         Err(usage) => {
             eprintln!("{usage}");

@@ -15,6 +15,7 @@ use backstep_torture::fake::wait_for_go;
 use backstep_torture::place::{Place, add_line};
 use backstep_torture::scenario::{Wish, actor, id};
 use backstepd::planner::Planner;
+use nix::sys::mman::{MlockAllFlags, mlockall};
 use nix::unistd::Pid;
 
 use crate::cell::PROGRAM;
@@ -124,8 +125,14 @@ fn work(scenario: &Scenario, look: Look) -> Result<Tracer> {
     Ok(trace(worker, Role::Worker, look)?.0)
 }
 
+/// Has all of this program in memory: it lies on the disk that stops, and xfs gives nothing more of one that has.
+fn outlive_the_disk() -> Result<()> {
+    mlockall(MlockAllFlags::MCL_CURRENT).context("cannot stay in memory")
+}
+
 /// Runs the worker up to a power cut; prints what it met.
 pub fn cut(scenario: &Scenario, strike: Strike) -> Result<()> {
+    outlive_the_disk()?;
     let tracer = work(scenario, Look::Until(strike, None))?;
     println!("struck {}", tracer.struck.first().unwrap_or(&NOTHING));
     Ok(())
@@ -133,6 +140,7 @@ pub fn cut(scenario: &Scenario, strike: Strike) -> Result<()> {
 
 /// What happens in the next boot, which may end in a power cut, too; prints what that met.
 pub fn recover(strike: Option<Strike>) -> Result<()> {
+    outlive_the_disk()?;
     if is_marked()? {
         let status = Command::new(RECOVER).env_clear().status().context("cannot start the early recovery")?;
         ensure!(status.success(), "the early recovery ended with {status}");

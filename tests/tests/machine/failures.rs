@@ -2,8 +2,10 @@
 
 use anyhow::{Context, Result, ensure};
 use backstep_tests::package::{Package, Script};
+use backstep_tests::wait::wait_until;
 use serde_json::Value;
 
+use crate::clients::PATIENCE;
 use crate::scene::{Ended, Scene, plain};
 use crate::undo::service;
 
@@ -220,5 +222,42 @@ fn checks_of_the_administrator_decide_whether_a_change_stays() -> Result<()> {
     let back = scene.change("rollback --last")?;
     scene.expect(&[("bs-web", "ii 1")])?;
     ensure!(told(&scene, back.id(), "required check web ended with code 7", true)?, "{:#}", scene.document(back.id())?);
+    Ok(())
+}
+
+/// What the hook has been told, once it has been told as much.
+fn hook_told(scene: &Scene, lines: usize) -> Result<Vec<String>> {
+    let told = || scene.machine.read("/var/tmp/bs-told").unwrap_or_default();
+    let told = wait_until(&format!("the hook is told of {lines} ends"), PATIENCE, || {
+        Ok(Some(told()).filter(|told| told.lines().count() >= lines))
+    })?;
+    Ok(told.lines().map(str::to_owned).collect())
+}
+
+#[test]
+fn hooks_are_told_of_each_end_and_change_nothing_of_it() -> Result<()> {
+    let scene = Scene::new(&[plain("bs-good", "1"), plain("bs-bad", "1").failing_script(Script::Postinst, &["configure"])])?;
+    let state = "backstep show \"$BACKSTEP_TRANSACTION\" --json | grep -o '\"state\": *\"[a-z-]*\"' | head -n 1 | cut -d '\"' -f 4";
+    let hook = format!("#!/bin/sh\necho \"$BACKSTEP_TRANSACTION $({state})\" >>/var/tmp/bs-told\necho 'says why' >&2\nexit 3\n");
+    scene.machine.write("/etc/backstep/hook.d/chat", &hook, 0o755)?;
+
+    let good = scene.change("install bs-good")?;
+    assert_eq!(hook_told(&scene, 1)?, [format!("{} completed", good.id())]);
+    let bad = scene.undone("install bs-bad", 9, "script.failed")?;
+    assert_eq!(hook_told(&scene, 2)?[1], format!("{} rolled-back", bad.id()));
+    scene.machine.check(["apt-get", "-y", "remove", "bs-good"])?;
+    let plain = hook_told(&scene, 3)?[2].clone();
+    ensure!(plain.ends_with(" completed") && !plain.contains(good.id()), "{plain}");
+    // A plan that nobody authorised has an end, too.
+    scene.machine.check(["backstep", "plan", "install", "bs-good"])?;
+    let again = scene.change("install bs-good")?;
+    assert_eq!(hook_told(&scene, 4)?[3..], [format!("{} completed", again.id())]);
+
+    let unit = format!("backstep-hook@{}.service", good.id());
+    let said = || scene.machine.journal(&unit);
+    let why = "hook chat ended with code 3";
+    wait_until("the journal has what the hook says", PATIENCE, || Ok(said()?.contains(why).then_some(())))?;
+    ensure!(said()?.contains("says why"), "{}", said()?);
+    assert_eq!(scene.document(good.id())?["state"], "completed");
     Ok(())
 }

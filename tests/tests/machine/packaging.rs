@@ -27,6 +27,7 @@ fn units_are_valid_and_nothing_changes_packages_by_itself() -> Result<()> {
     let units = [
         "backstepd.service",
         "backstep-worker@a-1.service",
+        "backstep-hook@a.service",
         "backstep-planner.socket",
         "backstep-ignores.timer",
         "backstepd.timer",

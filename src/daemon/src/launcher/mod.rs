@@ -6,7 +6,7 @@ mod systemd;
 
 use std::path::PathBuf;
 
-use backstep_core::{AttemptId, Failure};
+use backstep_core::{AttemptId, Failure, TransactionId};
 
 use crate::attempts::Attempts;
 use crate::simulate::Simulated;
@@ -47,6 +47,15 @@ impl Launcher {
             Self::Systemd(systemd) => systemd.start(attempt).await,
             Self::Detached(detached) => detached.start(attempt),
             Self::Simulated(simulated) => simulated.start(attempt),
+        }
+    }
+
+    /// Has the administrator's hooks told of a transaction that has ended: in a unit of their own, as what they do may outlive the
+    /// daemon. Where there is no systemd none are run.
+    pub async fn tell_hooks(&self, transaction: TransactionId) -> Result<(), Failure> {
+        match self {
+            Self::Systemd(systemd) => systemd.tell_hooks(transaction).await,
+            Self::Detached(_) | Self::Simulated(_) => Ok(()),
         }
     }
 

@@ -1,10 +1,13 @@
 //! Workers as systemd units of their own: they outlive the daemon.
 
-use backstep_core::{AttemptId, ErrorCode, Failure};
+use backstep_core::{AttemptId, ErrorCode, Failure, TransactionId};
 use zbus::OwnedObjectPath;
 
 use super::left::{look, works_on};
 use crate::asked;
+
+/// Where the administrator's hooks lie.
+const HOOKS: &str = "/etc/backstep/hook.d";
 
 /// The part of systemd's manager that is needed.
 #[zbus::proxy(
@@ -46,10 +49,21 @@ impl Systemd {
     }
 
     pub(super) async fn start(&self, attempt: AttemptId) -> Result<(), Failure> {
-        let unit = unit_name(attempt);
+        self.start_unit(&unit_name(attempt)).await
+    }
+
+    /// Most machines have no hooks: no unit is started then.
+    pub(super) async fn tell_hooks(&self, transaction: TransactionId) -> Result<(), Failure> {
+        if std::fs::read_dir(HOOKS).is_ok_and(|mut entries| entries.next().is_some()) {
+            self.start_unit(&format!("backstep-hook@{transaction}.service")).await?;
+        }
+        Ok(())
+    }
+
+    async fn start_unit(&self, unit: &str) -> Result<(), Failure> {
         let failed = |error: zbus::Error| Failure::new(ErrorCode::WorkerFailed, format!("cannot start {unit}: {error}"));
         let manager = ServiceManagerProxy::new(&self.connection).await.map_err(failed)?;
-        asked::once(manager.start_unit(&unit, "fail")).await.map_err(failed)?;
+        asked::once(manager.start_unit(unit, "fail")).await.map_err(failed)?;
         Ok(())
     }
 

@@ -168,8 +168,23 @@ impl Emitter {
         if let Err(failure) = crate::requests::forget_archives(&self.service, id) {
             tracing::warn!("{failure}");
         }
+        self.tell_hooks(id).await;
         // Everybody hears it, and errors are for those who may see the transaction: they read `ErrorCode`.
         TransactionObject::finished(&self.emitter(id)?, &id.to_string(), state.as_str(), "").await
+    }
+
+    /// Of what nothing was tried there is nothing to tell.
+    async fn tell_hooks(&self, id: TransactionId) {
+        let told = match self.service.read(|manager| manager.ledger().summary(id)) {
+            Ok(summary) if summary.as_ref().is_some_and(|summary| summary.status.attempts > 0) => {
+                self.service.launcher.tell_hooks(id).await
+            }
+            Ok(_) => Ok(()),
+            Err(failure) => Err(failure),
+        };
+        if let Err(failure) = told {
+            tracing::warn!("no hook is told of {id}: {failure}");
+        }
     }
 
     fn emitter(&self, id: TransactionId) -> zbus::Result<SignalEmitter<'static>> {

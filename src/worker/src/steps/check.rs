@@ -56,14 +56,14 @@ impl Check {
             if self.context.plan.options.services == ServicePolicy::Off { Vec::new() } else { checks::find(&self.context.machine)? };
         let mut failed = Vec::new();
         for (number, check) in checks.iter().enumerate() {
-            stage.progress(super::part(number as u64, checks.len() as u64), "", &format!("check {}", check.name))?;
+            stage.progress(super::part(number as u64, checks.len() as u64), "", &format!("check {}", check.name()))?;
             let why = check.run(self.context.children.as_ref(), &mut Checking { stage: &mut *stage })?;
             stage.stop_if_asked()?;
             let Some(why) = why else {
-                stage.note(None, format!("{} check {} succeeded", check.weight.as_str(), check.name))?;
+                stage.note(None, format!("{} check {} succeeded", check.weight.as_str(), check.name()))?;
                 continue;
             };
-            let text = format!("{} check {} {why}", check.weight.as_str(), check.name);
+            let text = format!("{} check {} {why}", check.weight.as_str(), check.name());
             stage.note(Some(ErrorCode::CheckFailed), text.clone())?;
             failed.extend((check.weight == Weight::Required).then_some(text));
         }
