@@ -174,3 +174,26 @@ fn damage_in_an_old_page_is_found_by_the_check_in_the_background_and_by_a_suspic
     let error = Store::open(&path, &run(1)).expect_err("damaged");
     assert!(error.is_damage(), "{error}");
 }
+
+#[test]
+fn a_write_waits_while_another_process_writes_and_not_for_ever() {
+    let mut f = Fixture::new();
+    let limit: i64 = f.store.conn.query_row("SELECT timeout FROM pragma_busy_timeout", [], |row| row.get(0)).expect("limit");
+    assert_eq!(limit, 5000, "milliseconds");
+    let other = Connection::open(&f.path).expect("open");
+    other.execute_batch("BEGIN IMMEDIATE").expect("lock");
+    std::thread::scope(|scope| {
+        let (begins, begun) = std::sync::mpsc::channel();
+        let written = scope.spawn(move || {
+            begins.send(()).expect("told");
+            f.create(1, Kind::Install, None).expect("it waits");
+            std::time::Instant::now()
+        });
+        begun.recv().expect("it begins");
+        // However long: what was begun before the lock went must not end before that.
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        let released = std::time::Instant::now();
+        other.execute_batch("ROLLBACK").expect("release");
+        assert!(written.join().expect("written") >= released, "it was written beside another writer");
+    });
+}
