@@ -193,11 +193,24 @@ const BACKOFFS: EndedRows = EndedRows {
 
 /// How work went up to the moment.
 fn copy_work_history(tx: &Transaction<'_>, bound: i64) -> Result<(), StoreError> {
-    let mut statement = tx.prepare("SELECT key, generation, run, at_us FROM old.work_history WHERE at_us <= ?1 ORDER BY key")?;
+    copy_rows(tx, "work_history", "SELECT key, generation, run, at_us FROM old.work_history WHERE at_us <= ?1 ORDER BY key", bound)
+}
+
+/// What the configuration had said at the moment.
+fn copy_configurations(tx: &Transaction<'_>, bound: i64) -> Result<(), StoreError> {
+    let rows = "SELECT c.key, c.generation, g.run, g.opened_us FROM old.configurations c JOIN old.generations g ON g.key = c.generation
+        WHERE g.opened_us <= ?1 ORDER BY c.key";
+    copy_rows(tx, "configurations", rows, bound)
+}
+
+/// Rows that never change; `rows` answers the key of each, its generation, run and time.
+fn copy_rows(tx: &Transaction<'_>, table: &str, rows: &str, bound: i64) -> Result<(), StoreError> {
+    let insert = format!("INSERT INTO {table} SELECT * FROM old.{table} WHERE key = ?1");
+    let mut statement = tx.prepare(rows)?;
     let mut found = statement.query([bound])?;
     while let Some(row) = found.next()? {
         frame(tx, (row.get(1)?, row.get(2)?, row.get(3)?))?;
-        tx.execute("INSERT INTO work_history SELECT * FROM old.work_history WHERE key = ?1", [row.get::<_, i64>(0)?])?;
+        tx.execute(&insert, [row.get::<_, i64>(0)?])?;
     }
     Ok(())
 }
@@ -221,19 +234,6 @@ fn copy_ended_rows(tx: &Transaction<'_>, rows: &EndedRows, bound: i64) -> Result
         let key: i64 = row.get(0)?;
         frame(tx, (row.get(1)?, row.get(2)?, row.get(3)?))?;
         tx.execute(if row.get(4)? { &insert } else { &end }, [key])?;
-    }
-    Ok(())
-}
-
-/// What the configuration had said at the moment.
-fn copy_configurations(tx: &Transaction<'_>, bound: i64) -> Result<(), StoreError> {
-    let sql = "SELECT c.key, c.generation, g.run, g.opened_us FROM old.configurations c JOIN old.generations g ON g.key = c.generation
-        WHERE g.opened_us <= ?1 ORDER BY c.key";
-    let mut statement = tx.prepare(sql)?;
-    let mut found = statement.query([bound])?;
-    while let Some(row) = found.next()? {
-        frame(tx, (row.get(1)?, row.get(2)?, row.get(3)?))?;
-        tx.execute("INSERT INTO configurations SELECT * FROM old.configurations WHERE key = ?1", [row.get::<_, i64>(0)?])?;
     }
     Ok(())
 }

@@ -57,11 +57,7 @@ impl Check {
 
     /// Runs it to its end. Answers in words why it failed; nothing when it did not.
     pub(crate) fn run(&self, children: &dyn Children, watch: &mut dyn Watch) -> Result<Option<String>, Failure> {
-        if let Some(why) = self.program.unfit() {
-            return Ok(Some(why));
-        }
-        let [program, arguments @ ..] = self.program.words();
-        Ok(self.program.failure(children.run(Call::new(&program, arguments), watch)?))
+        self.program.run(|program, arguments| children.run(Call::new(program, arguments), watch))
     }
 }
 
@@ -74,7 +70,7 @@ mod tests {
 
     use super::*;
     use crate::child::{Processes, Unwatched};
-    use crate::testing::attempt;
+    use crate::testing::{attempt, install};
 
     struct Place {
         root: tempfile::TempDir,
@@ -97,13 +93,8 @@ mod tests {
             self.root.path().join(folder).join(name)
         }
 
-        /// Another program makes the file, so that no child of another test has it open for writing when it is run.
         fn script(&self, weight: Weight, name: &str, mode: &str, text: &str) {
-            let draft = self.root.path().join("draft");
-            fs::write(&draft, text).expect("draft");
-            let arguments = [format!("--mode={mode}"), draft.display().to_string(), self.at(weight, name).display().to_string()];
-            let ended = self.children.run(Call::new("install", arguments), &mut Unwatched).expect("install");
-            assert!(ended.is_success(), "{ended}");
+            install(self.root.path(), &self.at(weight, name), mode, text);
         }
 
         fn found(&self) -> Vec<Check> {

@@ -27,20 +27,12 @@ pub fn run(machine: &Machine, transaction: TransactionId) -> Result<(), Failure>
 /// Answers in words why it failed; nothing when it did not. What it writes goes where this program's goes.
 #[allow(clippy::disallowed_methods)] // No change of packages hangs on it: no lock, no status pipe, no log of an attempt.
 fn carry_out(hook: &Program, transaction: TransactionId) -> Option<String> {
-    if let Some(why) = hook.unfit() {
-        return Some(why);
-    }
-    let [program, arguments @ ..] = hook.words();
-    let ended = Command::new(program)
-        .args(arguments)
-        .env("BACKSTEP_TRANSACTION", transaction.to_string())
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .status();
-    match ended {
-        Ok(status) => hook.failure(ended_of(status)),
-        Err(error) => Some(format!("cannot be run: {error}")),
-    }
+    let failed = hook.run(|program, arguments| {
+        let mut command = Command::new(program);
+        command.args(arguments).env("BACKSTEP_TRANSACTION", transaction.to_string()).current_dir("/").stdin(Stdio::null());
+        command.status().map(ended_of)
+    });
+    failed.unwrap_or_else(|error| Some(format!("cannot be run: {error}")))
 }
 
 fn ended_of(status: ExitStatus) -> Ended {
@@ -50,20 +42,9 @@ fn ended_of(status: ExitStatus) -> Ended {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::path::Path;
 
     use super::*;
-    use crate::child::{Call, Children, Processes, Unwatched};
-    use crate::testing::attempt;
-
-    /// Another program makes the file, so that no child of another test has it open for writing when it is run.
-    fn script(root: &Path, name: &str, mode: &str, text: &str) {
-        let children = Processes::new(vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned())], attempt(1).transaction, &root.join("log"));
-        let (draft, at) = (root.join("draft"), root.join(FOLDER).join(name));
-        fs::write(&draft, text).expect("draft");
-        let arguments = ["-D".to_owned(), format!("--mode={mode}"), draft.display().to_string(), at.display().to_string()];
-        assert!(children.run(Call::new("install", arguments), &mut Unwatched).expect("install").is_success());
-    }
+    use crate::testing::{attempt, install};
 
     #[test]
     fn each_is_told_which_transaction_and_one_that_fails_keeps_no_other_from_running() {
@@ -73,10 +54,11 @@ mod tests {
         run(&machine, id).expect("without a folder there are none");
         let told = root.path().join("told");
         let line = format!("echo \"$0 $BACKSTEP_TRANSACTION\" >>{}\n", told.display());
-        script(root.path(), "10-fails", "755", &format!("#!/bin/sh\n{line}exit 3\n"));
-        script(root.path(), "20-open", "777", &format!("#!/bin/sh\n{line}"));
-        script(root.path(), "30-fine", "755", &format!("#!/bin/sh\n{line}"));
-        script(root.path(), "40-left.dpkg-new", "755", &format!("#!/bin/sh\n{line}"));
+        let script = |name: &str, mode: &str, text: &str| install(root.path(), &root.path().join(FOLDER).join(name), mode, text);
+        script("10-fails", "755", &format!("#!/bin/sh\n{line}exit 3\n"));
+        script("20-open", "777", &format!("#!/bin/sh\n{line}"));
+        script("30-fine", "755", &format!("#!/bin/sh\n{line}"));
+        script("40-left.dpkg-new", "755", &format!("#!/bin/sh\n{line}"));
         let folder = root.path().join(FOLDER);
         let failure = run(&machine, id).expect_err("two of them fail");
         let open = format!("hook 20-open was not run: others than root may change {}/20-open", folder.display());

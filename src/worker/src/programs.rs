@@ -47,25 +47,30 @@ fn is_name(name: &str) -> bool {
 }
 
 impl Program {
-    /// What runs it: timeout(1), which ends what the program has started, too.
-    pub(crate) fn words(&self) -> [String; 4] {
-        ["timeout".to_owned(), format!("--kill-after={GRACE}"), self.limit.to_string(), self.path.display().to_string()]
+    /// Has it run to its end by `run`, which is told of a program and its arguments. Answers in words why it failed; nothing when it
+    /// did not.
+    pub(crate) fn run<E>(&self, run: impl FnOnce(&str, [String; 3]) -> Result<Ended, E>) -> Result<Option<String>, E> {
+        if let Some(why) = self.unfit() {
+            return Ok(Some(format!("was not run: {why}")));
+        }
+        // It ends what the program has started, too.
+        let arguments = [format!("--kill-after={GRACE}"), self.limit.to_string(), self.path.display().to_string()];
+        Ok(self.failure(run("timeout", arguments)?))
     }
 
     /// Why it must not or cannot be run.
-    pub(crate) fn unfit(&self) -> Option<String> {
+    fn unfit(&self) -> Option<String> {
         let folder = self.path.parent().unwrap_or(&self.path);
         let trusted = [folder, &self.path].into_iter().find_map(|path| match fs::metadata(path) {
             Ok(found) if is_ours(&found) => None,
             Ok(_) => Some(format!("others than root may change {}", path.display())),
             Err(error) => Some(format!("cannot examine {}: {error}", path.display())),
         });
-        let why = trusted.or_else(|| (!is_program(&self.path)).then(|| format!("{} is no executable file", self.path.display())));
-        why.map(|why| format!("was not run: {why}"))
+        trusted.or_else(|| (!is_program(&self.path)).then(|| format!("{} is no executable file", self.path.display())))
     }
 
     /// Why it failed, in words; nothing when it did not. timeout(1) says by 124 that the time was over.
-    pub(crate) fn failure(&self, ended: Ended) -> Option<String> {
+    fn failure(&self, ended: Ended) -> Option<String> {
         match ended {
             Ended::Code(0) => None,
             Ended::Code(124) => Some(format!("did not end within {} seconds", self.limit)),

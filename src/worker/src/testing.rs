@@ -1,6 +1,11 @@
 //! What the tests of this crate share.
 
+use std::fs;
+use std::path::Path;
+
 use backstep_core::{Archive, ArchiveSource, AttemptId, Digest, Kind, Method, Options, Plan, PlanAction, PlanItem, Reason, UndoQuality};
+
+use crate::child::{Call, Children, Processes, Unwatched};
 
 pub(crate) fn attempt(number: u32) -> AttemptId {
     AttemptId { transaction: "01936b2e-7c1a-7d3e-9f10-0123456789ab".parse().expect("id"), number }
@@ -46,4 +51,16 @@ pub(crate) fn plan_of(items: Vec<PlanItem>) -> Plan {
 
 pub(crate) fn plan() -> Plan {
     plan_of(vec![item("aa:all", PlanAction::Install, None, Some("1"))])
+}
+
+/// Makes a program of this text, with its folder; `scratch` is a folder of the test's. Another program makes the file, so that no child of
+/// another test has it open for writing when it is run.
+pub(crate) fn install(scratch: &Path, at: &Path, mode: &str, text: &str) {
+    let draft = scratch.join("draft");
+    fs::write(&draft, text).expect("draft");
+    let children =
+        Processes::new(vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned())], attempt(1).transaction, &scratch.join("install.log"));
+    let arguments = ["-D".to_owned(), format!("--mode={mode}"), draft.display().to_string(), at.display().to_string()];
+    let ended = children.run(Call::new("install", arguments), &mut Unwatched).expect("install");
+    assert!(ended.is_success(), "{ended}");
 }

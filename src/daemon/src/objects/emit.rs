@@ -168,9 +168,11 @@ impl Emitter {
         if let Err(failure) = crate::requests::forget_archives(&self.service, id) {
             tracing::warn!("{failure}");
         }
-        self.tell_hooks(id).await;
         // Everybody hears it, and errors are for those who may see the transaction: they read `ErrorCode`.
-        TransactionObject::finished(&self.emitter(id)?, &id.to_string(), state.as_str(), "").await
+        let told = TransactionObject::finished(&self.emitter(id)?, &id.to_string(), state.as_str(), "").await;
+        // Who waits for the end does not wait for systemd, too.
+        self.tell_hooks(id).await;
+        told
     }
 
     /// Of what nothing was tried there is nothing to tell.
